@@ -1,0 +1,80 @@
+"""Files written whole or not at all, and hashed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from estampa.errors import StorageError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn the system's word for a full or read-only disk into a StorageError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StorageError(
+                "the disk is full", where=path, got=error.strerror or "", cure="Free space, then run it again."
+            ) from error
+        if error.errno in _FORBIDDEN:
+            raise StorageError(
+                "cannot be written", where=path, got=error.strerror or "", cure="Choose another place with -o."
+            ) from error
+        raise
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Write `content` to `path` so that a reader sees the old file or the new one, never a half.
+
+    Raises StorageError when the disk is full or the place cannot be written.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    part = path.with_name(path.name + ".part")
+    with storage_errors(path):
+        with part.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(path)
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename inside `folder` durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal, read in blocks of 1 MiB."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def require_writable(path: Path) -> None:
+    """Raise StorageError now, before any work is done, when `path` could not be written at the end."""
+    folder = path.parent
+    with storage_errors(path):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise StorageError(
+                "its folder is a file", where=path, got=str(error), cure="Choose another place with -o."
+            ) from error
+    if not os.access(folder, os.W_OK):
+        raise StorageError("cannot be written", where=folder, cure="Choose another place with -o.")

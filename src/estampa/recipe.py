@@ -1,0 +1,242 @@
+"""One frozen record per stage, read from TOML. An unknown key is refused with the nearest real one.
+
+A recipe says how a model is made, whole: the copy that a run folder keeps has every default written out. Values come,
+strongest first, from a flag, from the environment (`ESTAMPA_TRAIN_EPOCHS=3` sets `train.epochs`), from the recipe file,
+and from what the data say ("auto").
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from estampa.errors import RecipeError, nearest
+
+RECIPES = Path(__file__).parent / "recipes"
+ENVIRONMENT_PREFIX = "ESTAMPA_"
+
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Record(BaseModel):
+    """A frozen set of keys; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataRecipe(Record):
+    """`[data]`: which column is the answer, and how the objects are parted."""
+
+    task: Literal["auto", "classification", "regression"] = "auto"
+    label: str = ""  #: column of the answer in a manifest or table; "" = inferred
+    group: str = ""  #: column of what must not be torn apart; "" = the Dataset's own groups
+    validation: Share = 0.1  #: share of the objects that are not test, when the file has no validation part
+    test: Share = 0.2  #: share of all objects, when the file has no test part
+    size: tuple[Count, Count] | None = None  #: height, width in pixels when files are read; None = as they are
+    fit: Literal["stretch", "pad", "crop"] = "stretch"  #: how another size is brought to `size`
+    shape: tuple[Count, Count, Count] | None = None  #: height, width, channels that a published recipe was made for
+    outputs: Count | None = None  #: number of classes (or 1) that a published recipe was made for
+
+
+class PrepareRecipe(Record):
+    """`[prepare]`: from the Dataset's pixels to the net's input. Fitted on the training part only."""
+
+    nan: Literal["refuse", "zero", "median"] = "zero"  #: a NaN pixel: refused, 0 after scaling, or the channel's median
+    stretch: Literal["linear", "asinh"] = "linear"
+    scale: Literal["raw", "unit", "standard"] = "standard"  #: raw values; 0..1 by type or range; mean 0, deviation 1
+    symmetry: Literal["auto", "none", "hflip", "d4"] = "auto"  #: which mirrors and turns keep the label
+    views: Literal["one", "symmetry"] = "one"  #: the answer is of the picture, or the mean over its symmetric views
+    shift: Annotated[int, Field(ge=0, le=64)] = 0  #: random shift in training, pixels
+    rotate: Annotated[float, Field(ge=0, le=180)] = 0.0  #: random rotation in training, degrees either way
+    zoom: Annotated[float, Field(ge=0, lt=1)] = 0.0  #: random zoom in training, share either way
+    erase: Annotated[float, Field(ge=0, lt=1)] = 0.0  #: side of an erased square in training, share of the side
+    balance: Literal["none", "weights", "sampling"] = "none"  #: class weights in the loss, or balanced drawing
+
+
+class ModelRecipe(BaseModel):
+    """`[model]`: a name in models/, and that model's own keys, which its `Options` record checks."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+
+    name: str = "auto"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The model's own keys."""
+        return dict(self.model_extra or {})
+
+
+class TrainRecipe(Record):
+    """`[train]`: the loop."""
+
+    epochs: Annotated[int, Field(ge=1, le=100_000)] | Literal["auto"] = "auto"
+    batch: Annotated[int, Field(ge=1, le=1_000_000)] | Literal["auto"] = "auto"
+    optimizer: Literal["adam", "adamw", "rmsprop", "sgd", "muon"] = "adam"
+    rate: Annotated[float, Field(gt=0, le=100)] = 0.001  #: (peak) learning rate
+    schedule: Literal["constant", "onecycle"] = "constant"
+    warmup: Share = 0.2  #: share of the steps in which one-cycle climbs
+    momentum: Share = 0.9  #: of sgd, rmsprop's own is 0 and adam's are Keras's (0.9, 0.999)
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    label_smoothing: Share = 0.0
+    averaging: Share = 0.0  #: weight averaging: 0 = none, else the decay per step of the running mean
+    loss: Literal["auto", "crossentropy", "binary", "mse"] = "auto"
+    monitor: str = "auto"  #: metric of the validation part that chooses the kept epoch
+    patience: Annotated[int, Field(ge=0)] = 0  #: epochs without a better one before stopping; 0 = never
+    keep: Literal["best", "last"] = "last"  #: which epoch's weights are kept
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    time_limit: Annotated[float, Field(gt=0)] | None = None  #: seconds of training
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    threads: Count | Literal["auto"] = "auto"
+    dtype: Literal["auto", "float32", "bf16"] = "auto"
+    memory_format: Literal["auto", "channels_first", "channels_last"] = "auto"
+
+
+class EvaluateRecipe(Record):
+    """`[evaluate]`: how the model is judged."""
+
+    resamples: Annotated[int, Field(ge=100, le=100_000)] = 1000  #: of the bootstrap
+    folds: Annotated[int, Field(ge=0, le=1000)] = 0  #: cross-validation; 0 = none
+    repeats: Count = 1  #: of the cross-validation
+    baselines: bool = True  #: majority, logistic regression and random forest on the same split
+
+
+class SearchRecipe(Record):
+    """`[search]`: values to try for keys of this recipe, judged on validation only."""
+
+    values: dict[str, list[Any]] = Field(default_factory=dict)  #: "model.widths" -> values to try
+    trials: Count | None = None  #: at most so many, drawn at random; None = the whole grid
+
+
+class Recipe(Record):
+    """How a model is made, whole."""
+
+    name: str = "custom"
+    about: str = ""
+    data: DataRecipe = DataRecipe()
+    prepare: PrepareRecipe = PrepareRecipe()
+    model: ModelRecipe = ModelRecipe()
+    train: TrainRecipe = TrainRecipe()
+    evaluate: EvaluateRecipe = EvaluateRecipe()
+    search: SearchRecipe = SearchRecipe()
+
+    def with_values(self, changes: Mapping[str, Any], where: str = "flags") -> Recipe:
+        """Return a copy with dotted keys set ({"train.epochs": 3}); raises RecipeError as `parse` does."""
+        tree = self.model_dump()
+        for key, value in changes.items():
+            stage, _, name = key.partition(".")
+            if not name:
+                tree[stage] = value
+            elif isinstance(tree.get(stage), dict):
+                tree[stage][name] = value
+            else:
+                raise RecipeError(f"unknown key {key!r}", where=where, cure=nearest(key, known_keys()))
+        return parse(tree, where)
+
+    def to_toml(self) -> str:
+        """The whole recipe as TOML, defaults written out; keys without a value are left out."""
+        import tomli_w
+
+        return str(tomli_w.dumps(self.model_dump(mode="json", exclude_none=True)))
+
+
+def known_keys() -> list[str]:
+    """Every dotted key that a recipe can hold, the models' own keys apart."""
+    keys = []
+    for stage, field in Recipe.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            keys += [f"{stage}.{key}" for key in kind.model_fields]
+        else:
+            keys.append(stage)
+    return keys
+
+
+def parse(tree: Mapping[str, Any], where: str) -> Recipe:
+    """Check a tree of keys; all faults are told at once, in one RecipeError."""
+    try:
+        return Recipe.model_validate(tree)
+    except ValidationError as error:
+        raise RecipeError(_faults(error, known_keys()), where=where) from None
+
+
+def check_options(kind: type[Record], options: Mapping[str, Any], where: str) -> Any:
+    """Check a model's own keys against its record `kind`; faults as in `parse`."""
+    try:
+        return kind.model_validate(dict(options))
+    except ValidationError as error:
+        raise RecipeError(_faults(error, kind.model_fields), where=where) from None
+
+
+#: How pydantic names the branches of a union in an error's place.
+_UNION = ("constrained-", "literal[", "int", "float", "function-")
+
+
+def _faults(error: ValidationError, known: Any) -> str:
+    """One clause a fault: the key, what is allowed, what came, the nearest real key."""
+    clauses = []
+    for fault in error.errors():
+        key = ".".join(
+            str(p) for p in fault["loc"] if not str(p).startswith(("constrained-", "literal", "int", "float"))
+        )
+        if fault["type"] == "extra_forbidden":
+            clauses.append(f"unknown key {key!r}. {nearest(key, known) or 'Known: ' + ', '.join(sorted(known)) + '.'}")
+        else:
+            clauses.append(f"{key!r}: {fault['msg'].lower()}, got {fault['input']!r}")
+    return "; ".join(dict.fromkeys(clauses))
+
+
+def shipped() -> list[str]:
+    """Names of the recipes that come with estampa."""
+    return sorted(p.stem for p in RECIPES.glob("*.toml"))
+
+
+def read(name_or_path: str) -> Recipe:
+    """Read a shipped recipe by name, or a TOML file by path.
+
+    Raises RecipeError when there is none of that name, when it is not TOML, or when a key or value is refused.
+    """
+    path = Path(name_or_path)
+    if name_or_path in shipped():
+        path = RECIPES / f"{name_or_path}.toml"
+    elif path.suffix != ".toml" or not path.is_file():
+        raise RecipeError(
+            f"no recipe {name_or_path!r}",
+            where="--recipe",
+            allowed=f"a .toml file or one of {', '.join(shipped())}",
+            cure=nearest(name_or_path, shipped()),
+        )
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError("not TOML", where=path, got=str(error)) from error
+    return parse({"name": path.stem, **tree}, str(path))
+
+
+def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """Dotted keys set by ESTAMPA_STAGE_KEY variables; others that begin with ESTAMPA_ are left to their owners."""
+    found: dict[str, Any] = {}
+    by_variable = {ENVIRONMENT_PREFIX + k.replace(".", "_").upper(): k for k in known_keys() if "." in k}
+    for variable, text in environment.items():
+        if variable in by_variable:
+            found[by_variable[variable]] = value_of(text)
+    return found
+
+
+def value_of(text: str) -> Any:
+    """A value as TOML would read it ("3", "true", "[1, 2]"); bare words are strings."""
+    try:
+        return tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+__all__ = [
+    "DataRecipe", "EvaluateRecipe", "ModelRecipe", "PrepareRecipe", "Recipe", "Record", "SearchRecipe",
+    "TrainRecipe", "check_options", "from_environment", "known_keys", "parse", "read", "shipped", "value_of",
+]  # fmt: skip
