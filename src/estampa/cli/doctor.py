@@ -1,0 +1,53 @@
+"""`estampa doctor`: what is installed, what this machine offers, what each verb lacks."""
+
+from __future__ import annotations
+
+from estampa import machine
+from estampa.cli.console import Console, table
+from estampa.cli.options import Json
+
+#: What each verb needs beyond the base install: extra -> import names.
+NEEDS = {
+    "train": {"train": ("torch", "sklearn", "scipy", "matplotlib", "onnx", "onnxscript", "tomli_w")},
+    "evaluate": {"train": ("scipy", "matplotlib", "sklearn")},
+    "reproduce": {"train": ("torch", "sklearn", "scipy", "matplotlib", "onnx", "onnxscript", "tomli_w")},
+    "demo": {"train": ("torch", "sklearn", "scipy", "matplotlib", "onnx", "onnxscript", "tomli_w")},
+    "build fashion_mnist (download)": {"train": ("pooch",)},
+    "predict --format parquet": {"tables": ("pyarrow",)},
+}
+
+
+def lacking() -> dict[str, dict[str, list[str]]]:
+    """Verb -> extra -> import names that are not installed; verbs that lack nothing are left out."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for verb, extras in NEEDS.items():
+        for extra, modules in extras.items():
+            absent = [m for m in modules if machine.version_of(m) is None]
+            if absent:
+                found.setdefault(verb, {})[extra] = absent
+    return found
+
+
+def command(json: Json = False) -> None:
+    """Say what is installed, what this machine offers, and what each verb lacks."""
+    record = machine.describe()
+    missing = lacking()
+    processor, versions = record["processor"], record["versions"]
+    assert isinstance(processor, dict)
+    assert isinstance(versions, dict)
+    assert isinstance(record["memory_bytes"], int)
+    lines = [
+        f"estampa {versions['estampa']} on Python {record['python']}, {record['system']}",
+        f"processor  {processor['model']}; features: {', '.join(processor['features']) or 'none of note'}",
+        f"threads    {record['threads']} (affinity, cgroup quota and OMP_NUM_THREADS respected)",
+        f"memory     {record['memory_bytes'] / 2**30:.1f} GiB",
+        "",
+        *table(["package", "version"], [[k, str(v)] for k, v in versions.items() if k != "estampa"]),
+        "",
+    ]
+    for verb, extras in missing.items():
+        for extra, modules in extras.items():
+            lines.append(f"{verb}: lacks {', '.join(modules)}. Cure: pip install 'estampa[{extra}]'")
+    if not missing:
+        lines.append("Every verb has what it needs.")
+    Console(json=json).result({**record, "missing": missing}, lines)
