@@ -87,7 +87,7 @@ def test_imports_point_upstream(path: Path) -> None:
         if not module.startswith("estampa."):
             continue
         there = module.split(".")[1]
-        if there == here or not (SOURCE / there).exists() and not (SOURCE / f"{there}.py").exists():
+        if there == here or (not (SOURCE / there).exists() and not (SOURCE / f"{there}.py").exists()):
             continue
         upstream = level_of(there) < level_of(here) or (there in TOOLS and level_of(there) == level_of(here))
         assert upstream, f"{name_of(path)}:{line}: {here} must not import {there}"

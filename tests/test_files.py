@@ -1,0 +1,49 @@
+"""Files are written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from estampa import files
+from estampa.errors import StorageError
+
+
+def test_what_is_written_is_there_and_nothing_else(tmp_path: Path) -> None:
+    files.write_atomic(tmp_path / "a.txt", "ñ")
+    files.write_atomic(tmp_path / "a.txt", b"two")
+    assert (tmp_path / "a.txt").read_bytes() == b"two"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files.write_atomic(tmp_path / "a.txt", "old")
+
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match=r"a\.txt: the disk is full.*Free space"):
+        files.write_atomic(tmp_path / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_the_hash_is_sha256(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 9000
+    (tmp_path / "b").write_bytes(content)
+    assert files.sha256_of(tmp_path / "b") == hashlib.sha256(content).hexdigest()
+
+
+def test_an_output_under_a_file_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StorageError, match="its folder is a file"):
+        files.require_writable(tmp_path / "file" / "out.csv")
+
+
+def test_other_faults_of_the_system_pass_unchanged(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), files.storage_errors(tmp_path):
+        (tmp_path / "none").read_bytes()
