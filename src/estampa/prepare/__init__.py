@@ -1,0 +1,1 @@
+"""From stored values to what a model reads: one fitted, serialisable preparation; augmentation; balance."""

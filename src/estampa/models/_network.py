@@ -1,0 +1,174 @@
+"""What every net shares: the body's contract, and the whole network from stored pixels to an answer.
+
+`Network` is what is trained, exported and served: one graph from a Dataset's pixels as they are stored to
+probabilities (or a value), so that preparation can never be left behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+#: Which mirrors and turns `symmetry` stands for, as (transpose, flip rows, flip columns); the first is the picture.
+VIEWS: dict[str, tuple[tuple[bool, bool, bool], ...]] = {
+    "none": ((False, False, False),),
+    "hflip": ((False, False, False), (False, False, True)),
+    "d4": tuple((t, v, h) for t in (False, True) for v in (False, True) for h in (False, True)),
+}
+DTYPES = {"uint8": torch.uint8, "uint16": torch.uint16, "float32": torch.float32}
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One line of a net's summary, in Keras's terms: `shape` is that of the output, channels last, batch left out."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    parameters: int
+
+
+class Body(nn.Module):
+    """A net from prepared pixels to logits, in two halves.
+
+    `embed` takes (n, channels, height, width) float to (n, e) float; `head` takes that to (n, outputs): logits of
+    classes, or a standardised value. `output_kind` says what the logits mean: "softmax", "sigmoid" or "linear".
+    """
+
+    output_kind = "softmax"
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Prepared pixels (n, c, h, w) to the vector (n, e) that the last layer reads."""
+        raise NotImplementedError
+
+    def head(self, e: Tensor) -> Tensor:
+        """Embedding (n, e) to logits (n, outputs)."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Prepared pixels (n, c, h, w) to logits (n, outputs)."""
+        return self.head(self.embed(x))
+
+    def penalty(self) -> Tensor | None:
+        """What weight regularisation adds to the loss, or None."""
+        return None
+
+
+class Network(nn.Module):
+    """Stored pixels in, answer out: cast, NaN rule, stretch, scale, body, mean over views, temperature.
+
+    Parameters
+    ----------
+    body : the net.
+    shape : height, width, channels of a picture.
+    dtype : stored type, "uint8", "uint16" or "float32".
+    task : "classification" or "regression".
+    stretch, constants : the preparation's rule (`ImagePreparation.stretch`, `.constants()`).
+    views : "none", "hflip" or "d4": the logits are the mean over these views (of d4, views that exchange height and
+        width are left out where the two differ).
+
+    `forward` takes (n, height, width, channels) of the stored type and returns, named by `output_names`:
+    classification: `output` (n, classes) probabilities that sum to 1, `logits` (n, classes) after temperature,
+    `embedding` (n, e); regression: `output` (n,), `embedding` (n, e). All float32.
+    With "sigmoid" outputs each class has its own probability; they are divided by their sum.
+    """
+
+    centre: Tensor
+    softening: Tensor
+    offset: Tensor
+    factor: Tensor
+    fill: Tensor
+    temperature: Tensor
+    target_mean: Tensor
+    target_deviation: Tensor
+
+    def __init__(
+        self,
+        body: Body,
+        *,
+        shape: tuple[int, int, int],
+        dtype: str,
+        task: str,
+        stretch: str,
+        constants: Mapping[str, np.ndarray[Any, Any]],
+        views: str = "none",
+    ) -> None:
+        super().__init__()
+        self.body, self.shape, self.dtype, self.task, self.stretch, self.views = (
+            body,
+            shape,
+            dtype,
+            task,
+            stretch,
+            views,
+        )
+        for name in ("centre", "softening", "offset", "factor", "fill"):
+            value = torch.from_numpy(np.asarray(constants[name], dtype=np.float32)).view(1, -1, 1, 1)
+            self.register_buffer(name, value.clone())
+        self.register_buffer("temperature", torch.ones(()))
+        self.register_buffer("target_mean", torch.zeros(()))
+        self.register_buffer("target_deviation", torch.ones(()))
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of what `forward` returns, in order."""
+        return ("output", "embedding") if self.task == "regression" else ("output", "logits", "embedding")
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Stored pixels (n, h, w, c) to the body's input (n, c, h, w) float32, channels last in memory."""
+        x = images.permute(0, 3, 1, 2).to(torch.float32)
+        if self.dtype != "float32":
+            return self._scaled(x)
+        finite = x.abs() <= torch.finfo(torch.float32).max
+        return torch.where(finite, self._scaled(torch.where(finite, x, 0.0)), self.fill)
+
+    def _scaled(self, x: Tensor) -> Tensor:
+        if self.stretch == "asinh":
+            x = torch.asinh((x - self.centre) / self.softening)
+        return (x - self.offset) * self.factor
+
+    def raw(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Prepared pixels to (logits, embedding), the mean over the views, before temperature."""
+        views = [v for v in VIEWS[self.views] if not v[0] or self.shape[0] == self.shape[1]]
+        if len(views) > 1:
+            x = torch.cat([view(x, *v) for v in views])
+        embedding = self.body.embed(x)
+        logits = self.body.head(embedding)
+        if len(views) > 1:
+            logits = logits.reshape(len(views), -1, logits.shape[1]).mean(0)
+            embedding = embedding.reshape(len(views), -1, embedding.shape[1]).mean(0)
+        return logits.float(), embedding.float()
+
+    def finish(self, logits: Tensor) -> Tensor:
+        """Logits (after temperature) to probabilities (n, classes), or to values (n,) in the target's unit."""
+        if self.task == "regression":
+            return logits[:, 0] * self.target_deviation + self.target_mean
+        if self.body.output_kind == "sigmoid":
+            return torch.softmax(torch.nn.functional.logsigmoid(logits), 1)  # p / sum(p), safe when all p are tiny
+        return torch.softmax(logits, 1)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Stored pixels (n, h, w, c) to the tensors that `output_names` lists."""
+        logits, embedding = self.raw(self.prepare(images))
+        if self.task == "regression":
+            return self.finish(logits), embedding
+        logits = logits / self.temperature
+        return self.finish(logits), logits, embedding
+
+
+def view(x: Tensor, transpose: bool, rows: bool, columns: bool) -> Tensor:
+    """A mirrored or turned view of pictures (n, c, h, w)."""
+    if transpose:
+        x = x.transpose(2, 3)
+    axes = [axis for axis, flipped in ((2, rows), (3, columns)) if flipped]
+    return torch.flip(x, axes) if axes else x
+
+
+def parameter_count(body: nn.Module) -> int:
+    """Trainable parameters."""
+    return sum(p.numel() for p in body.parameters() if p.requires_grad)
