@@ -1,0 +1,49 @@
+"""The one HTML skeleton: every report, contact sheet and comparison is built with it.
+
+A page is a list of `Section`, a section a list of blocks; `render` makes one self-contained file of them. Importing
+this needs the base installation only; `figure`, `drawing` and `apply` need matplotlib when they are called.
+"""
+
+from estampa.page.blocks import (
+    Code,
+    Details,
+    Facts,
+    Figure,
+    Headline,
+    Note,
+    Picture,
+    Pictures,
+    Section,
+    Text,
+)
+from estampa.page.display import picture
+from estampa.page.drawn import Drawn, figure
+from estampa.page.render import fragment, render
+from estampa.page.style import OKABE_ITO, apply, colours, drawing, text_on
+from estampa.page.svg import histogram
+from estampa.page.table import Table
+
+__all__ = [
+    "OKABE_ITO",
+    "Code",
+    "Details",
+    "Drawn",
+    "Facts",
+    "Figure",
+    "Headline",
+    "Note",
+    "Picture",
+    "Pictures",
+    "Section",
+    "Table",
+    "Text",
+    "apply",
+    "colours",
+    "drawing",
+    "figure",
+    "fragment",
+    "histogram",
+    "picture",
+    "render",
+    "text_on",
+]
