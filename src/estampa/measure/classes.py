@@ -64,7 +64,8 @@ def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, classes: int) -> 
     """Counts, (k, k) int64: rows are truth, columns are predictions."""
     truth = check_labels(truth, classes)
     predicted = check_labels(predicted, classes, len(truth), "prediction")
-    return np.bincount(truth * classes + predicted, minlength=classes**2).reshape(classes, classes)
+    counts: np.ndarray = np.bincount(truth * classes + predicted, minlength=classes**2).reshape(classes, classes)
+    return counts
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:

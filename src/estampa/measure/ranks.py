@@ -32,7 +32,11 @@ class Ranking:
         held, self._first = np.unique(tie[place], return_index=True)  # ties that hold a positive, and where they begin
         self._begin = starts[held]
         self._end = np.append(starts, len(ordered))[held + 1]
-        self._tied = len(held) < len(place)
+        self._tied = len(starts) < len(ordered)
+        self._ordered = np.empty(
+            len(ordered)
+        )  # kept between calls: a fresh array of a million costs more than the sums
+        self._running = np.zeros(len(ordered) + 1)
 
     def areas(self, weights: np.ndarray) -> tuple[float, float]:
         """Area under the ROC curve and average precision, under (n,) non-negative weights.
@@ -41,11 +45,12 @@ class Ranking:
         the sum of precision times step of recall, without interpolation. NaN when one side has no weight; average
         precision needs positives only.
         """
-        ordered = np.take(weights, self.order)
-        running = np.concatenate(([0.0], np.cumsum(ordered, dtype=np.float64)))
+        ordered, running = self._ordered, self._running
+        np.take(np.asarray(weights, np.float64), self.order, out=ordered, mode="clip")
+        np.cumsum(ordered, out=running[1:])
         total = running[-1]
-        held = ordered[self._place].astype(np.float64, copy=False)
-        if self._tied:
+        held = ordered[self._place]
+        if self._tied and len(held):
             held = np.add.reduceat(held, self._first)
         reached = np.cumsum(held)
         positives = float(reached[-1]) if len(reached) else 0.0
@@ -53,11 +58,14 @@ class Ranking:
         if positives <= 0:
             return np.nan, np.nan
         below = running[self._begin]
-        lower = below - (reached - held)
-        equal = running[self._end] - below - held
-        area = float(held @ (lower + 0.5 * equal)) / (positives * negatives) if negatives > 0 else np.nan
-        above = total - below  # weight at this score or a larger one
-        precision = np.divide(positives - reached + held, above, out=np.zeros_like(held), where=above > 0)
+        before = reached - held
+        lower = float(held @ below - held @ before)
+        if self._tied:
+            lower += 0.5 * float(held @ (running[self._end] - below - held))
+        area = lower / (positives * negatives) if negatives > 0 else np.nan
+        np.subtract(total, below, out=below)  # weight at this score or a larger one
+        np.subtract(positives, before, out=before)
+        precision = np.divide(before, below, out=before, where=below > 0)
         return area, float(held @ precision) / positives
 
 
