@@ -1,0 +1,136 @@
+"""`estampa train`: from data to a judged, exported model in a run folder."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from estampa.cli.console import Console, table
+from estampa.cli.options import Json, Quiet, Verbose
+
+if TYPE_CHECKING:
+    from estampa.pipeline import Plan
+
+FLAGS = {"seed": "train.seed", "epochs": "train.epochs", "time_limit": "train.time_limit", "device": "train.device"}
+
+
+def command(
+    data: Annotated[str | None, typer.Argument(help="A Dataset, or anything `estampa build` reads.")] = None,
+    recipe: Annotated[str, typer.Option(help="A shipped recipe's name or a TOML file.")] = "auto",
+    label: Annotated[str, typer.Option(help="Column of the answer.")] = "",
+    group: Annotated[str, typer.Option(help="Column of what must not be torn apart across parts.")] = "",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Run folder; an unfinished one resumes.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The one seed that rules the run.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training part.")] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds of training.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Any recipe key: --set prepare.shift=2")] = None,
+    search: Annotated[
+        list[str] | None, typer.Option(help="Values to try, judged on validation: --search widths=16,32,64")
+    ] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="At most so many settings, drawn at random.")] = None,
+    folds: Annotated[int | None, typer.Option(min=2, help="Cross-validate too, refitting everything in each.")] = None,
+    repeats: Annotated[int | None, typer.Option(min=1, help="Of the cross-validation.")] = None,
+    baselines: Annotated[bool, typer.Option(help="Majority, logistic regression, random forest beside it.")] = True,
+    gallery: Annotated[bool, typer.Option(help="Thumbnails of training examples in the bundle.")] = True,
+    size: Annotated[str, typer.Option(help="Bring pictures to HEIGHTxWIDTH.")] = "",
+    fit: Annotated[str, typer.Option(help="How: stretch, pad or crop.")] = "stretch",
+    layout: Annotated[str, typer.Option(help="NCHW or NHWC, where an array does not say.")] = "",
+    reshape: Annotated[str, typer.Option(help="HxWxC of flattened rows.")] = "",
+    skip_bad: Annotated[bool, typer.Option(help="Leave out pictures that cannot be read instead of stopping.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Show what would be trained, and stop.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Train a model, judge it on data it has not seen, and leave a run folder with model, report and predictions.
+
+    Without flags everything is inferred from the data, and each decision is said with its reason.
+
+    Example: estampa train drawings/
+    """
+    from estampa import pipeline
+    from estampa.cli.reading import read_options
+    from estampa.errors import InputError
+
+    console = Console(json=json, quiet=quiet, verbose=verbose)
+    given = {"seed": seed, "epochs": epochs, "time_limit": time_limit, "device": device}
+    changes: dict[str, Any] = {FLAGS[k]: v for k, v in given.items() if v is not None}
+    changes |= _settings(set_ or [])
+    changes |= {k: v for k, v in {"data.label": label, "data.group": group}.items() if v}
+    changes |= {k: v for k, v in {"evaluate.folds": folds, "evaluate.repeats": repeats}.items() if v}
+    if not baselines:
+        changes["evaluate.baselines"] = False
+    if search:
+        changes["search"] = {"values": _grid(search), **({"trials": trials} if trials else {})}
+    if dry_run:
+        planned = pipeline.plan(recipe, data, changes=changes, progress=console)
+        console.result(planned.to_json(), _summary(planned))
+        return
+    if data is None:
+        raise InputError("needs data", where="estampa train", cure="Give a path, or --dry-run with a shipped recipe.")
+    run = pipeline.train(
+        data,
+        recipe=recipe,
+        changes=changes,
+        output=output,
+        reading=read_options(size=size, fit=fit, layout=layout, reshape=reshape, label=label, group=group),
+        habits=pipeline.Habits(gallery=gallery, skip_bad=skip_bad, command=_spelled()),
+        progress=console,
+    )
+    console.result(run.to_json(), run.lines())
+
+
+def _spelled() -> str:
+    """The command as it was typed, for the report."""
+    return shlex.join(["estampa", *sys.argv[1:]])
+
+
+def _settings(pairs: list[str]) -> dict[str, Any]:
+    """`--set key=value` pairs as dotted keys; raises InputError for one without '='."""
+    from estampa.errors import InputError
+    from estampa.recipe import value_of
+
+    found = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals:
+            raise InputError("has no '='", where=f"--set {pair}", allowed="stage.key=value, as --set train.batch=64")
+        found[key.strip()] = value_of(text.strip())
+    return found
+
+
+def _grid(pairs: list[str]) -> dict[str, list[Any]]:
+    """`--search key=a,b,c` as dotted keys and values; a key without a stage is the model's own."""
+    from estampa.errors import InputError
+    from estampa.recipe import value_of
+
+    found: dict[str, list[Any]] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not text.strip():
+            raise InputError("has no values", where=f"--search {pair}", allowed="key=a,b,c, as --search widths=16,32")
+        values = value_of(f"[{text}]")
+        dotted = key.strip() if "." in key else f"model.{key.strip()}"
+        found[dotted] = values if isinstance(values, list) else [value_of(v.strip()) for v in text.split(",")]
+    return found
+
+
+def _summary(planned: Plan) -> list[str]:
+    """The layer table, as `model.summary()` prints it elsewhere."""
+    rows = [[r.name, r.kind, " x ".join(map(str, r.shape)), f"{r.parameters:,}"] for r in planned.layers]
+    shape = " x ".join(map(str, planned.shape))
+    return [
+        f"{planned.recipe.name}: {planned.recipe.about or planned.recipe.model.name}",
+        f"input {shape}, {planned.outputs} output{'s' if planned.outputs != 1 else ''}",
+        "",
+        *table(["layer", "kind", "output shape", "parameters"], rows, right=[3]),
+        "",
+        f"{planned.parameters:,} trainable parameters",
+    ]
