@@ -33,7 +33,7 @@ class Record(BaseModel):
 class DataRecipe(Record):
     """`[data]`: which column is the answer, and how the objects are parted."""
 
-    task: Literal["auto", "classification", "regression"] = "auto"
+    task: Literal["auto", "classification", "regression"] = "auto"  #: what is learned; "auto" = as the Dataset says
     label: str = ""  #: column of the answer in a manifest or table; "" = inferred
     group: str = ""  #: column of what must not be torn apart; "" = the Dataset's own groups
     validation: Share = 0.1  #: share of the objects that are not test, when the file has no validation part
@@ -48,7 +48,7 @@ class PrepareRecipe(Record):
     """`[prepare]`: from the Dataset's pixels to the net's input. Fitted on the training part only."""
 
     nan: Literal["refuse", "zero", "median"] = "zero"  #: a NaN pixel: refused, 0 after scaling, or the channel's median
-    stretch: Literal["linear", "asinh"] = "linear"
+    stretch: Literal["linear", "asinh"] = "linear"  #: of pixel values before scaling; asinh tames bright sources
     scale: Literal["raw", "unit", "standard"] = "standard"  #: raw values; 0..1 by type or range; mean 0, deviation 1
     symmetry: Literal["auto", "none", "hflip", "d4"] = "auto"  #: which mirrors and turns keep the label
     views: Literal["one", "symmetry"] = "one"  #: the answer is of the picture, or the mean over its symmetric views
@@ -75,26 +75,34 @@ class ModelRecipe(BaseModel):
 class TrainRecipe(Record):
     """`[train]`: the loop."""
 
-    epochs: Annotated[int, Field(ge=1, le=100_000)] | Literal["auto"] = "auto"
-    batch: Annotated[int, Field(ge=1, le=1_000_000)] | Literal["auto"] = "auto"
-    optimizer: Literal["adam", "adamw", "rmsprop", "sgd", "muon"] = "adam"
+    epochs: Annotated[int, Field(ge=1, le=100_000)] | Literal["auto"] = (
+        "auto"  #: passes over the training part; "auto" = from the number of objects
+    )
+    batch: Annotated[int, Field(ge=1, le=1_000_000)] | Literal["auto"] = (
+        "auto"  #: objects a step; "auto" = from the number of objects
+    )
+    optimizer: Literal["adam", "adamw", "rmsprop", "sgd", "muon"] = "adam"  #: step rule; constants as Keras has them
     rate: Annotated[float, Field(gt=0, le=100)] = 0.001  #: (peak) learning rate
-    schedule: Literal["constant", "onecycle"] = "constant"
+    schedule: Literal["constant", "onecycle"] = "constant"  #: of the rate: one value, or up and down once
     warmup: Share = 0.2  #: share of the steps in which one-cycle climbs
     momentum: Share = 0.9  #: of sgd, rmsprop's own is 0 and adam's are Keras's (0.9, 0.999)
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    label_smoothing: Share = 0.0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0  #: decoupled for adamw, sgd and muon
+    label_smoothing: Share = 0.0  #: share of the target spread over all classes
     averaging: Share = 0.0  #: weight averaging: 0 = none, else the decay per step of the running mean
-    loss: Literal["auto", "crossentropy", "binary", "mse"] = "auto"
+    loss: Literal["auto", "crossentropy", "binary", "mse"] = (
+        "auto"  #: "binary" is one sigmoid a class, as the hits study has it
+    )
     monitor: str = "auto"  #: metric of the validation part that chooses the kept epoch
     patience: Annotated[int, Field(ge=0)] = 0  #: epochs without a better one before stopping; 0 = never
     keep: Literal["best", "last"] = "last"  #: which epoch's weights are kept
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0  #: rules weights, order, augmentation and splits
     time_limit: Annotated[float, Field(gt=0)] | None = None  #: seconds of training
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    threads: Count | Literal["auto"] = "auto"
-    dtype: Literal["auto", "float32", "bf16"] = "auto"
-    memory_format: Literal["auto", "channels_first", "channels_last"] = "auto"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"  #: where to train
+    threads: Count | Literal["auto"] = "auto"  #: of torch; "auto" = by a short probe
+    dtype: Literal["auto", "float32", "bf16"] = "auto"  #: of activations in training; "auto" = by a short probe
+    memory_format: Literal["auto", "channels_first", "channels_last"] = (
+        "auto"  #: of activations; "auto" = by a short probe
+    )
 
 
 class EvaluateRecipe(Record):
