@@ -69,7 +69,8 @@ def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, classes: int) -> 
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    return np.divide(above, below, out=np.full(np.shape(below), np.nan), where=below > 0)
+    shares: np.ndarray = np.divide(above, below, out=np.full(np.shape(below), np.nan), where=below > 0)
+    return shares
 
 
 def _from_confusion(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -1,0 +1,238 @@
+"""All that a report is made of, and the parts of it that are measured here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from estampa import measure
+from estampa.errors import InputError
+from estampa.evaluate.judge import Judgement, judge
+from estampa.measure import Interval
+from estampa.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from estampa.data.dataset import Dataset
+    from estampa.evaluate.baselines import Baseline
+    from estampa.evaluate.crossval import CrossValidation
+
+#: Objects on which consistency under mirrors and turns is measured.
+MOST_VIEWED = 2_000
+Answer = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """Whether answers stay when the declared symmetry is applied to the picture.
+
+    `same`: share of objects whose class stays under every view (NaN for regression). `shift`: mean over objects and
+    views of half the summed absolute change of the probabilities, or of the absolute change of the value.
+    """
+
+    symmetry: str
+    n: int
+    views: int
+    same: Interval
+    shift: Interval
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "symmetry": self.symmetry,
+            "n": self.n,
+            "views": self.views,
+            "same": self.same.to_json(),
+            "shift": self.shift.to_json(),
+        }
+
+
+@dataclass
+class Evidence:
+    """What the report tells. Only the first six are needed; a part that is None or empty is left out.
+
+    Attributes
+    ----------
+    name : what the model is called, as the recipe's name.
+    dataset : where the judged objects' pictures, ids and groups are.
+    rows : (n,) row numbers of the judged objects.
+    output : (n, k) probabilities, or (n,) values, in the order of `rows`.
+    judgement : of `output`.
+    counts : objects in each part that was used: {"train": ..., "validation": ..., "test": ...}.
+    part : which part is judged.
+    baselines : on the same rows.
+    history, kept_epoch, monitor : one record an epoch, the epoch whose weights were kept, the metric that chose it.
+    decisions, warnings : what was inferred and why; what weakens the result.
+    layers : records or objects with name, kind, shape, parameters; `parameters` counts the trainable ones.
+    recipe : the complete recipe as TOML.
+    consistency, crossval : see there.
+    twins : (n,) bool over `rows`: the object has a near twin in the training part.
+    seconds : stage -> seconds. `peak_memory` in bytes.
+    machine : `machine.describe()`.
+    command : how to repeat it.
+    hashes : what -> hash (data, recipe, model).
+    citations : of the data and the method, beyond those that the report adds itself.
+    """
+
+    name: str
+    dataset: Dataset
+    rows: np.ndarray
+    output: np.ndarray
+    judgement: Judgement
+    counts: Mapping[str, int]
+    part: str = "test"
+    baselines: Sequence[Baseline] = ()
+    history: Sequence[Mapping[str, float]] = ()
+    kept_epoch: int = 0
+    monitor: str = ""
+    stopped: str = ""
+    decisions: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+    layers: Sequence[Any] = ()
+    parameters: int | None = None
+    recipe: str = ""
+    about: str = ""
+    consistency: Consistency | None = None
+    crossval: CrossValidation | None = None
+    twins: np.ndarray | None = None
+    trials: Sequence[Mapping[str, Any]] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    peak_memory: int | None = None
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    command: str = ""
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    citations: Sequence[str] = ()
+    date: str = ""
+
+    @property
+    def truth(self) -> np.ndarray:
+        """(n,) labels of the judged objects."""
+        return np.asarray(self.dataset.labels)[self.rows]
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        """(n,) groups of the judged objects, or None."""
+        return None if self.dataset.groups is None else np.asarray(self.dataset.groups)[self.rows]
+
+    def leads(self) -> dict[str, Interval]:
+        """Leading metric of the model minus that of each baseline, paired over the same resamples."""
+        name, own = self.judgement.leading, self.judgement
+        found = {}
+        for other in self.baselines:
+            pair = measure.paired_difference(
+                [name],
+                self.truth,
+                self.output,
+                other.output,
+                self.groups,
+                classes=len(own.classes) or None,
+                resamples=own.resamples,
+                seed=own.seed,
+            )
+            found[other.name] = pair[name]
+        return found
+
+    def apart(self) -> Judgement | None:
+        """The judgement without the objects that have a near twin in the training part; None when there are none."""
+        if self.twins is None or not self.twins.any() or self.twins.all():
+            return None
+        kept = ~self.twins
+        own = self.judgement
+        groups = None if self.groups is None else self.groups[kept]
+        return judge(
+            self.truth[kept],
+            self.output[kept],
+            task=own.task,
+            classes=own.classes,
+            groups=groups,
+            resamples=own.resamples,
+            seed=own.seed,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The run's metrics.json: the judgement, and beside it what `estampa runs` lists."""
+        found: dict[str, Any] = self.judgement.to_json()
+        apart = self.apart()
+        found |= {
+            "part": self.part,
+            "recipe": self.name,
+            "data": {
+                "name": self.dataset.path.stem,
+                "sha256": self.dataset.content_sha256,
+                "counts": dict(self.counts),
+            },
+            "parameters": self.parameters,
+            "seconds": dict(self.seconds),
+            "peak_memory": self.peak_memory,
+            "date": self.date,
+            "baselines": [b.to_json() for b in self.baselines],
+            "without_near_twins": None if apart is None else apart.to_json(),
+            "consistency": None if self.consistency is None else self.consistency.to_json(),
+            "crossval": None if self.crossval is None else self.crossval.to_json(),
+        }
+        return found
+
+
+def views(images: np.ndarray, symmetry: str) -> list[np.ndarray]:
+    """The other views of (n, h, w, c) images under "hflip" (1) or "d4" (7: turns and mirrors of the square).
+
+    A picture that is not square has three other views under "d4": the two mirrors and the half turn.
+    """
+    mirrored = images[:, :, ::-1]
+    if symmetry == "none":
+        return []
+    if symmetry == "hflip":
+        return [mirrored]
+    if symmetry != "d4":
+        raise InputError(f"unknown symmetry {symmetry!r}", allowed="none, hflip, d4")
+    if images.shape[1] != images.shape[2]:
+        return [mirrored, images[:, ::-1], images[:, ::-1, ::-1]]
+    turned = [np.rot90(images, turns, axes=(1, 2)) for turns in (1, 2, 3)]
+    return [*turned, mirrored, *(np.rot90(mirrored, turns, axes=(1, 2)) for turns in (1, 2, 3))]
+
+
+def consistency(
+    answer: Answer, dataset: Dataset, rows: np.ndarray, symmetry: str, *, seed: int = 0, progress: Progress = SILENT
+) -> Consistency | None:
+    """Ask again under every view of the declared symmetry, on at most 2,000 of `rows` drawn with `seed`.
+
+    `answer` takes stored images (m, h, w, c) and gives (m, k) probabilities or (m,) values. None without a symmetry.
+    """
+    if symmetry in ("none", "auto") or not len(rows):
+        return None
+    rng = np.random.default_rng(seed)
+    chosen = np.sort(rng.choice(rows, MOST_VIEWED, replace=False)) if len(rows) > MOST_VIEWED else rows
+    same, shift, count = [], [], 0
+    progress.start(f"consistency under {symmetry}", len(chosen), "objects")
+    for _, images in dataset.blocks(chosen, 512):
+        plain = np.asarray(answer(images))
+        others = [np.asarray(answer(np.ascontiguousarray(view))) for view in views(images, symmetry)]
+        count = len(others)
+        if plain.ndim == 2:
+            same.append(np.all([o.argmax(axis=1) == plain.argmax(axis=1) for o in others], axis=0))
+            shift.append(np.mean([np.abs(o - plain).sum(axis=1) / 2 for o in others], axis=0))
+        else:
+            shift.append(np.mean([np.abs(o - plain) for o in others], axis=0))
+        progress.advance(len(images))
+    progress.finish()
+    moved = np.concatenate(shift)
+    held = measure.Interval(np.nan, np.nan, np.nan)
+    if same:
+        stays = np.concatenate(same).astype(np.int64)
+        held = measure.intervals(["accuracy"], np.ones(len(stays), np.int64), stays, seed=seed)["accuracy"]
+    mean = measure.intervals(["mae"], np.zeros(len(moved)), moved, seed=seed)["mae"]
+    return Consistency(symmetry, len(chosen), count, held, mean)
+
+
+def worst_mistakes(evidence: Evidence, most: int = 24) -> np.ndarray:
+    """Places in `evidence.rows` of the worst mistakes, worst first: least probability of the truth, or largest error."""
+    truth, output = evidence.truth, np.asarray(evidence.output, float)
+    if evidence.judgement.task == "regression":
+        return np.argsort(-np.abs(output.reshape(len(truth), -1)[:, 0] - truth), kind="stable")[:most]
+    truth = truth.astype(np.int64)
+    wrong = np.flatnonzero(output.argmax(axis=1) != truth)
+    own = output[wrong, truth[wrong]]
+    margin = own - output[wrong].max(axis=1)
+    return wrong[np.lexsort((margin, own))][:most]

@@ -1,0 +1,212 @@
+"""Truth and answers in, every metric with its interval out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from estampa import measure, page
+from estampa.errors import InputError
+from estampa.measure import Interval
+from estampa.measure.intervals import bootstrap
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How good a set of answers is.
+
+    Attributes
+    ----------
+    n : objects judged.
+    task : "classification" or "regression".
+    classes : class names in declared order; empty for regression.
+    metrics : name -> value with its 95 % interval.
+    per_class : one record a class: "class", "n", then precision, recall, f1 and, with probabilities, roc_auc and pr_auc
+        against the rest, each an Interval.
+    confusion : (k, k) counts, rows are truth; None for regression.
+    groups : how many groups the resamples drew from; 0 = they drew objects.
+    """
+
+    n: int
+    task: str
+    classes: tuple[str, ...]
+    metrics: dict[str, Interval]
+    per_class: list[dict[str, Any]] = field(default_factory=list)
+    confusion: np.ndarray | None = None
+    groups: int = 0
+    resamples: int = 1000
+    seed: int = 0
+
+    @property
+    def leading(self) -> str:
+        """Name of the metric that a headline quotes: accuracy, or mean squared error."""
+        return measure.METRICS[self.task][0]
+
+    def to_json(self) -> dict[str, Any]:
+        """{"n", "metrics": {name: {"value", "low", "high"}}, ...}; null where the data leave a number undefined."""
+        record: dict[str, Any] = {
+            "n": self.n,
+            "task": self.task,
+            "metrics": {name: found.to_json() for name, found in self.metrics.items()},
+            "intervals": {
+                "level": 0.95,
+                "method": "percentile bootstrap; Wilson at 0 and 1",
+                "resamples": self.resamples,
+                "seed": self.seed,
+                "over": "groups" if self.groups else "objects",
+                "units": self.groups or self.n,
+            },
+        }
+        if self.confusion is not None:
+            record["classes"] = list(self.classes)
+            record["per_class"] = [
+                {k: v.to_json() if isinstance(v, Interval) else v for k, v in row.items()} for row in self.per_class
+            ]
+            record["confusion"] = self.confusion.tolist()
+        return record
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> Judgement:
+        """Read back what `to_json` wrote."""
+        rows = [
+            {k: Interval.from_json(v) if isinstance(v, dict) else v for k, v in row.items()}
+            for row in record.get("per_class", [])
+        ]
+        how = record["intervals"]
+        return cls(
+            n=record["n"],
+            task=record["task"],
+            classes=tuple(record.get("classes", ())),
+            metrics={name: Interval.from_json(found) for name, found in record["metrics"].items()},
+            per_class=rows,
+            confusion=np.array(record["confusion"]) if "confusion" in record else None,
+            groups=how["units"] if how["over"] == "groups" else 0,
+            resamples=how["resamples"],
+            seed=how["seed"],
+        )
+
+    def headline(self, metric: str = "") -> str:
+        """One line: "accuracy 0.912 [0.905, 0.918] on 10,000 objects"."""
+        name = metric or self.leading
+        found = self.metrics[name]
+        over = f", intervals over {self.groups:,} groups" if self.groups else ""
+        return f"{words(name)} {spelled(found)} on {self.n:,} objects{over}"
+
+    def lines(self) -> list[str]:
+        """The metrics, then the classes, as lines for a terminal."""
+        width = max(len(words(name)) for name in self.metrics)
+        lines = [self.headline(), ""]
+        lines += [f"  {words(name):<{width}}  {spelled(found)}" for name, found in self.metrics.items()]
+        if self.per_class:
+            longest = max(5, *(len(row["class"]) for row in self.per_class))
+            lines += ["", f"  {'class':<{longest}}  {'n':>7}  {'precision':<22}  {'recall':<22}  f1"]
+            lines += [
+                f"  {row['class']:<{longest}}  {row['n']:>7,}  {spelled(row['precision']):<22}  "
+                f"{spelled(row['recall']):<22}  {spelled(row['f1'])}"
+                for row in self.per_class
+            ]
+        return lines
+
+    def _repr_html_(self) -> str:
+        from estampa.evaluate import tables
+
+        blocks: list[Any] = [tables.metrics(self)]
+        if self.per_class:
+            blocks.append(tables.per_class(self))
+        return page.fragment(*blocks)
+
+
+_WORDS = {
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "weighted_f1": "weighted F1",
+    "log_loss": "log loss",
+    "brier": "Brier score",
+    "ece": "calibration error (ECE)",
+    "roc_auc": "ROC AUC",
+    "pr_auc": "PR AUC",
+    "f1": "F1",
+    "mse": "mean squared error",
+    "rmse": "root mean squared error",
+    "mae": "mean absolute error",
+    "r2": "R²",
+    "spearman": "Spearman correlation",
+}
+
+
+def words(name: str) -> str:
+    """A metric's name as people write it."""
+    return _WORDS.get(name, name.replace("_", " "))
+
+
+def spelled(found: Interval, places: int = 3) -> str:
+    """An interval as text: "0.912 [0.905, 0.918]"; "undefined" where it is."""
+    if math.isnan(found.value):
+        return "undefined"
+    if math.isnan(found.low):
+        return f"{found.value:.{places}f} [no interval]"
+    return f"{found.value:.{places}f} [{found.low:.{places}f}, {found.high:.{places}f}]"
+
+
+def judge(
+    truth: np.ndarray,
+    output: np.ndarray,
+    *,
+    task: str,
+    classes: Sequence[str] = (),
+    groups: np.ndarray | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Judgement:
+    """Judge answers against the truth.
+
+    Parameters
+    ----------
+    truth : (n,) class indices, or (n,) targets.
+    output : (n, k) probabilities with columns in the order of `classes`, (n,) class indices, or (n,) values.
+    task : "classification" or "regression".
+    classes : the k class names, in declared order.
+    groups : (n,) what must not be torn apart; the resamples then draw whole groups.
+    resamples, seed : of the bootstrap.
+
+    Raises
+    ------
+    InputError
+        Lengths that differ, NaN, a class out of range, probabilities that are none, an unknown task.
+    """
+    if task not in measure.METRICS:
+        raise InputError(f"cannot judge the task {task!r}", allowed=", ".join(measure.METRICS))
+    units = 0 if groups is None else len(np.unique(np.asarray(groups)))
+    if task == "regression":
+        found = bootstrap(measure.Regression(truth, output), groups, resamples, seed)
+        n = len(np.asarray(truth))
+        return Judgement(n, task, (), found, groups=units, resamples=resamples, seed=seed)
+    names = tuple(str(c) for c in classes)
+    if np.ndim(output) == 2 and np.shape(output)[1] != len(names):
+        raise InputError(
+            "there must be one column of probabilities for each class",
+            allowed=f"{len(names)} ({', '.join(names[:8])})",
+            got=str(np.shape(output)[1]),
+        )
+    statistic = measure.Classification(truth, output, len(names))
+    found = bootstrap(statistic, groups, resamples, seed)
+    each = [name for name in measure.PER_CLASS if f"{name}[0]" in found]
+    confusion = measure.confusion_matrix(statistic.truth, statistic.predicted, len(names))
+    return Judgement(
+        n=statistic.n,
+        task=task,
+        classes=names,
+        metrics={name: found[name] for name in measure.METRICS[task] if name in found},
+        per_class=[
+            {"class": name, "n": int(confusion[c].sum()), **{kind: found[f"{kind}[{c}]"] for kind in each}}
+            for c, name in enumerate(names)
+        ],
+        confusion=confusion,
+        groups=units,
+        resamples=resamples,
+        seed=seed,
+    )
