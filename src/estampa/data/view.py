@@ -231,11 +231,16 @@ class Dataset:
             "unlabelled": int((~self.labelled()).sum()),
             "groups": None if self.groups is None else len(np.unique(self.groups)),
             "parts": parts,
-            "split": "published" if header.published_split else ("made" if self.split_record else "none"),
+            "split": self._split_kind(),
             "rejected": len(self.rejected),
             "source": header.read.source,
             "content_sha256": self.content_sha256,
         }
+
+    def _split_kind(self) -> str:
+        if self.split_record:
+            return "made"
+        return "published" if self.header.published_split else ("given" if self.split.any() else "none")
 
     def _line(self) -> str:
         shape = " x ".join(map(str, self.shape)) + f" {self.dtype}" if self.shape else ""

@@ -47,6 +47,7 @@ class DatasetWriter:
     ----------
     done : rows that are finished already, by an earlier run or this one; the next `write` must start there.
     kept : rows of those that are in the file.
+    open : whether it still holds its files; after `finish`, `abort` or `pause` it does not.
 
     Raises SourceError when the columns do not fit together, StorageError when the disk is full or the place cannot be
     written, InputError when another process is writing the same file.
@@ -75,11 +76,13 @@ class DatasetWriter:
         self._digests: list[np.ndarray] = []
         self._rejected: dict[int, str] = {}
         self.done = self.kept = 0
+        self.open = False
         require_writable(self.path)
         with storage_errors(self.path):
             self._file = os.open(self.part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._lock()
         self._resume()
+        self.open = True
         self._require_space()
 
     def put_table(self, table: np.ndarray) -> None:
@@ -160,6 +163,7 @@ class DatasetWriter:
 
     def pause(self) -> None:
         """Stop here; a later writer with the same fingerprint goes on at `done`."""
+        self.open = False
         self._stream.close()
         os.close(self._file)
 
@@ -191,7 +195,11 @@ class DatasetWriter:
         good = [self._head()]
         if lines and lines[0] == good[0]:
             for line in lines[1:]:
-                if not self._take_over(line):
+                try:
+                    sound = self._take_over(line)
+                except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+                    sound = False  # not a line that we wrote
+                if not sound:
                     break
                 good.append(line)
         with storage_errors(self.path):

@@ -11,9 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -64,6 +65,7 @@ class Reading(ABC):
     split: np.ndarray | None = None  #: (n,) uint8, see record.PARTS
     table: np.ndarray | None = None  #: (n, columns) float32 or float64
     fingerprint: str = ""
+    split_record: Mapping[str, Any] = field(default_factory=dict)  #: how `split` was made, when estampa made it
     notes: list[str] = field(default_factory=list)  #: decisions taken, with reasons, for people to read
 
     @abstractmethod

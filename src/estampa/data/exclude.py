@@ -1,0 +1,65 @@
+"""Rows that are left out on request: a text or CSV file of ids or content hashes."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from estampa.errors import SourceError
+
+_HASH = re.compile(r"[0-9a-f]{16}")
+_HEADINGS = {"id", "ids", "name", "hash", "hashes", "content_hash"}
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """What an exclude file asks for, matched against the ids of a Reading."""
+
+    rows: np.ndarray  #: (n,) bool
+    hashes: frozenset[int]  #: 64-bit content hashes
+    unmatched: tuple[str, ...]  #: entries that are neither an id nor a hash: a typing mistake, or another data set
+    facts: tuple[str, ...]  #: sorted entries, for the fingerprint
+
+
+def read_exclusion(path: Path | None, ids: Sequence[str] | np.ndarray) -> Exclusion:
+    """Read a file with one id, or content hash (16 hexadecimal digits), a line.
+
+    A CSV is taken too: the column `id`, `name`, `hash` or `content_hash` when there is such a heading, else the first.
+    Raises SourceError when the file is missing or not text.
+    """
+    if path is None:
+        return Exclusion(np.zeros(len(ids), bool), frozenset(), (), ())
+    entries = _entries(path)
+    row_of = {str(name): row for row, name in enumerate(ids)}
+    if entries and entries[0] not in row_of and entries[0].lower() in _HEADINGS:
+        entries = entries[1:]
+    rows = np.zeros(len(ids), bool)
+    hashes, unmatched = set(), []
+    for entry in entries:
+        if entry in row_of:
+            rows[row_of[entry]] = True
+        elif _HASH.fullmatch(entry):
+            hashes.add(int(entry, 16))
+        else:
+            unmatched.append(entry)
+    return Exclusion(rows, frozenset(hashes), tuple(unmatched), tuple(sorted(entries)))
+
+
+def _entries(path: Path) -> list[str]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            lines = [[cell.strip() for cell in line] for line in csv.reader(stream) if any(c.strip() for c in line)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SourceError(
+            "the exclude file cannot be read", where=path, allowed="a text or CSV file", got=str(error)
+        ) from error
+    if not lines:
+        return []
+    headings = [cell.lower() for cell in lines[0]]
+    column = next((i for i, cell in enumerate(headings) if cell in _HEADINGS), 0)
+    return [line[column] for line in lines if len(line) > column and line[column]]

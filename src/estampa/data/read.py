@@ -1,0 +1,295 @@
+"""From paths to a Dataset: which source understands them, and the build that streams them into one file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from estampa import parts
+from estampa.data.exclude import Exclusion, read_exclusion
+from estampa.data.record import FORMAT
+from estampa.data.sources._base import Block, Reading, ReadOptions, fingerprint_of
+from estampa.data.splitfile import write_split
+from estampa.data.view import Dataset
+from estampa.data.writer import DatasetWriter
+from estampa.errors import DatasetError, InputError, Interrupted, SourceError, nearest
+from estampa.files import require_writable
+from estampa.progress import SILENT, Progress
+
+__all__ = ["Block", "ReadOptions", "Reading", "build", "cache_folder", "open_any", "open_reading"]
+
+Source = Path | str | Sequence[Path | str]
+_DEFAULT = ReadOptions()
+_SHOWN = 10  #: rejected files that an error or warning names; the file holds them all
+
+
+def open_reading(paths: Sequence[Path | str], options: ReadOptions = _DEFAULT) -> Reading:
+    """Find the source that understands `paths` and let it read what can be known before pixels are decoded.
+
+    Raises SourceError when a path is missing, when no source (each reason is shown) or more than one claims them, or
+    when the one that does finds them unreadable.
+    """
+    given = [Path(path) for path in paths]
+    if not given:
+        raise SourceError("no data were given", cure="Name a file, a folder or a builder.")
+    for path in given:
+        if not path.exists():
+            _refuse_missing(path)
+    names = parts.names("data/sources")
+    if options.as_:
+        source = parts.load("data/sources", options.as_)
+        reason = source.is_mine(given, options)
+        if reason is not None:
+            raise SourceError(f"cannot be read as {options.as_!r}: {reason}", where=given[0])
+        return _read(options.as_, given, options)
+    reasons: dict[str, str | None] = {}
+    for name in names:
+        try:
+            reasons[name] = parts.load("data/sources", name).is_mine(given, options)
+        except SourceError as error:
+            reasons[name] = str(error)
+    mine = [name for name, reason in reasons.items() if reason is None]
+    if len(mine) > 1:
+        raise SourceError(
+            "can be read in more than one way", where=given[0], got=", ".join(mine), cure="Say which with --as NAME."
+        )
+    if not mine:
+        why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        raise SourceError(
+            "no source understands it", where=", ".join(map(str, given)), got=why, cure="Say how with --as NAME."
+        )
+    return _read(mine[0], given, options)
+
+
+def build(
+    source: Source,
+    output: Path | str | None = None,
+    options: ReadOptions = _DEFAULT,
+    *,
+    builder_options: Mapping[str, str] | None = None,
+    skip_bad: bool = False,
+    force: bool = False,
+    progress: Progress = SILENT,
+) -> Dataset:
+    """Build a Dataset file from paths, or by a builder's name, and open it.
+
+    Parameters
+    ----------
+    source : a path, several paths of one source, or the name of a builder.
+    output : the file to write (`.h5`); None = in the cache, under the fingerprint of source and options.
+    builder_options : what the builder named by `source` is asked for.
+    skip_bad : accept that unreadable rows are left out; else they raise SourceError after the rest was built.
+    force : replace an existing file that was built from something else.
+
+    A build that was killed goes on where it stopped when it is started again in the same way; one that is already
+    there is opened. Raises SourceError, StorageError, and Interrupted on Ctrl-C.
+    """
+    if output is not None:
+        _require_output(Path(output))
+    paths = [Path(source)] if isinstance(source, (str, Path)) else [Path(p) for p in source]
+    builder = str(paths[0]) if len(paths) == 1 and _is_builder(str(paths[0])) else ""
+    if builder:
+        if options != _DEFAULT:
+            raise InputError(
+                f"the builder {builder!r} decides how its files are read", cure="Use --option KEY=VALUE instead."
+            )
+        return _run_builder(builder, output, dict(builder_options or {}), force, progress)
+    if builder_options:
+        raise InputError("only builders take --option", allowed=", ".join(parts.names("data/builders")), got=paths[0])
+    reading = open_reading(paths, options)
+    for note in reading.notes:
+        progress.say(note)
+    exclusion = read_exclusion(options.exclude, reading.ids)
+    fingerprint = fingerprint_of(FORMAT, reading.fingerprint, reading.header.to_json(), exclusion.facts)
+    target = Path(output) if output is not None else cache_folder() / f"{fingerprint[:32]}.h5"
+    _require_not_input(target, paths)
+    dataset = _existing(target, fingerprint, force or output is None)
+    if dataset is None:
+        dataset = _stream(reading, exclusion, target, fingerprint, progress)
+    else:
+        progress.say(f"{target}: already built from the same data, nothing to do")
+    _report_rejected(dataset, skip_bad, progress)
+    return dataset
+
+
+def open_any(source: Source, options: ReadOptions = _DEFAULT, progress: Progress = SILENT) -> Dataset:
+    """Open a Dataset file as it is; build anything else once into the cache, and open that.
+
+    Unreadable rows are left out with a warning, and stand in `Dataset.rejected` with their rows and reasons.
+    """
+    if isinstance(source, (str, Path)) and options.exclude is None and not options.as_:
+        path = Path(source)
+        if path.is_file() and _begins_like_hdf5(path):
+            return Dataset.open(path)
+    return build(source, None, options, skip_bad=True, progress=progress)
+
+
+def cache_folder() -> Path:
+    """Where built Datasets are kept: $ESTAMPA_CACHE/datasets, else $XDG_CACHE_HOME or ~/.cache, estampa/datasets."""
+    own = os.environ.get("ESTAMPA_CACHE")
+    if own:
+        return Path(own) / "datasets"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "estampa" / "datasets"
+
+
+# ---------------------------------------------------------------------------------------------- building
+
+
+def _stream(reading: Reading, exclusion: Exclusion, target: Path, fingerprint: str, progress: Progress) -> Dataset:
+    """Write every block of a reading; on Ctrl-C or a full disk what is finished stays for the next run."""
+    header = reading.header
+    if exclusion.unmatched:
+        names = ", ".join(exclusion.unmatched[:_SHOWN])
+        progress.warn(f"{len(exclusion.unmatched)} entries of the exclude file match no row: {names}")
+    writer = DatasetWriter(
+        target,
+        header,
+        ids=reading.ids,
+        labels=reading.labels,
+        groups=reading.groups,
+        split=reading.split,
+        fingerprint=fingerprint,
+    )
+    keep_part = True
+    try:
+        if reading.table is not None:
+            writer.put_table(reading.table)
+        writer.exclude(exclusion.rows, exclusion.hashes)
+        if writer.done:
+            progress.say(f"goes on after {writer.done:,} of {header.n:,} rows that an earlier run finished")
+        progress.start(f"building {target.name}", header.n, "rows")
+        progress.advance(writer.done)
+        if header.shape is not None and writer.done < header.n:
+            for block in reading.blocks(writer.done):
+                writer.write(block.start, block.images, block.rejected)
+                progress.advance(len(block.images))
+        dataset = writer.finish()
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"interrupted; {writer.done:,} of {header.n:,} rows are saved",
+            where=target,
+            cure="Run the same command again to go on from there.",
+        ) from None
+    except SourceError:
+        keep_part = False  # the data are at fault: there is nothing to go on with
+        raise
+    finally:
+        if writer.open:
+            if keep_part:
+                writer.pause()
+            else:
+                writer.abort()
+        progress.finish()
+    if reading.split_record:
+        write_split(target, dataset.split, {**reading.split_record, "carried_over": True})
+        dataset = Dataset.open(target)
+    return dataset
+
+
+def _report_rejected(dataset: Dataset, skip_bad: bool, progress: Progress) -> None:
+    rejected = dataset.rejected
+    if not rejected:
+        return
+    named = "; ".join(f"{name}: {reason}" for name, reason in rejected[:_SHOWN])
+    more = f"; and {len(rejected) - _SHOWN} more" if len(rejected) > _SHOWN else ""
+    rows = "1 row" if len(rejected) == 1 else f"{len(rejected):,} rows"
+    if skip_bad:
+        progress.warn(f"{rows} could not be read and are left out: {named}{more}")
+        return
+    raise SourceError(
+        f"{rows} could not be read; the other {dataset.n:,} are built",
+        where=dataset.path,
+        got=named + more,
+        cure="Repair or remove them and build again, or accept it with --skip-bad.",
+    )
+
+
+def _run_builder(
+    name: str, output: Path | str | None, options: dict[str, str], force: bool, progress: Progress
+) -> Dataset:
+    builder = parts.load("data/builders", name)
+    for key in options:
+        if key not in builder.OPTIONS:
+            raise InputError(
+                f"unknown option {key!r}",
+                where=f"builder {name}",
+                allowed=", ".join(builder.OPTIONS) or "none",
+                cure=nearest(key, builder.OPTIONS),
+            )
+    key = fingerprint_of(FORMAT, name, sorted(options.items()))
+    target = Path(output) if output is not None else cache_folder() / f"{name}-{key[:16]}.h5"
+    if target.exists():
+        if output is None:
+            return Dataset.open(target)
+        if not force:
+            _refuse_existing(target)
+    require_writable(target)
+    dataset: Dataset = builder.build(target, options, progress)
+    return dataset
+
+
+def _is_builder(name: str) -> bool:
+    return name in parts.names("data/builders") and not Path(name).exists()
+
+
+# ---------------------------------------------------------------------------------------------- checks before work
+
+
+def _require_output(output: Path) -> None:
+    if output.suffix not in (".h5", ".hdf5"):
+        raise InputError("a Dataset's name ends in .h5", where=output, cure=f"Write to {output}.h5.")
+    if output.is_dir():
+        raise InputError("is a folder", where=output, cure="Name a file that ends in .h5.")
+    require_writable(output)
+
+
+def _require_not_input(target: Path, paths: Sequence[Path]) -> None:
+    if target.exists() and any(path.exists() and path.samefile(target) for path in paths):
+        raise InputError("is read and written at once", where=target, cure="Give the new Dataset another name.")
+
+
+def _existing(target: Path, fingerprint: str, replace: bool) -> Dataset | None:
+    """The Dataset at `target` when it was built from the same data, None when it is to be (re)built."""
+    if not target.exists():
+        return None
+    try:
+        dataset = Dataset.open(target)
+    except DatasetError:
+        dataset = None
+    if dataset is not None and dataset.fingerprint == fingerprint:
+        return dataset
+    if not replace:
+        _refuse_existing(target)
+    return None
+
+
+def _refuse_existing(target: Path) -> None:
+    raise InputError(
+        "exists already, and was built from other data or options",
+        where=target,
+        cure="Choose another name, or replace it with --force.",
+    )
+
+
+def _refuse_missing(path: Path) -> None:
+    around = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    builders = parts.names("data/builders") if str(path) == path.name else []
+    raise SourceError(
+        "there is no such file or folder" + (" (and no builder of that name)" if builders else ""),
+        where=path,
+        allowed=f"a path, or a builder: {', '.join(builders)}" if builders else "",
+        cure=nearest(path.name, [*around, *builders]),
+    )
+
+
+def _read(name: str, paths: Sequence[Path], options: ReadOptions) -> Reading:
+    reading: Reading = parts.load("data/sources", name).read(paths, options)
+    if reading.header.n == 0:
+        raise SourceError("holds no rows", where=paths[0], cure="Point to data with at least one object.")
+    return reading
+
+
+def _begins_like_hdf5(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(8) == b"\x89HDF\r\n\x1a\n"

@@ -1,0 +1,120 @@
+"""Dataset files as a source: rows are added by giving several, left out with an exclude file; a new file is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from estampa.data.record import Header
+from estampa.data.sources._base import Block, Reading, ReadOptions, fingerprint_of, rows_per_block
+from estampa.data.view import Dataset
+from estampa.errors import SourceError
+
+
+def is_mine(paths: Sequence[Path], options: ReadOptions) -> str | None:  # noqa: ARG001 - the contract of sources
+    """None when every path is a Dataset file, else the reason why not."""
+    for path in paths:
+        if not path.is_file() or not h5py.is_hdf5(path):
+            return f"{path.name} is not an HDF5 file"
+        with h5py.File(path, "r", locking=False) as file:
+            if not {"format", "task", "read"} <= set(file.attrs):
+                return f"{path.name} is an HDF5 file, but not a Dataset of estampa"
+    return None
+
+
+def read(paths: Sequence[Path], options: ReadOptions) -> Reading:
+    """Read Datasets, one after the other; SourceError when they do not fit together or cannot be changed as asked."""
+    asked = {"--size": options.size, "--layout": options.layout, "--reshape": options.reshape, "--label": options.label}
+    for flag, value in asked.items():
+        if value:
+            raise SourceError(
+                f"a Dataset is taken as it is; {flag} applies to raw files",
+                where=paths[0],
+                cure="Build it again from the raw files.",
+            )
+    sets = [Dataset.open(path) for path in paths]
+    for other in sets[1:]:
+        _require_alike(sets[0], other)
+    header = _joined_header(sets, options)
+    labels = [_relabelled(one, header) for one in sets]
+    groups = None
+    if any(one.groups is not None for one in sets):
+        groups = np.concatenate([one.ids if one.groups is None else one.groups for one in sets])
+    return DatasetReading(
+        header=header,
+        ids=np.concatenate([one.ids for one in sets]),
+        labels=None if header.task == "unlabelled" else np.concatenate(labels),
+        groups=groups,
+        split=np.concatenate([one.split for one in sets]),
+        table=np.concatenate([one.table for one in sets if one.table is not None]) if header.columns else None,
+        fingerprint=fingerprint_of([(one.content_sha256, one.split.tobytes().hex()) for one in sets], header.to_json()),
+        split_record=sets[0].split_record if len(sets) == 1 else {},
+        sets=sets,
+    )
+
+
+@dataclass(kw_only=True)
+class DatasetReading(Reading):
+    """Rows of one Dataset after the other."""
+
+    sets: list[Dataset]
+
+    def blocks(self, start: int = 0, size: int | None = None) -> Iterator[Block]:
+        """Yield the images in order; see Reading."""
+        step, first = rows_per_block(self.header, size), 0
+        for one in self.sets:
+            for begin in range(max(0, start - first), one.n, step):
+                rows = np.arange(begin, min(one.n, begin + step))
+                yield Block(first + begin, one.take(rows))
+            first += one.n
+
+
+def _require_alike(one: Dataset, other: Dataset) -> None:
+    """Refuse to join what was not measured or read in the same way."""
+    facts = ("shape", "dtype", "task", "channels", "units", "pixel_scale", "columns")
+    pairs = {name: (getattr(one.header, name), getattr(other.header, name)) for name in facts}
+    for name in ("mode", "size", "fit", "resample", "alpha", "exif"):
+        pairs[f"read.{name}"] = (getattr(one.header.read, name), getattr(other.header.read, name))
+    if one.table is not None and other.table is not None:
+        pairs["table type"] = (one.table.dtype, other.table.dtype)
+    for name, (here, there) in pairs.items():
+        if here != there:
+            raise SourceError(
+                f"cannot be joined with {one.path.name}: {name} differs", where=other.path, allowed=here, got=there
+            )
+
+
+def _joined_header(sets: Sequence[Dataset], options: ReadOptions) -> Header:
+    """The first header, with the classes of all in order of appearance (or as asked for)."""
+    first = sets[0].header
+    classes = options.classes or tuple(dict.fromkeys(name for one in sets for name in one.classes))
+    display = first.display if classes == first.classes else {}
+    origin = dict(first.origin)
+    if len(sets) > 1:
+        origin["joined"] = [{"path": str(one.path), "n": one.n, "content_sha256": one.content_sha256} for one in sets]
+    return replace(
+        first,
+        n=sum(one.n for one in sets),
+        classes=classes,
+        display=display,
+        origin=origin,
+        published_split=all(one.header.published_split for one in sets),
+    )
+
+
+def _relabelled(one: Dataset, header: Header) -> np.ndarray:
+    """Labels of one Dataset in the class order of the joined header."""
+    if header.task != "classification" or one.classes == header.classes:
+        return one.labels
+    missing = [name for name in one.classes if name not in header.classes]
+    if missing:
+        raise SourceError(
+            f"has the class {missing[0]!r}", where=one.path, allowed=", ".join(header.classes), cure="Name all classes."
+        )
+    order = np.array([header.classes.index(name) for name in one.classes] + [-1], np.int64)
+    relabelled: np.ndarray = order[one.labels]
+    return relabelled
