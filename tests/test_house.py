@@ -21,7 +21,7 @@ SOURCE = ROOT / "src" / "estampa"
 #: The river: a room imports only from earlier lines; rooms on one line do not know each other.
 LEVELS = [
     {"errors"},
-    {"recipe", "parts", "measure", "pixels", "machine", "files", "progress"},
+    {"recipe", "parts", "measure", "pixels", "machine", "files", "progress", "plain"},
     {"page"},
     {"data"},
     {"prepare", "reduce"},
@@ -36,7 +36,7 @@ LEVELS = [
     {"cli"},
 ]
 #: Small tools that even a neighbour on the same line may use.
-TOOLS = {"errors", "files", "machine", "progress", "measure"}
+TOOLS = {"errors", "files", "machine", "progress", "plain", "measure"}
 TORCH_ROOMS = ("models/", "train/", "bundle/export.py", "prepare/augment.py")
 MAX_FILE, MAX_FUNCTION, MAX_PARAMETERS = 400, 60, 8
 FILES = sorted(SOURCE.rglob("*.py"))

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from estampa.cli import VERBS, _guarded, main
-from estampa.cli.console import Console, duration, table
+from estampa.cli.console import Console
 from estampa.errors import CheckFailed, Interrupted, SourceError, StorageError
 
 
@@ -122,17 +122,3 @@ def test_epochs_get_a_line_each_with_the_time_left(capsys: pytest.CaptureFixture
     console.advance(note="loss 0.5  accuracy 0.9 *")
     err = capsys.readouterr().err
     assert "epoch  1/12  loss 0.5  accuracy 0.9 *  left " in err
-
-
-def test_durations_as_people_write_them() -> None:
-    assert [duration(s) for s in (0.04, 9.94, 38.2, 125, 4320)] == [
-        "0.0 s",
-        "9.9 s",
-        "38 s",
-        "2 min 05 s",
-        "1 h 12 min",
-    ]
-
-
-def test_tables_align_numbers_right() -> None:
-    assert table(["name", "n"], [["a", "5"], ["long", "1234"]], right=[1]) == ["name     n", "a        5", "long  1234"]

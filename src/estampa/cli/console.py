@@ -5,27 +5,19 @@ from __future__ import annotations
 import json as _json
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console as _Rich
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as _Bar
 
+from estampa.plain import duration, table
+
+__all__ = ["Console", "duration", "table"]
+
 #: Plain progress lines when nobody looks at a terminal: at most one in so many seconds.
 _PLAIN_EVERY = 10.0
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people write them: "0.4 s", "38 s", "2 min 05 s", "1 h 12 min"."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 class Console:
@@ -115,14 +107,3 @@ class Console:
             for line in lines:
                 print(line)
         sys.stdout.flush()
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
-    """Lines of a plain table without boxes; columns whose index is in `right` are aligned right."""
-    cells = [list(head), *[list(r) for r in rows]]
-    widths = [max(len(r[i]) for r in cells) for i in range(len(head))]
-    lines = []
-    for row in cells:
-        padded = [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
-        lines.append("  ".join(padded).rstrip())
-    return lines

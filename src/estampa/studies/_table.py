@@ -1,0 +1,163 @@
+"""What every reproduction prints: published / as published, run here / done right / ours, in one table."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from estampa import machine, page
+from estampa.errors import StorageError
+from estampa.evaluate.judge import Judgement
+from estampa.files import write_atomic
+from estampa.measure import Interval
+from estampa.plain import duration, table
+from estampa.progress import Progress
+
+#: The four ways of the first paragraph of every study, in order.
+WAYS = ("published", "as published, run here", "done right", "ours")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way of doing the study.
+
+    Attributes
+    ----------
+    way : one of WAYS.
+    how : what exactly, in a few words: split, folds, faults that are kept on purpose.
+    metrics : name -> value with interval; the published ones have the interval that their n allows, or none (low and
+        high equal the value).
+    per_class : class -> recall, where known.
+    n : objects judged.
+    seconds : wall clock of training and judging; None for published rows.
+    parameters : trainable parameters.
+    fault : what is wrong with this way, in words; "" when nothing is.
+    folder : where the run stands; "" when there is none.
+    """
+
+    way: str
+    how: str
+    metrics: Mapping[str, Interval]
+    n: int
+    per_class: Mapping[str, float] = field(default_factory=dict)
+    seconds: float | None = None
+    parameters: int | None = None
+    fault: str = ""
+    comparable: bool = True
+    folder: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types, ready for JSON."""
+        record = {**self.__dict__, "metrics": {k: v.to_json() for k, v in self.metrics.items()}}
+        record["per_class"] = dict(self.per_class)
+        return record
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Row:
+        """Read back what `to_json` wrote."""
+        return cls(**{**record, "metrics": {k: Interval.from_json(v) for k, v in record["metrics"].items()}})
+
+
+def row_of(judgement: Judgement, way: str, how: str, **more: Any) -> Row:
+    """A row from a judgement: accuracy, balanced accuracy, macro F1, log loss and each class's recall."""
+    wanted = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "mse")
+    return Row(
+        way=way,
+        how=how,
+        metrics={name: judgement.metrics[name] for name in wanted if name in judgement.metrics},
+        per_class={str(r["class"]): float(r["recall"].value) for r in judgement.per_class},
+        n=judgement.n,
+        **more,
+    )
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A study, reproduced."""
+
+    study: str
+    data: str
+    rows: list[Row]
+    leading: str
+    seconds: float
+    folder: Path
+    notes: tuple[str, ...] = ()
+    command: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types, ready for JSON."""
+        return {
+            "study": self.study,
+            "data": self.data,
+            "leading": self.leading,
+            "rows": [row.to_json() for row in self.rows],
+            "notes": list(self.notes),
+            "seconds": self.seconds,
+            "machine": machine.describe(),
+            "folder": str(self.folder),
+            "report": str(self.folder / "report.html"),
+        }
+
+    def table(self) -> page.Table:
+        """One row a way; the interval stands beside the value."""
+        columns = ["way", "how", self.leading, "n", "seconds", "parameters"]
+        rows = [
+            [r.way, r.how + ("" if r.comparable else " (other data, not comparable)"), r.metrics.get(self.leading), r.n,
+             r.seconds, r.parameters]
+            for r in self.rows
+        ]  # fmt: skip
+        caption = "Each way of the study with its 95 % interval. Rows marked as faulty are there to show the fault."
+        return page.Table(columns, rows, caption=caption, decimals={self.leading: 4, "seconds": 1}, drawn=self.leading)
+
+    def lines(self) -> list[str]:
+        """The table as text, then what is wrong with which way, then where things are."""
+        cells = []
+        for r in self.rows:
+            value = r.metrics.get(self.leading)
+            shown = "" if value is None else f"{value.value:.4f}"
+            band = "" if value is None or value.low == value.high else f"[{value.low:.4f}, {value.high:.4f}]"
+            cells.append([
+                r.way, r.how, shown, band, f"{r.n:,}", "" if r.seconds is None else duration(r.seconds),
+                "" if r.parameters is None else f"{r.parameters:,}",
+            ])  # fmt: skip
+        head = ["way", "how", self.leading, "95 % interval", "n", "time", "parameters"]
+        faults = [f"{r.way}, {r.how}: {r.fault}" for r in self.rows if r.fault]
+        return [
+            f"{self.study} on {self.data}", "", *table(head, cells, right=[2, 4, 5, 6]), "", *faults, *self.notes, "",
+            f"report  {self.folder / 'report.html'}",
+        ]  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        return page.fragment(self.table())
+
+
+class Ledger:
+    """Keeps each finished row on disk, so that a reproduction that was stopped goes on where it was."""
+
+    def __init__(self, folder: Path, progress: Progress) -> None:
+        self.folder, self.progress = folder, progress
+        self.rows: list[Row] = []
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def add(self, key: str, make: Callable[[], Row]) -> Row:
+        """Return the row `key` as kept, or make it now, keep it, and say its figure."""
+        path = self.folder / f"{key}.json"
+        if path.is_file():
+            try:
+                row = Row.from_json(json.loads(path.read_text()))
+            except (ValueError, KeyError, TypeError) as error:
+                raise StorageError(
+                    "is damaged", where=path, got=str(error), cure="Remove it; that row is then made again."
+                ) from error
+        else:
+            began = time.monotonic()
+            row = make()
+            if row.seconds is None and row.way != WAYS[0]:
+                row = Row(**{**row.__dict__, "seconds": time.monotonic() - began})
+            write_atomic(path, json.dumps(row.to_json(), indent=1))
+        self.rows.append(row)
+        return row
