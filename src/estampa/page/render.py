@@ -135,8 +135,9 @@ class _Shower:
         for one in shown:
             factor = max(1, round(_SIDE / max(one.width, one.height)))
             tile = {"uri": one.uri, "width": one.width * factor, "height": one.height * factor, "name": one.name}
-            natural = np.asarray(item.image).shape[1]
-            tiles.append(tile | _scale_bar(grid, one.width * factor / natural, one.width * factor))
+            natural = np.asarray(item.image).shape[1]  # the scale is the same in every channel: one bar is enough
+            bar = {} if tiles else _scale_bar(grid, one.width * factor / natural, one.width * factor)
+            tiles.append(tile | bar)
         return tiles
 
     def thumbnail(self, item: Picture) -> dict[str, Any]:

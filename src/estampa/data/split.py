@@ -1,0 +1,181 @@
+"""Part a Dataset into train, validation and test: stratified, grouped, exact duplicates on one side, seeded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from estampa.data.dataset import PARTS, Dataset, write_split
+from estampa.data.deal import NONE, TEST, TRAIN, VALIDATION, make_split, require_classes
+from estampa.errors import DatasetError
+from estampa.page import Table, fragment
+from estampa.progress import SILENT, Progress
+
+__all__ = ["SplitResult", "make_split", "split"]
+
+
+@dataclass(frozen=True)
+class SplitResult:
+    """What a split came to.
+
+    `counts` has a row per class (one row, "objects", for regression) and a column per part, in the order of PARTS.
+    """
+
+    classes: tuple[str, ...]
+    counts: np.ndarray
+    record: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """Objects in each part."""
+        return {name: int(n) for name, n in zip(PARTS, self.counts.sum(axis=0), strict=True)}
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types: totals, counts by class, the record, notes."""
+        by_class = {
+            name: {part: int(n) for part, n in zip(PARTS, row, strict=True)}
+            for name, row in zip(self.classes, self.counts, strict=True)
+        }
+        return {"parts": self.totals, "classes": by_class, "record": self.record, "notes": list(self.notes)}
+
+    def table(self) -> Table:
+        """Objects by class and part."""
+        used = [p for p in (TRAIN, VALIDATION, TEST, NONE) if p != NONE or self.counts[:, p].any()]
+        head = ["class", *("no part" if p == NONE else PARTS[p] for p in used), "all"]
+        rows: list[list[Any]] = [
+            [name, *(int(row[p]) for p in used), int(row.sum())]
+            for name, row in zip(self.classes, self.counts, strict=True)
+        ]
+        if len(rows) > 1:
+            sums = self.counts.sum(axis=0)
+            rows.append(["all", *(int(sums[p]) for p in used), int(sums.sum())])
+        return Table(head, rows)
+
+    def _repr_html_(self) -> str:
+        return fragment(self.table())
+
+
+def split(
+    source: Path | str | Dataset,
+    *,
+    test: float = 0.2,
+    validation: float = 0.1,
+    group: str | None = None,
+    seed: int = 0,
+    force: bool = False,
+    progress: Progress = SILENT,
+) -> SplitResult:
+    """Part a Dataset and store the parts in its file.
+
+    Groups of the Dataset are never torn, exact duplicates neither. A split that came with the data is kept unless
+    `force`: its test part stays, and when it has no validation part, one is taken from its train part.
+
+    Parameters
+    ----------
+    source : Path, str or Dataset
+        The Dataset file.
+    test : float
+        Share of the labelled objects.
+    validation : float
+        Share of the labelled objects that are not test.
+    group : str or None
+        Name of the column that must not be torn; a Dataset keeps one: "groups", or the name that it was built with.
+    seed : int
+        The same seed gives the same parts.
+    force : bool
+        Replace a split that came with the data.
+    progress : Progress
+        Where decisions are said.
+
+    Raises
+    ------
+    DatasetError
+        See `make_split`; also when groups are asked for and the file has none.
+    """
+    dataset = source if isinstance(source, Dataset) else Dataset.open(Path(source))
+    header = dataset.header
+    if header.task == "unlabelled":
+        raise DatasetError("has no labels, so there is nothing to part", where=dataset.path)
+    groups = _groups(dataset, group)
+    classes = header.classes if header.task == "classification" else ()
+    require_classes(dataset.labels, classes)
+    published = is_published(dataset) and not force and bool(dataset.split.any())
+    labels, keep = _published(dataset) if published else (dataset.labels, None)
+    if published:
+        progress.say("The split that came with the data is kept (--force replaces it).")
+    parts = make_split(
+        labels, test=test, validation=validation, groups=groups, hashes=dataset.hashes, seed=seed, task=header.task,
+        keep=keep,
+    )  # fmt: skip
+    record: dict[str, Any] = {
+        "test": test, "validation": validation, "seed": seed, "grouped": groups is not None, "published": published,
+    }  # fmt: skip
+    if keep is not None and not (keep == VALIDATION).any() and (parts == VALIDATION).any():
+        record["taken"] = "validation"
+    notes = tuple(_notes(parts, labels, classes))
+    for note in notes:
+        progress.warn(note)
+    counts = _counts(parts, dataset.labels, classes)
+    names = (*(classes or ("objects",)), "(unlabelled)")[: len(counts)]
+    write_split(dataset.path, parts, record)
+    return SplitResult(names, counts, record, notes)
+
+
+def _groups(dataset: Dataset, group: str | None) -> np.ndarray | None:
+    """The Dataset's groups; DatasetError when `group` names what it does not keep."""
+    kept = str(dataset.header.read.extra.get("group", "")) or "groups"
+    if group is None or (dataset.groups is not None and group in ("groups", "group", kept)):
+        return dataset.groups
+    has = f"it keeps {kept!r}" if dataset.groups is not None else "it keeps no groups"
+    raise DatasetError(
+        f"has no groups called {group!r}", where=dataset.path, got=has,
+        cure=f"Build it again with: estampa build SOURCE --group {group}",
+    )  # fmt: skip
+
+
+def is_published(dataset: Dataset) -> bool:
+    """Whether the test part came with the data; a validation part may have been taken from its train part since."""
+    return bool(dataset.header.published_split or dataset.split_record.get("published"))
+
+
+def _published(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Labels with the rows that the publisher left out masked, and the published parts to keep.
+
+    The train part is kept only when validation and test are both published; else it is dealt anew.
+    """
+    parts = np.asarray(dataset.split).copy()
+    blank = np.nan if dataset.task == "regression" else -1
+    labels = np.where(parts == NONE, blank, dataset.labels)
+    if dataset.split_record.get("taken") == "validation":  # by an earlier split of ours
+        parts[parts == VALIDATION] = TRAIN
+    if not (parts == VALIDATION).any() or not (parts == TEST).any():
+        parts[parts == TRAIN] = NONE
+    return labels, parts
+
+
+def _notes(parts: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> list[str]:
+    """Classes that are missing from a part, in words."""
+    used = [p for p in (TRAIN, VALIDATION, TEST) if (parts == p).any()]
+    notes = []
+    for number, name in enumerate(classes):
+        missing = [PARTS[p] for p in used if not (labels[parts == p] == number).any()]
+        if missing and (labels == number).any():
+            notes.append(
+                f"class {name!r} is not in the {' and '.join(missing)} part: too few objects, or too few groups"
+            )
+    return notes
+
+
+def _counts(parts: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """(classes, parts) counts; a last row for unlabelled objects when there are any; one row without classes."""
+    if not classes:
+        return np.bincount(parts, minlength=len(PARTS))[None, :]
+    rows = [np.bincount(parts[labels == c], minlength=len(PARTS)) for c in range(len(classes))]
+    if (labels < 0).any():
+        rows.append(np.bincount(parts[labels < 0], minlength=len(PARTS)))
+    return np.stack(rows)
