@@ -1,0 +1,129 @@
+"""`estampa build`: pictures, arrays or text files into one Dataset file."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from estampa.cli.console import Console, duration, table
+from estampa.cli.options import Json, Quiet, Verbose
+from estampa.data.read import ReadOptions, build
+from estampa.data.view import Dataset
+from estampa.errors import InputError, nearest
+
+_SHOWN = 30  #: classes in the table
+
+
+def height_width(text: str | None) -> tuple[int, int] | None:
+    """Read --size, "HxW"; None stays None."""
+    if text is None:
+        return None
+    height, width = _numbers(text, "--size", "HxW, as 64x48")
+    return height, width
+
+
+def height_width_channels(text: str | None) -> tuple[int, int, int] | None:
+    """Read --reshape, "HxWxC"; None stays None."""
+    if text is None:
+        return None
+    height, width, channels = _numbers(text, "--reshape", "HxWxC, as 21x21x1")
+    return height, width, channels
+
+
+def _numbers(text: str, flag: str, wanted: str) -> list[int]:
+    parts = re.split("[x,]", text.strip().lower())
+    if len(parts) != wanted.partition(",")[0].count("x") + 1 or not all(p.isdecimal() and int(p) > 0 for p in parts):
+        raise InputError("not understood", where=flag, allowed=wanted, got=repr(text))
+    return [int(part) for part in parts]
+
+
+def pairs(texts: list[str]) -> dict[str, str]:
+    """Read "key=value" texts as a table."""
+    found = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise InputError("not understood", where="--option", allowed="KEY=VALUE", got=repr(text))
+        found[key.strip()] = value.strip()
+    return found
+
+
+def _one_of(flag: str, value: str, *allowed: str) -> str:
+    if value in allowed:
+        return value
+    names = [name for name in allowed if name]
+    raise InputError(
+        "not understood", where=flag, allowed=", ".join(names), got=repr(value), cure=nearest(value, names)
+    )
+
+
+def _lines(dataset: Dataset, seconds: float) -> list[str]:
+    """What a person wants to know of a Dataset that was just built."""
+    facts, header = dataset.summary(), dataset.header
+    shape = " x ".join(map(str, facts["shape"])) + f" {facts['dtype']}" if facts["shape"] else ""
+    kind, origin = shape or f"{len(header.columns)} columns", header.read.source or "a builder"
+    lines = [f"{dataset.n:,} objects, {kind}, {facts['task']}, from {origin}, in {duration(seconds)}"]
+    counts = facts["classes"]
+    if counts:
+        shown = list(counts.items())[:_SHOWN]
+        lines += ["", *table(["class", "objects"], [[name, f"{count:,}"] for name, count in shown], right=[1])]
+        if len(counts) > _SHOWN:
+            lines.append(f"... and {len(counts) - _SHOWN} more classes")
+    if facts["unlabelled"] and facts["task"] != "unlabelled":
+        lines.append(f"unlabelled: {facts['unlabelled']:,}")
+    if facts["split"] != "none":
+        parts = ", ".join(f"{part} {count:,}" for part, count in facts["parts"].items() if count)
+        lines.append(f"parts ({facts['split']}): {parts}")
+    if facts["rejected"]:
+        lines.append(f"left out as unreadable: {facts['rejected']:,}")
+    following = "train" if facts["split"] != "none" else "split"
+    return [*lines, "", f"{dataset.path}  ({facts['content_sha256'][:12]})",
+            f"next: estampa check {dataset.path}, then estampa {following} {dataset.path}"]  # fmt: skip
+
+
+def command(
+    source: Annotated[list[str], typer.Argument(help="Files or folders of one kind, or the name of a builder.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The Dataset file to write, NAME.h5.")],
+    as_: Annotated[str, typer.Option("--as", help="Name of the source; default: ask each whether it is its own.")] = "",
+    size: Annotated[str | None, typer.Option(metavar="HxW", help="Bring pictures to this height and width.")] = None,
+    fit: Annotated[str, typer.Option(help="How another shape is brought to --size: stretch, pad or crop.")] = "stretch",
+    layout: Annotated[str, typer.Option(help="Axis order of arrays: NCHW or NHWC.")] = "",
+    mode: Annotated[str, typer.Option(help="Colours of pictures: L, RGB or auto.")] = "auto",
+    label: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the answer in a manifest.")] = "",
+    group: Annotated[str, typer.Option(metavar="COLUMN", help="Column of what a split must not tear apart.")] = "",
+    reshape: Annotated[
+        str | None, typer.Option(metavar="HxWxC", help="Height, width, channels of flattened rows.")
+    ] = None,
+    classes: Annotated[str, typer.Option(metavar="A,B,...", help="The classes in the order wanted.")] = "",
+    exclude: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Text or CSV file of ids or content hashes to leave out.")
+    ] = None,
+    max_pixels: Annotated[int, typer.Option(min=1, help="A picture with more pixels is refused.")] = 64_000_000,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Accept that unreadable rows are left out.")] = False,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="Option of a builder; may be repeated.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that was built from other data.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Read pictures, arrays or text files into one Dataset file. A build that was stopped goes on when run again."""
+    console = Console(json=json, quiet=quiet, verbose=verbose)
+    options = ReadOptions(
+        as_=as_, size=height_width(size), fit=_one_of("--fit", fit, "stretch", "pad", "crop"),
+        mode=_one_of("--mode", mode, "auto", "L", "RGB"),
+        layout=_one_of("--layout", layout.upper(), "", "NCHW", "NHWC"), label=label, group=group,
+        reshape=height_width_channels(reshape), max_pixels=max_pixels, exclude=exclude,
+        classes=tuple(name.strip() for name in classes.split(",") if name.strip()),
+    )  # fmt: skip
+    began = time.monotonic()
+    dataset = build(
+        source, output, options, builder_options=pairs(option or []), skip_bad=skip_bad, force=force, progress=console
+    )
+    seconds = time.monotonic() - began
+    console.result({**dataset.summary(), "seconds": round(seconds, 3)}, _lines(dataset, seconds))
