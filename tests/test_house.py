@@ -30,7 +30,7 @@ LEVELS = [
     {"bundle"},
     {"predict"},
     {"evaluate", "explore", "explain"},
-    {"monitor"},
+    {"monitor", "run"},
     {"pipeline"},
     {"studies", "serve"},
     {"cli"},

@@ -113,16 +113,19 @@ def build(
     return dataset
 
 
-def open_any(source: Source, options: ReadOptions = _DEFAULT, progress: Progress = SILENT) -> Dataset:
+def open_any(
+    source: Source, options: ReadOptions = _DEFAULT, progress: Progress = SILENT, *, skip_bad: bool = True
+) -> Dataset:
     """Open a Dataset file as it is; build anything else once into the cache, and open that.
 
-    Unreadable rows are left out with a warning, and stand in `Dataset.rejected` with their rows and reasons.
+    Unreadable rows are left out with a warning, and stand in `Dataset.rejected` with their rows and reasons; without
+    `skip_bad` they are a SourceError, as in `build`.
     """
     if isinstance(source, (str, Path)) and options.exclude is None and not options.as_:
         path = Path(source)
         if path.is_file() and _begins_like_hdf5(path):
             return Dataset.open(path)
-    return build(source, None, options, skip_bad=True, progress=progress)
+    return build(source, None, options, skip_bad=skip_bad, progress=progress)
 
 
 def cache_folder() -> Path:

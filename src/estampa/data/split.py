@@ -15,7 +15,7 @@ from estampa.errors import DatasetError
 from estampa.page import Table, fragment
 from estampa.progress import SILENT, Progress
 
-__all__ = ["SplitResult", "make_split", "split"]
+__all__ = ["SplitResult", "make_split", "parted", "split"]
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,29 @@ def split(
         See `make_split`; also when groups are asked for and the file has none.
     """
     dataset = source if isinstance(source, Dataset) else Dataset.open(Path(source))
+    parts, record, notes = parted(
+        dataset, test=test, validation=validation, group=group, seed=seed, force=force, progress=progress
+    )
+    for note in notes:
+        progress.warn(note)
+    classes = dataset.classes if dataset.task == "classification" else ()
+    counts = _counts(parts, dataset.labels, classes)
+    names = (*(classes or ("objects",)), "(unlabelled)")[: len(counts)]
+    write_split(dataset.path, parts, record)
+    return SplitResult(names, counts, record, notes)
+
+
+def parted(
+    dataset: Dataset,
+    *,
+    test: float = 0.2,
+    validation: float = 0.1,
+    group: str | None = None,
+    seed: int = 0,
+    force: bool = False,
+    progress: Progress = SILENT,
+) -> tuple[np.ndarray, dict[str, Any], tuple[str, ...]]:
+    """Return the parts that `split` would store, without storing them: (n,) uint8, the record, and what to warn of."""
     header = dataset.header
     if header.task == "unlabelled":
         raise DatasetError("has no labels, so there is nothing to part", where=dataset.path)
@@ -118,12 +141,7 @@ def split(
     if keep is not None and not (keep == VALIDATION).any() and (parts == VALIDATION).any():
         record["taken"] = "validation"
     notes = tuple(_notes(parts, labels, classes))
-    for note in notes:
-        progress.warn(note)
-    counts = _counts(parts, dataset.labels, classes)
-    names = (*(classes or ("objects",)), "(unlabelled)")[: len(counts)]
-    write_split(dataset.path, parts, record)
-    return SplitResult(names, counts, record, notes)
+    return parts, record, notes
 
 
 def _groups(dataset: Dataset, group: str | None) -> np.ndarray | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -140,6 +140,12 @@ class Dataset:
     def split_record(self) -> dict[str, Any]:
         """How the split was made; empty when nobody made one here."""
         return self._split[1]
+
+    def with_split(self, split: np.ndarray, record: Mapping[str, Any]) -> Dataset:
+        """The same file seen with other parts, (n,) uint8; nothing is written."""
+        seen = Dataset(self.path, self._layout)
+        seen.__dict__["_split"] = (np.asarray(split, np.uint8), dict(record))
+        return seen
 
     def rows(self, part: str) -> np.ndarray:
         """Row numbers, int64, of a part: none | train | validation | test."""

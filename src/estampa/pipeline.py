@@ -1,0 +1,308 @@
+"""The whole river on one page: data -> parts -> check -> recipe -> training -> bundle -> judgement -> report.
+
+This is the only file that knows the order. Each stage is a function of its own room; here they are called one after
+another, and what each leaves is written into the run folder at once, so that a run that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from estampa import machine, parts
+from estampa import recipe as recipes
+from estampa.data.dataset import PARTS, Dataset
+from estampa.data.read import ReadOptions, open_any
+from estampa.errors import CheckFailed, DatasetError, InputError, RecipeError
+from estampa.evaluate.judge import spelled
+from estampa.files import require_writable, write_atomic
+from estampa.plain import duration
+from estampa.progress import SILENT, Progress
+from estampa.recipe import Recipe
+from estampa.run import Clock, Habits, Plan, Run
+
+if TYPE_CHECKING:
+    from estampa.evaluate.evidence import Evidence
+    from estampa.train.fitted import Fitted
+
+NEEDS = ("torch", "sklearn", "scipy", "matplotlib", "onnx", "onnxscript", "tomli_w")
+
+
+def plan(
+    recipe: str = "auto",
+    source: Path | str | Dataset | None = None,
+    *,
+    changes: Mapping[str, Any] | None = None,
+    progress: Progress = SILENT,
+) -> Plan:
+    """Say what would be trained, without training. A shipped recipe that states its input needs no data.
+
+    Raises RecipeError when neither the recipe nor data say what goes in, and as `recipe.read` does.
+    """
+    chosen, decisions = _recipe(recipe, changes or {}), []
+    if source is not None:
+        from estampa.train.choose import complete
+
+        dataset = source if isinstance(source, Dataset) else open_any(source, progress=progress)
+        chosen, decisions = complete(chosen, dataset)
+        shape, outputs = dataset.shape, len(dataset.classes) if dataset.task == "classification" else 1
+    else:
+        shape, outputs = chosen.data.shape, chosen.data.outputs or 0
+    if shape is None or not outputs:
+        raise RecipeError(
+            "does not state its input", where=chosen.name, cure="Give data, or set data.shape and data.outputs."
+        )
+    model = parts.load("models", chosen.model.name)
+    options = recipes.check_options(model.Options, chosen.model.options, f"{chosen.name}: model")
+    return Plan(chosen, model.summary(options, shape, outputs), shape, outputs, decisions)
+
+
+def train(
+    source: Path | str | Dataset,
+    *,
+    recipe: str | Recipe = "auto",
+    changes: Mapping[str, Any] | None = None,
+    output: Path | str | None = None,
+    reading: ReadOptions | None = None,
+    habits: Habits | None = None,
+    progress: Progress = SILENT,
+) -> Run:
+    """Train a model, judge it on data it has not seen, and leave a run folder.
+
+    Parameters
+    ----------
+    source : a Dataset, its file, or anything that `build` reads.
+    recipe : a shipped recipe's name, a TOML file, a Recipe, or "auto".
+    changes : dotted keys that override the recipe, as {"train.epochs": 3}.
+    output : the run folder; None = runs/<time>-<recipe>. An unfinished one is continued.
+    reading : how files are read, when `source` is not a Dataset.
+    habits : see Habits.
+
+    Returns the Run. Raises InputError and its kinds for wrong data or recipes, CheckFailed (exit 3) for a leak between
+    parts that we made, Interrupted with the checkpoint saved.
+    """
+    machine.require("train", *NEEDS, needed_for="estampa train")
+    began, habits, clock = time.monotonic(), habits or Habits(), Clock()
+    chosen = recipe if isinstance(recipe, Recipe) else _recipe(recipe, changes or {})
+    folder = _folder(output, chosen.name)
+    with clock.of("reading"):
+        dataset = _open(source, reading, chosen, habits, progress)
+    dataset, decisions = _parted(dataset, chosen, progress)
+    with clock.of("check"):
+        twins = _checked(dataset, progress)
+    stage = _Stage(folder, dataset, _rows(dataset), progress, clock)
+    complete, fitted = _learn(stage, chosen, decisions)
+    part = "test" if len(stage.rows["test"]) else "validation"
+    evidence = _judge(stage, complete, fitted, part)
+    evidence.twins = np.isin(evidence.rows, twins) if len(twins) else None
+    evidence.command = habits.command or f"estampa train {dataset.path} --recipe {folder / 'recipe.toml'}"
+    _ship(stage, fitted, evidence, habits)
+    _report(stage, evidence)
+    return Run(folder, evidence.judgement, part, time.monotonic() - began)
+
+
+# ---------------------------------------------------------------------------------------------- stages
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """What the stages after the data share."""
+
+    folder: Path
+    dataset: Dataset
+    rows: dict[str, np.ndarray]
+    progress: Progress
+    clock: Clock
+
+
+def _recipe(name: str, changes: Mapping[str, Any]) -> Recipe:
+    """Read a recipe; the environment overrides it, and `changes` (flags) override both."""
+    base = Recipe(name="auto") if name == "auto" else recipes.read(name)
+    if environment := recipes.from_environment():
+        base = base.with_values(environment, "environment")
+    return base.with_values(changes) if changes else base
+
+
+def _folder(output: Path | str | None, name: str) -> Path:
+    """The run folder, made now; refused when it holds a finished run or something else."""
+    stamp = datetime.datetime.now(tz=datetime.UTC).strftime("%Y%m%d-%H%M%S")
+    folder = Path(output) if output is not None else Path("runs") / f"{stamp}-{name}"
+    if (folder / "metrics.json").exists():
+        raise InputError("holds a finished run", where=folder, cure="Choose another folder with -o, or remove it.")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "recipe.toml").exists():
+        raise InputError("is not empty and not a run", where=folder, cure="Choose another folder with -o.")
+    require_writable(folder / "recipe.toml")
+    return folder
+
+
+def _open(
+    source: Path | str | Dataset, reading: ReadOptions | None, recipe: Recipe, habits: Habits, progress: Progress
+) -> Dataset:
+    """Open a Dataset, or build one from files into the cache; say in one line what was understood."""
+    options = reading or ReadOptions(label=recipe.data.label, group=recipe.data.group)
+    if recipe.data.size is not None and options.size is None:
+        options = replace(options, size=recipe.data.size, fit=recipe.data.fit)
+    dataset = source if isinstance(source, Dataset) else open_any(source, options, progress, skip_bad=habits.skip_bad)
+    if dataset.shape is None:
+        raise DatasetError("holds no images", where=dataset.path, cure="Give pictures or arrays.")
+    height, width, channels = dataset.shape
+    kind = f"{len(dataset.classes)} classes" if dataset.task == "classification" else dataset.task
+    progress.say(f"{dataset.n:,} objects, {kind}, {height} x {width} x {channels} {dataset.dtype}, from {source}")
+    return dataset
+
+
+def _parted(dataset: Dataset, recipe: Recipe, progress: Progress) -> tuple[Dataset, list[str]]:
+    """The Dataset with the parts that this run uses: the file's own where they are whole, else dealt here."""
+    from estampa.data.split import parted
+
+    data = recipe.data
+    if dataset.split_record and (dataset.split == PARTS.index("train")).any():
+        said = "Parts: as stored in the file by `estampa split`."
+    else:
+        split, record, notes = parted(
+            dataset, test=data.test, validation=data.validation, seed=recipe.train.seed, group=data.group or None
+        )
+        dataset = dataset.with_split(split, record)
+        for note in notes:
+            progress.warn(note)
+        kept = "the published test part is kept" if record.get("published") else "no test part came with the data"
+        tied = ", groups kept whole" if dataset.groups is not None else ""
+        said = f"Parts: dealt here with seed {recipe.train.seed}, stratified{tied}; {kept}."
+    counts = {name: len(rows) for name, rows in _rows(dataset).items()}
+    said += " " + ", ".join(f"{n:,} {name}" for name, n in counts.items() if n) + "."
+    progress.say(said)
+    if not counts["train"] or not counts["test"] + counts["validation"]:
+        raise DatasetError(
+            "has no part to learn from" if not counts["train"] else "has no part to judge on",
+            where=dataset.path, cure="Part it with: estampa split SET.h5 --test 0.2 --validation 0.1",
+        )  # fmt: skip
+    return dataset, [said]
+
+
+def _rows(dataset: Dataset) -> dict[str, np.ndarray]:
+    """Labelled rows of each part."""
+    known = dataset.labelled()
+    return {part: rows[known[rows]] for part in PARTS[1:] for rows in [dataset.rows(part)]}
+
+
+def _checked(dataset: Dataset, progress: Progress) -> np.ndarray:
+    """Refuse leaks; return the rows that have a near twin in the training part."""
+    from estampa.data.check import check
+
+    found = check(dataset, progress=progress)
+    for finding in found.findings:
+        if finding.severity != "note":
+            progress.warn(finding.message)
+    if found.refused:
+        leaks = "; ".join(f.message for f in found.findings if f.severity == "refuse")
+        raise CheckFailed(
+            leaks, where=dataset.path, cure="Part it again with: estampa split, which keeps them together."
+        )
+    return np.asarray(found.near_across, np.int64)
+
+
+def _learn(stage: _Stage, chosen: Recipe, decisions: list[str]) -> tuple[Recipe, Fitted]:
+    """Complete the recipe, search if asked, and train; recipe.toml and history.jsonl are written."""
+    from estampa.train.choose import complete
+    from estampa.train.fit import fit_net
+
+    whole, said = complete(chosen, stage.dataset, stage.rows["train"])
+    for line in said:
+        stage.progress.say(line)
+    if whole.search.values:
+        from estampa.train.search import search
+
+        with stage.clock.of("search"):
+            found = search(
+                stage.dataset, whole, train_rows=stage.rows["train"], validation_rows=stage.rows["validation"],
+                folder=stage.folder / "search", progress=stage.progress,
+            )  # fmt: skip
+        whole, said = found.best, [*said, found.sentence]
+        stage.progress.say(found.sentence)
+    with stage.clock.of("training"):
+        fitted = fit_net(
+            stage.dataset, whole, train_rows=stage.rows["train"], validation_rows=stage.rows["validation"],
+            folder=stage.folder, progress=stage.progress,
+        )  # fmt: skip
+    fitted.decisions[:] = [*decisions, *said, *(d for d in fitted.decisions if d not in said)]
+    return fitted.recipe, fitted
+
+
+def _judge(stage: _Stage, recipe: Recipe, fitted: Fitted, part: str) -> Evidence:
+    """Judge the kept model once on `part`, beside baselines, with cross-validation if asked."""
+    from estampa.evaluate.baselines import baselines
+    from estampa.evaluate.crossval import crossval
+    from estampa.evaluate.evidence import Evidence, consistency
+    from estampa.evaluate.judge import judge
+
+    dataset, rows = stage.dataset, stage.rows[part]
+    with stage.clock.of("judging"):
+        output = fitted.predict(dataset, rows)
+        judgement = judge(
+            dataset.labels[rows], output, task=dataset.task, classes=dataset.classes,
+            groups=None if dataset.groups is None else dataset.groups[rows],
+            resamples=recipe.evaluate.resamples, seed=recipe.train.seed,
+        )  # fmt: skip
+        steady = consistency(
+            fitted.predict, dataset, rows, recipe.prepare.symmetry, seed=recipe.train.seed, progress=stage.progress
+        )
+    stage.progress.say(f"{judgement.headline()} ({part} part)")
+    evidence = Evidence(recipe.name, dataset, rows, output, judgement, {k: len(v) for k, v in stage.rows.items()}, part)
+    if recipe.evaluate.baselines:
+        with stage.clock.of("baselines"):
+            evidence.baselines = baselines(
+                dataset, stage.rows["train"], rows, recipe.train.seed, resamples=recipe.evaluate.resamples,
+                progress=stage.progress,
+            )  # fmt: skip
+    if recipe.evaluate.folds:
+        with stage.clock.of("cross-validation"):
+            evidence.crossval = crossval(
+                dataset, recipe, recipe.evaluate.folds, recipe.evaluate.repeats, seed=recipe.train.seed,
+                progress=stage.progress,
+            )  # fmt: skip
+    evidence.consistency = steady
+    evidence.history, evidence.kept_epoch, evidence.stopped = fitted.history, fitted.kept_epoch, fitted.stopped
+    evidence.monitor, evidence.recipe, evidence.about = recipe.train.monitor, recipe.to_toml(), recipe.about
+    evidence.decisions, evidence.layers, evidence.parameters = fitted.decisions, fitted.layers, fitted.parameters
+    trials = stage.folder / "search" / "trials.jsonl"
+    if trials.is_file():
+        evidence.trials = [json.loads(line) for line in trials.read_text().splitlines()]
+    return evidence
+
+
+def _ship(stage: _Stage, fitted: Fitted, evidence: Evidence, habits: Habits) -> None:
+    """Write the bundle, and the judged part's predictions by the bundle itself."""
+    from estampa.bundle.export import bundle_from
+    from estampa.predict import predict
+
+    with stage.clock.of("export"):
+        bundle = bundle_from(
+            fitted, stage.dataset, stage.rows, evidence.judgement.to_json(), stage.folder / "model",
+            gallery=habits.gallery,
+        )  # fmt: skip
+        predict(bundle, stage.dataset, stage.folder / "predictions.csv", rows=evidence.rows, progress=stage.progress)
+    evidence.hashes = {
+        "data": stage.dataset.content_sha256, "model": bundle.hash, "recipe": bundle.manifest.hashes.recipe,
+    }  # fmt: skip
+
+
+def _report(stage: _Stage, evidence: Evidence) -> None:
+    """Write the report, then metrics.json, which marks the run as finished."""
+    from estampa.evaluate.report import write_report
+
+    evidence.seconds = {k: round(v, 3) for k, v in stage.clock.seconds.items()}
+    evidence.peak_memory, evidence.machine = machine.peak_memory(), machine.describe()
+    evidence.date = datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds")
+    write_report(stage.folder, evidence)
+    write_atomic(stage.folder / "metrics.json", json.dumps(evidence.to_json(), indent=1, allow_nan=False))
+    best = max(evidence.baselines, key=lambda b: b.judgement.metrics[evidence.judgement.leading].value, default=None)
+    if best is not None and evidence.judgement.task == "classification":
+        stage.progress.say(f"best baseline: {best.name}, {spelled(best.judgement.metrics['accuracy'])}")
+    stage.progress.say(f"in all {duration(sum(stage.clock.seconds.values()))}")
