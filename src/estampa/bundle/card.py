@@ -1,0 +1,123 @@
+"""The model card: what a bundle is, for people. What nobody filled in is shown as missing, never left out.
+
+Sections after Mitchell et al. 2019, "Model Cards for Model Reporting", FAT* '19, 220-229.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+MISSING = "[More information needed]"
+#: What only people know, as key -> question; handed in by name or left as `MISSING`.
+ASKED = {
+    "authors": "Who made it, and whom to ask",
+    "intended_use": "What it is for",
+    "out_of_scope": "What it must not be used for",
+    "limits": "Where it is known to fail",
+    "selection": "How the training objects were chosen, and who labelled them",
+    "licence": "Licence of the model",
+}
+
+
+def card(manifest: Mapping[str, Any], answers: Mapping[str, str] | None = None) -> str:
+    """The card as Markdown, from the manifest's fields and the answers to `ASKED`."""
+    answers = answers or {}
+    contract, data, model = manifest["contract"], manifest.get("data", {}), manifest.get("model", {})
+    height, width, channels = contract["shape"]
+    names = ", ".join(contract.get("channels") or ()) or MISSING
+    parts = manifest.get("parts", {})
+    counts = "; ".join(f"{_word(n)} {_word(count)}" for n, count in parts.items()) or MISSING
+    lines = [
+        f"# {_word(manifest['name'])}",
+        "",
+        f"A {manifest['task']} model of pictures of {height} x {width} pixels in {channels} channel(s).",
+        "Made by estampa; it is scored with `estampa predict`; see docs/predict.md of estampa.",
+        "",
+        *_section("Use", answers, "authors", "intended_use", "out_of_scope", "limits", "licence"),
+        "## Input",
+        "",
+        *_facts(
+            {
+                "Pixels": f"{contract['dtype']}, height x width x channels; the model does all scaling itself",
+                "Channels, in order": names,
+                "Unit": contract.get("units") or MISSING,
+                "Pixel scale": contract.get("pixel_scale") or MISSING,
+                "Pixels that are not finite": contract["nan"],
+            }
+        ),
+        "## Output",
+        "",
+        *_output(manifest),
+        "## Data",
+        "",
+        *_facts(
+            {
+                "Objects": counts,
+                "Release": data.get("release") or MISSING,
+                "Licence of the data": data.get("licence") or MISSING,
+                "Content hash": f"`{manifest['hashes']['data']}`",
+                ASKED["selection"]: answers.get("selection") or MISSING,
+            }
+        ),
+        "## Results",
+        "",
+        *_results(manifest.get("metrics", {})),
+        "## How it was made",
+        "",
+        *_facts(
+            {
+                "Net": f"{model.get('name') or MISSING}, {model.get('parameters') or MISSING} trainable parameters",
+                "Recipe": f"`{manifest['name']}`, complete in bundle.json",
+                "Versions": ", ".join(f"{k} {v}" for k, v in sorted(manifest.get("versions", {}).items())) or MISSING,
+            }
+        ),
+        "This card may be filled in by hand; the other files of the bundle may not be changed.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _section(title: str, answers: Mapping[str, str], *keys: str) -> list[str]:
+    return [f"## {title}", "", *_facts({ASKED[k]: answers.get(k) or MISSING for k in keys})]
+
+
+def _facts(facts: Mapping[str, Any]) -> list[str]:
+    return [*(f"- **{name}:** {_word(value)}" for name, value in facts.items()), ""]
+
+
+def _output(manifest: Mapping[str, Any]) -> list[str]:
+    if manifest["task"] == "regression":
+        return ["One number per picture, in the unit of the labels.", ""]
+    shown = manifest.get("display", {})
+    head = ["class", *shown]
+    rows = [[name, *(names[i] for names in shown.values())] for i, name in enumerate(manifest["classes"])]
+    return ["One probability per class, in this order:", "", *_table(head, rows)]
+
+
+def _results(metrics: Mapping[str, Any]) -> list[str]:
+    """The metrics with their intervals, one row each; other entries of the record have their place in the report."""
+    known = metrics.get("metrics", metrics)
+    rows = []
+    for name, value in known.items() if isinstance(known, Mapping) else ():
+        if isinstance(value, Mapping) and isinstance(value.get("value"), int | float):
+            rows.append([name, *(_number(value.get(k)) for k in ("value", "low", "high"))])
+    if not rows:
+        return [MISSING, ""]
+    on = f" on {metrics['n']} objects that the model has not seen" if isinstance(metrics.get("n"), int) else ""
+    return [f"Of the test part{on}, with 95 % intervals:", "", *_table(["metric", "value", "low", "high"], rows)]
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [head, ["---"] * len(head), *rows]
+    return [*("| " + " | ".join(_word(cell) for cell in line) + " |" for line in lines), ""]
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, int | float) else ""
+
+
+def _word(value: Any) -> str:
+    """A value within a line of Markdown: names come from data, so no line break, no bar and no HTML of theirs."""
+    text = " ".join(str(value).split())
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")

@@ -1,0 +1,93 @@
+"""The manifest of a bundle, `bundle.json`: one record, whose keys are all there are."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from estampa.bundle.contract import InputContract
+from estampa.recipe import Record
+
+#: Number of the bundle's format. Raise it when an older estampa would misread the folder; keep reading the old ones,
+#: with a test that holds a bundle of each (tests/bundle/). Format 1: the first.
+FORMAT = 1
+MANIFEST = "bundle.json"
+REQUIRED = frozenset({"model.onnx", "prepare.safetensors", "reference.safetensors", "held.safetensors", "README.md"})
+OPTIONAL = frozenset({"weights.safetensors", "gallery.safetensors"})
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class FileEntry(Record):
+    """Size in bytes and SHA-256 of one file."""
+
+    size: Annotated[int, Field(ge=0)]
+    sha256: Sha256
+
+
+class Thresholds(Record):
+    """Where a probability begins to count; None = not set."""
+
+    #: of two classes, the probability from which the second is predicted; None = the more probable one
+    decision: Probability | None = None
+    #: a largest probability below this flags the row `low_confidence`
+    confidence: Probability | None = None
+
+
+class Hashes(Record):
+    """SHA-256 of what the model is, what it learned from and how."""
+
+    model: Sha256  #: of model.onnx
+    data: str  #: content hash of the Dataset
+    recipe: Sha256  #: of the complete recipe as TOML or JSON
+
+
+class Parity(Record):
+    """How closely the exported model agrees with the trained one."""
+
+    rows: int  #: pictures compared, at batch 1 and as one batch
+    tolerance: float  #: largest difference that is allowed, see bundle/export.py
+    output: float  #: largest difference found in `output`
+    logits: float | None = None  #: the same in `logits`
+
+
+class Manifest(Record):
+    """What a bundle says about itself."""
+
+    format: Literal[1]
+    name: str  #: of the recipe
+    task: Literal["classification", "regression"]
+    classes: tuple[str, ...] = ()  #: in the order of the columns of `output`
+    display: dict[str, tuple[str, ...]] = Field(default_factory=dict)  #: language -> names in class order
+    contract: InputContract
+    outputs: dict[Literal["output", "logits", "embedding"], int]  #: width of each output
+    thresholds: Thresholds = Thresholds()
+    metrics: dict[str, Any] = Field(default_factory=dict)  #: of the test part, as `evaluate --json` gives them
+    parts: dict[str, int] = Field(default_factory=dict)  #: rows in each part
+    data: dict[str, Any] = Field(default_factory=dict)  #: where the data came from: origin, release, licence, name
+    model: dict[str, Any] = Field(default_factory=dict)  #: name, parameters, kept epoch
+    recipe: dict[str, Any] = Field(default_factory=dict)  #: the complete recipe
+    prepare: dict[str, str] = Field(
+        default_factory=dict
+    )  #: names of the preparation's rule; its numbers are in prepare.safetensors
+    decisions: tuple[str, ...] = ()  #: what was chosen for the user, and why
+    parity: Parity | None = None
+    hashes: Hashes
+    versions: dict[str, str] = Field(default_factory=dict)
+    files: dict[str, FileEntry]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Manifest:
+        wrong = [language for language, names in self.display.items() if len(names) != len(self.classes)]
+        if wrong:
+            raise ValueError(f"names in {wrong[0]!r} for another number of classes")
+        if self.task == "classification":
+            if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes) or not all(self.classes):
+                raise ValueError("classes are two or more different names")
+            if self.outputs.get("output") != len(self.classes):
+                raise ValueError("as many outputs as classes")
+        elif self.classes:
+            raise ValueError("a regression has no classes")
+        return self

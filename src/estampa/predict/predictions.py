@@ -1,0 +1,169 @@
+"""The result of a run, in memory or in its file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from estampa.errors import SourceError
+from estampa.files import require_writable, write_atomic
+from estampa.predict.answers import UNREADABLE, Answers
+from estampa.predict.output import Table, csv_rows, json_rows, writer_of
+
+_SHOWN = 20  #: rows in a notebook
+
+
+class Predictions:
+    """Answers to n rows, in their order.
+
+    Attributes
+    ----------
+    ids : (n,) str.
+    predicted : (n,) class names, "" for a bad row; regression: (n,) float32, NaN for a bad row.
+    probabilities : (n, classes) float32, NaN for a bad row; None for regression.
+    flags : (n,) str, texts joined by ";".
+    model : the bundle's hash.
+    classes : names in column order; empty for regression.
+    n, bad : rows, and how many of them have no answer.
+    counts : how often each flag stands.
+    path : the file they were written to; its rows are read when they are first asked for.
+    """
+
+    def __init__(
+        self, table: Table, counts: Counter[str], *, answers: Answers | None = None, path: Path | None = None
+    ) -> None:
+        self.model, self.classes, self.path = table.model, table.classes, path
+        self.n, self.bad = counts["rows"], counts["bad"]
+        self.counts = {k.removeprefix("flag:"): v for k, v in sorted(counts.items()) if k.startswith("flag:")}
+        self._given = answers
+
+    @cached_property
+    def _answers(self) -> Answers:
+        if self._given is not None:
+            return self._given
+        assert self.path is not None
+        return _read(self.path, self.classes)[1]
+
+    @property
+    def ids(self) -> np.ndarray:
+        """(n,) str."""
+        return self._answers.ids
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """(n,) class names, "" for a bad row; regression: float32, NaN for a bad row."""
+        if not self.classes:
+            return self._answers.predicted
+        names: np.ndarray = np.array([*self.classes, ""], dtype=np.str_)[self._answers.predicted]
+        return names
+
+    @property
+    def probabilities(self) -> np.ndarray | None:
+        """(n, classes) float32, NaN for a bad row; None for regression."""
+        output = self._answers.output
+        return None if output is None else np.where(self._answers.bad[:, None], np.float32(np.nan), output)
+
+    @property
+    def flags(self) -> np.ndarray:
+        """(n,) str, texts joined by ";"."""
+        return np.array(self._answers.flags, dtype=np.str_)
+
+    def to_csv(self, path: Path | str | None = None) -> str:
+        """The table as CSV text, which is also written to `path` when one is given."""
+        text = self.to_text()
+        if path is not None:
+            require_writable(Path(path))
+            write_atomic(Path(path), text)
+        return text
+
+    def to_text(self, format: str = "csv", *, labels_only: bool = False) -> str:
+        """The table as text: "csv" or "jsonl", or the labels alone."""
+        writer = writer_of(format, Table(self.classes, self.model), labels_only)
+        return (writer.head() + writer.rows(self._answers)).decode()
+
+    def flag_words(self) -> str:
+        """The flags with their counts: "2 unreadable, 14 out_of_range", or "none"."""
+        return ", ".join(f"{count:,} {name}" for name, count in self.counts.items()) or "none"
+
+    def summary(self) -> dict[str, Any]:
+        """Plain types, ready for JSON: n, bad, flags, model, classes, output."""
+        return {
+            "n": self.n, "bad": self.bad, "flags": self.counts, "model": self.model, "classes": list(self.classes),
+            "output": str(self.path) if self.path else None,
+        }  # fmt: skip
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __repr__(self) -> str:
+        where = f", {self.path}" if self.path else ""
+        return f"Predictions({self.n:,} rows, {self.bad:,} bad, model {self.model}{where})"
+
+    def _repr_html_(self) -> str:
+        head, rows = csv_rows(self.to_csv())
+        tops = "".join(f"<th>{escape(c)}</th>" for c in head)
+        body = "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in r) + "</tr>" for r in rows[:_SHOWN])
+        more = f"<p>{self.n - _SHOWN:,} rows more</p>" if self.n > _SHOWN else ""
+        return f"<p>{escape(repr(self))}</p><table><tr>{tops}</tr>{body}</table>{more}"
+
+
+def read_predictions(path: Path | str) -> Predictions:
+    """Read a file that `predict` wrote (.csv, .jsonl, .ndjson or .parquet); raises SourceError when it is not one."""
+    model, answers = _read(Path(path), None)
+    counts = Counter[str]()
+    answers.count(counts)
+    return Predictions(Table(_classes_of(Path(path)), model), counts, answers=answers, path=Path(path))
+
+
+def _records(path: Path) -> tuple[list[str], list[list[Any]]]:
+    """Columns and rows of a file of predictions, values as they stand in it."""
+    if path.suffix == ".parquet":
+        from pyarrow import parquet
+
+        table = parquet.read_table(path)
+        return table.column_names, [list(r.values()) for r in table.to_pylist()]
+    if path.suffix in (".jsonl", ".ndjson"):
+        records = list(json_rows(path))
+        names = next((list(r["probabilities"]) for r in records if r.get("probabilities")), [])
+        head = ["id", "predicted", *(f"p_{n}" for n in names), "flags", "model"]
+        rows = []
+        for r in records:
+            values = r.get("probabilities") or {}
+            rows.append([r["id"], r["predicted"], *map(values.get, names), ";".join(r["flags"]), r["model"]])
+        return head, rows
+    return csv_rows(path.read_text(encoding="utf-8"))
+
+
+def _classes_of(path: Path) -> tuple[str, ...]:
+    return tuple(c[2:] for c in _records(path)[0][2:-2])
+
+
+def _read(path: Path, classes: Sequence[str] | None) -> tuple[str, Answers]:
+    """(model, answers) of a file of predictions."""
+    try:
+        head, rows = _records(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise SourceError("not a file of predictions", where=path, got=str(error)) from error
+    inner = head[2:-2]
+    if head[:2] != ["id", "predicted"] or head[-2:] != ["flags", "model"] or not all(c.startswith("p_") for c in inner):
+        raise SourceError(
+            "not a file of predictions", where=path, allowed="id,predicted,p_<class>...,flags,model", got=",".join(head)
+        )
+    names = [c[2:] for c in inner]
+    index = {name: i for i, name in enumerate(classes if classes is not None else names)}
+    flags = [r[-2] or "" for r in rows]
+    bad = np.array([f.startswith(f"{UNREADABLE}:") for f in flags], dtype=bool)
+    ids, answers = np.array([r[0] for r in rows], dtype=np.str_), [r[1] for r in rows]
+    model = rows[0][-1] if rows else ""
+    if not names:
+        values = np.array([np.nan if a in ("", None) else float(a) for a in answers], dtype=np.float32)
+        return model, Answers(ids, values, None, flags, bad)
+    chosen = np.array([index.get(a, -1) if a else -1 for a in answers], dtype=np.int64)
+    output = np.array([[np.nan if v in ("", None) else float(v) for v in r[2:-2]] for r in rows], dtype=np.float32)
+    return model, Answers(ids, chosen, output, flags, bad)

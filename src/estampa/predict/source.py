@@ -1,0 +1,152 @@
+"""What is scored, seen in one way: a Dataset or a part of it, any source that `build` reads, or an array."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from estampa.bundle.contract import InputContract
+from estampa.data.dataset import Dataset
+from estampa.data.record import Header, ReadRecord
+from estampa.errors import InputError
+
+if TYPE_CHECKING:
+    from estampa.data.read import Reading
+
+Data = Path | str | Dataset | np.ndarray | Sequence[Path | str]
+Chosen = np.ndarray | str | None  #: row numbers, the name of a part, or all rows
+_SAMPLE = 512  #: pictures whose scale is looked at before the work
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+@dataclass
+class Chunk:
+    """Consecutive rows: images (m, h, w, c), and the reason of each row that could not be read (it holds zeros)."""
+
+    start: int
+    images: np.ndarray
+    rejected: dict[int, str] = field(default_factory=dict)
+
+
+class Source:
+    """Rows to be scored. `fingerprint` changes when the data do; `name` is how messages call them."""
+
+    def __init__(self, header: Header, ids: np.ndarray, fingerprint: str, name: str) -> None:
+        self.header, self.ids, self.fingerprint, self.name = header, ids, fingerprint, name
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def chunks(self, start: int, size: int) -> Iterator[Chunk]:
+        """Rows from `start` on, in order, `size` at a time."""
+        raise NotImplementedError
+
+    def sample(self, size: int) -> np.ndarray:
+        """Some readable pictures, for a look at their scale before the work; `size` rows are read at a time."""
+        for chunk in self.chunks(0, size):
+            good = [i for i in range(len(chunk.images)) if chunk.start + i not in chunk.rejected]
+            if good:
+                return np.ascontiguousarray(chunk.images[_spread(np.array(good))])
+        return np.zeros((0, *(self.header.shape or (1, 1, 1))), self.header.dtype)
+
+
+class DatasetRows(Source):
+    """The rows of a Dataset, or some of them: row numbers, or the name of a part."""
+
+    def __init__(self, dataset: Dataset, rows: Chosen) -> None:
+        self.dataset = dataset
+        self.rows = (
+            np.arange(dataset.n) if rows is None else rows if isinstance(rows, np.ndarray) else dataset.rows(rows)
+        )
+        if not len(self.rows):
+            raise InputError(f"its part {rows!r} is empty", where=dataset.path, cure="`estampa split` makes the parts.")
+        chosen, ids = "", dataset.ids
+        if rows is not None:
+            chosen, ids = f":{sha256(self.rows.astype(np.int64).tobytes()).hexdigest()}", ids[self.rows]
+        super().__init__(dataset.header, ids, f"{dataset.content_sha256}{chosen}", str(dataset.path))
+
+    def chunks(self, start: int, size: int) -> Iterator[Chunk]:
+        """Copies of the images, chunk by chunk; the file's pages are given back."""
+        at = start
+        for _, images in self.dataset.blocks(self.rows[start:], size):
+            yield Chunk(at, images)
+            at += len(images)
+
+    def sample(self, size: int) -> np.ndarray:  # noqa: ARG002 - rows can be read singly here
+        """Pictures spread over all rows, read one by one so that no more of the file is touched."""
+        rows = _spread(self.rows)
+        return np.concatenate([self.dataset.take(rows[i : i + 1]) for i in range(len(rows))])
+
+
+class ReadingRows(Source):
+    """The rows of a source that is decoded on the way."""
+
+    def __init__(self, reading: Reading, name: str) -> None:
+        self.reading = reading
+        super().__init__(reading.header, np.asarray(reading.ids, dtype=np.str_), reading.fingerprint, name)
+
+    def chunks(self, start: int, size: int) -> Iterator[Chunk]:
+        """Blocks as the source gives them."""
+        for block in self.reading.blocks(start, size):
+            yield Chunk(block.start, block.images, dict(block.rejected))
+
+
+class ArrayRows(Source):
+    """An array (n, height, width, channels) in memory; its ids are the row numbers."""
+
+    def __init__(self, images: np.ndarray) -> None:
+        if images.ndim != 4 or not len(images):
+            raise InputError(
+                "an array of pictures has four axes, and at least one row", allowed="(n, height, width, channels)",
+                got=images.shape,
+            )  # fmt: skip
+        self.images = images
+        _, h, w, c = images.shape
+        header = Header(len(images), (h, w, c), str(images.dtype), "unlabelled", read=ReadRecord(source="arrays"))
+        digest = sha256(np.ascontiguousarray(images).data).hexdigest()
+        super().__init__(header, np.arange(len(images)).astype(np.str_), digest, "the array")
+
+    def chunks(self, start: int, size: int) -> Iterator[Chunk]:
+        """Views of the array."""
+        for at in range(start, len(self.images), size):
+            yield Chunk(at, self.images[at : at + size])
+
+
+def open_source(data: Data, contract: InputContract, rows: Chosen = None) -> Source:
+    """See `data` as rows; files are read as the training files were (the contract's read record is replayed).
+
+    Raises SourceError or DatasetError when they cannot be read, InputError when `rows` are asked of anything but a
+    Dataset.
+    """
+    if isinstance(data, (str, Path)) and _is_hdf5(Path(data)):
+        data = Dataset.open(data)
+    if isinstance(data, Dataset):
+        return DatasetRows(data, rows)
+    if rows is not None:
+        raise InputError("only of a Dataset can parts be scored", where="rows")
+    if isinstance(data, np.ndarray):
+        return ArrayRows(data)
+    from estampa.data.read import ReadOptions, open_reading
+
+    paths = [data] if isinstance(data, (str, Path)) else list(data)
+    reading = open_reading(paths, ReadOptions(record=contract.read_record))
+    return ReadingRows(reading, ", ".join(map(str, paths[:3])))
+
+
+def _is_hdf5(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return stream.read(len(_HDF5)) == _HDF5
+
+
+def _spread(rows: np.ndarray) -> np.ndarray:
+    if len(rows) <= _SAMPLE:
+        return rows
+    spread: np.ndarray = rows[np.linspace(0, len(rows) - 1, _SAMPLE).astype(np.int64)]
+    return spread
