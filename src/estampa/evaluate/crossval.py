@@ -152,7 +152,7 @@ def crossval(
     A recipe that chooses its epoch on validation gets a validation part cut from the fold's training rows, never from
     the rows held out. Nothing but the two arguments goes into a fit, so no state crosses folds.
     """
-    learn = fit or _fit_net()
+    learn: Callable[..., Any] = _fit_net if fit is None else fit
     began = time.perf_counter()
     rows = np.flatnonzero(dataset.labelled())
     labels = np.asarray(dataset.labels)[rows]
@@ -182,10 +182,10 @@ def crossval(
     return CrossValidation(folds, repeats, judgement, per_fold, rows, fold, answers, bound is not None, seconds)
 
 
-def _fit_net() -> Callable[..., Any]:
+def _fit_net(*given: Any, **options: Any) -> Any:
     from estampa.train.fit import fit_net
 
-    return fit_net
+    return fit_net(*given, **options)
 
 
 def _one_fold(

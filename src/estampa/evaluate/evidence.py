@@ -109,7 +109,8 @@ class Evidence:
     @property
     def truth(self) -> np.ndarray:
         """(n,) labels of the judged objects."""
-        return np.asarray(self.dataset.labels)[self.rows]
+        labels: np.ndarray = np.asarray(self.dataset.labels)[self.rows]
+        return labels
 
     @property
     def groups(self) -> np.ndarray | None:
@@ -227,7 +228,7 @@ def consistency(
 
 
 def worst_mistakes(evidence: Evidence, most: int = 24) -> np.ndarray:
-    """Places in `evidence.rows` of the worst mistakes, worst first: least probability of the truth, or largest error."""
+    """Places in `evidence.rows` of the worst mistakes: least probability of the truth, or largest error, first."""
     truth, output = evidence.truth, np.asarray(evidence.output, float)
     if evidence.judgement.task == "regression":
         return np.argsort(-np.abs(output.reshape(len(truth), -1)[:, 0] - truth), kind="stable")[:most]

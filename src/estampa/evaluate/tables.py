@@ -56,7 +56,7 @@ def versus(
         "from resamples that both share; where its interval leaves out 0, the difference is beyond chance. "
         "Seconds: training and scoring."
     )
-    notes = [f"{b.name}: {b.note}" for b in baselines if b.note]
+    notes = [f"{b.name.capitalize()}: {b.note}." for b in baselines if b.note]
     return Table(
         columns,
         rows,
@@ -66,15 +66,16 @@ def versus(
     )
 
 
-def per_class(judgement: Judgement) -> Table:
-    """Precision, recall, F1 and the areas of each class, in declared order."""
-    kinds = [k for k in measure.PER_CLASS if judgement.per_class and k in judgement.per_class[0]]
+def per_class(judgement: Judgement, wanted: Sequence[str] = measure.PER_CLASS) -> Table:
+    """Precision, recall, F1 and the areas of each class, or those `wanted`, in declared order."""
+    kinds = [k for k in wanted if judgement.per_class and k in judgement.per_class[0]]
     rows = [[r["class"], r["n"], *(r[k] for k in kinds)] for r in judgement.per_class]
     return Table(
         ["class", "n", *(words(k) for k in kinds)],
         rows,
         caption="Each class against the rest, in declared order; n is how often it occurs in the truth. "
         + _HOW.format(over=_over(judgement)),
+        drawn=words("recall") if "recall" in kinds else "",
     )
 
 

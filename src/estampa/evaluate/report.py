@@ -1,0 +1,346 @@
+"""The report of a run: one HTML file, with its figures and tables also as files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from estampa import files, page
+from estampa.evaluate import plots, tables
+from estampa.evaluate.evidence import Evidence, worst_mistakes
+from estampa.evaluate.judge import spelled, words
+from estampa.evaluate.methods import methods
+from estampa.page import Figure, Section, Table
+
+_SHOWN_PROBABILITIES = 2
+
+
+class _Kept:
+    """Figures and tables that the page shows, so that they can be written beside it too."""
+
+    def __init__(self) -> None:
+        self.figures: dict[str, page.Drawn] = {}
+        self.tables: dict[str, Table] = {}
+
+    def figure(self, name: str, drawn: page.Drawn, caption: str, alt: str) -> Figure:
+        self.figures[name] = drawn
+        return Figure(drawn.svg, caption, alt)
+
+    def table(self, name: str, table: Table) -> Table:
+        self.tables[name] = table
+        return table
+
+
+def write_report(folder: Path, evidence: Evidence) -> Path:
+    """Write report.html, metrics.json, figures/*.svg and *.png, tables/*.csv and *.tex into `folder`.
+
+    Returns the path of the report. Raises StorageError when the place cannot be written.
+    """
+    files.require_writable(folder / "report.html")
+    kept = _Kept()
+    sections = [section for section in _sections(evidence, kept) if section.blocks]
+    sections.append(_downloads(kept))
+    text = page.render(_title(evidence), lead(evidence), sections, made_by=_made_by(evidence))
+    tables.save(folder / "tables", kept.tables)
+    (folder / "figures").mkdir(exist_ok=True)
+    for name, drawn in kept.figures.items():
+        files.write_atomic(folder / "figures" / f"{name}.svg", drawn.svg)
+        files.write_atomic(folder / "figures" / f"{name}.png", drawn.png)
+    record = json.dumps(evidence.to_json(), ensure_ascii=False, allow_nan=False, indent=1)
+    files.write_atomic(folder / "metrics.json", record + "\n")
+    files.write_atomic(folder / "report.html", text)
+    return folder / "report.html"
+
+
+def _title(evidence: Evidence) -> str:
+    data = evidence.dataset.path.stem
+    return evidence.name if evidence.name == data else f"{evidence.name} on {data}"
+
+
+def lead(evidence: Evidence) -> str:
+    """The answer in one sentence: the leading metric with its interval, beside the baselines'."""
+    judgement = evidence.judgement
+    found = judgement.metrics[judgement.leading]
+    seen = "learned from" if evidence.part == "train" else "not seen in training"
+    where = f"{judgement.n:,} {evidence.part} objects {seen}"
+    others = "; ".join(
+        _beside(b.name, b.judgement.metrics[judgement.leading], judgement.task) for b in evidence.baselines
+    )
+    tail = f". On the same objects: {others}." if others else "."
+    if judgement.task == "regression":
+        return f"{words(judgement.leading).capitalize()} {spelled(found)} on {where}{tail}"
+    return f"{_percent(found)} of the answers to {where} are right{tail}"
+
+
+def _percent(found: Any) -> str:
+    if np.isnan(found.low):
+        return f"{100 * found.value:.1f} %"
+    return f"{100 * found.value:.1f} % [{100 * found.low:.1f}, {100 * found.high:.1f}]"
+
+
+def _beside(name: str, found: Any, task: str) -> str:
+    return f"{name} {spelled(found) if task == 'regression' else _percent(found)}"
+
+
+def _sections(evidence: Evidence, kept: _Kept) -> Iterator[Section]:
+    yield Section("result", "Result", _result(evidence, kept))
+    yield Section("data", "What was learned from what", _data(evidence))
+    yield Section("training", "Training", _training(evidence, kept))
+    if evidence.judgement.task == "regression":
+        yield Section("errors", "Answers and errors", _regression(evidence, kept))
+    else:
+        yield Section("confusion", "What is taken for what", _confusion(evidence, kept))
+        yield Section("classes", "Class by class", _classes(evidence, kept))
+        yield Section("calibration", "Can the probabilities be trusted?", _calibration(evidence, kept))
+    yield Section("mistakes", "Worst mistakes", _mistakes(evidence))
+    yield Section("twins", "Near duplicates", _twins(evidence, kept))
+    yield Section("symmetry", "Mirrors and turns", _symmetry(evidence))
+    yield Section("folds", "Cross-validation", _folds(evidence, kept))
+    yield Section("model", "The model", _model(evidence, kept))
+    yield Section("methods", "Methods and references", _methods(evidence))
+
+
+def _result(evidence: Evidence, kept: _Kept) -> list[Any]:
+    judgement = evidence.judgement
+    wanted = ("accuracy", "balanced_accuracy", "roc_auc", "macro_f1", "rmse", "r2", "spearman")
+    items = [(words(m), judgement.metrics[m], "") for m in wanted if m in judgement.metrics]
+    blocks: list[Any] = [page.Headline(items[:3])]
+    blocks += [page.Note("warn", line) for line in evidence.warnings]
+    if evidence.baselines:
+        spent = evidence.seconds.get("train")
+        table = tables.versus(evidence.name, judgement, evidence.baselines, evidence.leads(), spent)
+        blocks.append(kept.table("baselines", table))
+    blocks.append(page.Details("Every metric", [kept.table("metrics", tables.metrics(judgement))]))
+    return blocks
+
+
+def _data(evidence: Evidence) -> list[Any]:
+    data, header = evidence.dataset, evidence.dataset.header
+    facts: dict[str, Any] = {"Data set": data.path.name}
+    facts["Objects"] = [f"{part}: {n:,}" for part, n in evidence.counts.items() if n]
+    if data.shape is not None:
+        facts["Image"] = (
+            f"{data.shape[0]} x {data.shape[1]} pixels, {data.shape[2]} {'channel' if data.shape[2] == 1 else 'channels'}, {data.dtype}"
+        )
+    if header.channels:
+        facts["Channels"] = ", ".join(header.channels)
+    if data.classes:
+        facts["Classes"] = ", ".join(data.classes)
+    if data.groups is not None:
+        facts["Groups"] = f"{len(np.unique(np.asarray(data.groups))):,}, kept whole across parts"
+    published = "came with the data" if header.published_split else "made by estampa, stratified and seeded"
+    facts["Split"] = published
+    facts |= {str(k).capitalize(): str(v) for k, v in header.origin.items() if isinstance(v, (str, int, float))}
+    facts |= {k: v for k, v in (("Release", header.release), ("Licence", header.licence)) if v}
+    if data.rejected:
+        facts["Left out"] = f"{len(data.rejected):,} unreadable, named in the data set file"
+    facts["Content SHA-256"] = data.content_sha256
+    return [page.Facts(facts)]
+
+
+def _training(evidence: Evidence, kept: _Kept) -> list[Any]:
+    if not evidence.history:
+        return []
+    metric = evidence.monitor.removeprefix("validation_")
+    if metric in ("", "auto", "loss"):
+        metric = evidence.judgement.leading
+    drawn = plots.training(evidence.history, evidence.kept_epoch, metric)
+    stopped = f" Training ended because {evidence.stopped}." if evidence.stopped else ""
+    caption = (
+        f"Loss and {words(metric)} after each epoch. The dashed line marks epoch {evidence.kept_epoch}, whose weights "
+        f"were kept. A validation curve that turns away from the training curve shows memorising.{stopped}"
+    )
+    return [kept.figure("training", drawn, caption, "Training curves")]
+
+
+def _regression(evidence: Evidence, kept: _Kept) -> list[Any]:
+    output = np.asarray(evidence.output, float).reshape(evidence.judgement.n, -1)[:, 0]
+    drawn = plots.regression(evidence.truth, output)
+    caption = (
+        "Left: answer against truth; on the grey line they are equal. Right: the error against the truth; a slope "
+        "means that extremes are drawn to the middle."
+    )
+    return [kept.figure("regression", drawn, caption, "Answers against truth, and errors")]
+
+
+def _confusion(evidence: Evidence, kept: _Kept) -> list[Any]:
+    judgement = evidence.judgement
+    assert judgement.confusion is not None
+    off = judgement.confusion.copy()
+    np.fill_diagonal(off, 0)
+    caption = "Rows are truth, columns are answers, in declared order. Colour and upper number: per cent of the row; "
+    caption += "lower number: objects."
+    if off.max() > 0:
+        r, c = np.unravel_index(int(off.argmax()), off.shape)
+        caption += (
+            f" Most frequent confusion: {judgement.classes[r]} taken for {judgement.classes[c]}, {off[r, c]:,} times."
+        )
+    kept.table("confusion", tables.confusion(judgement))
+    return [kept.figure("confusion", plots.confusion(judgement), caption, "Confusion matrix")]
+
+
+def _classes(evidence: Evidence, kept: _Kept) -> list[Any]:
+    judgement = evidence.judgement
+    blocks: list[Any] = [kept.table("classes", tables.per_class(judgement, ("precision", "recall", "f1")))]
+    if np.ndim(evidence.output) == 2 and np.isfinite(judgement.metrics["roc_auc"].value):
+        drawn = plots.roc(judgement, evidence.truth, np.asarray(evidence.output, float))
+        named = "the five weakest are named, the others grey" if len(judgement.classes) > 5 else "each class is named"
+        caption = (
+            f"ROC curve of each class against the rest; {named}. Dots: the answers as given, by largest probability. "
+            "Grey line: chance."
+        )
+        blocks.append(kept.figure("roc", drawn, caption, "ROC curves"))
+        areas = kept.table("areas", tables.per_class(judgement, ("roc_auc", "pr_auc")))
+        blocks.append(page.Details("Areas under the curves, class by class", [areas]))
+    return blocks
+
+
+def _calibration(evidence: Evidence, kept: _Kept) -> list[Any]:
+    if np.ndim(evidence.output) != 2:
+        return []
+    drawn = plots.reliability(evidence.truth, np.asarray(evidence.output, float))
+    caption = (
+        "How often the predicted class is right, by its probability; whiskers are 95 % Wilson intervals. On the grey "
+        "line a probability of 0.8 is right 8 times in 10; below it the model is too sure of itself. Bars: share of "
+        "the objects. "
+        f"Expected calibration error {spelled(evidence.judgement.metrics['ece'])}."
+    )
+    return [kept.figure("reliability", drawn, caption, "Reliability diagram")]
+
+
+def _mistakes(evidence: Evidence) -> list[Any]:
+    places = worst_mistakes(evidence)
+    data = evidence.dataset
+    if not len(places):
+        return [page.Note("good", f"No mistake among {evidence.judgement.n:,} objects.")]
+    if data.shape is None:
+        return []
+    truth, output = evidence.truth, np.asarray(evidence.output, float)
+    images = np.concatenate([image for row in evidence.rows[places] for _, image in data.blocks(np.array([row]))])
+    ids = np.asarray(data.ids)[evidence.rows[places]]
+    items = []
+    for place, image, name in zip(places, images, ids, strict=True):
+        label, chances = _mistake(evidence, truth[place], output[place])
+        items.append(page.Picture(image, label, f"{name}: {chances}"))
+    regression = evidence.judgement.task == "regression"
+    kind = "largest error first" if regression else "least probability of the true class first"
+    caption = (
+        f"The {len(items)} worst mistakes, {kind}; id and {'numbers' if regression else 'probabilities'} below. Some "
+        "may be wrong labels rather than wrong answers."
+    )
+    header = data.header
+    grid = page.Pictures(items, caption, columns=6, channels=header.channels, pixel_scale=header.pixel_scale)
+    return [grid]
+
+
+def _mistake(evidence: Evidence, truth: Any, output: np.ndarray) -> tuple[str, str]:
+    """Label and numbers of one mistake: the truth, what it was taken for, the largest probabilities."""
+    if evidence.judgement.task == "regression":
+        value = float(np.ravel(output)[0])
+        return f"{value:.3g} for {truth:.3g}", f"error {value - truth:+.3g}"
+    names = evidence.judgement.classes
+    if np.ndim(output) == 0:
+        return f"{names[int(truth)]}, taken for {names[int(output)]}", "no probabilities"
+    order = np.argsort(-output, kind="stable")[:_SHOWN_PROBABILITIES]
+    listed = [int(c) for c in order] + ([int(truth)] if int(truth) not in order else [])
+    chances = ", ".join(f"{names[c]} {output[c]:.3f}" for c in listed)
+    return f"{names[int(truth)]}, taken for {names[int(order[0])]}", chances
+
+
+def _twins(evidence: Evidence, kept: _Kept) -> list[Any]:
+    if evidence.twins is None:
+        return []
+    apart = evidence.apart()
+    if apart is None:
+        if evidence.twins.any():
+            return [page.Note("warn", "Every judged object has a near twin in the training part.")]
+        return [page.Note("good", "No judged object looks nearly the same as one in the training part.")]
+    return [kept.table("near_twins", tables.twins(evidence.judgement, apart))]
+
+
+def _symmetry(evidence: Evidence) -> list[Any]:
+    found = evidence.consistency
+    if found is None:
+        return []
+    names = {"hflip": "mirrored left to right", "d4": "mirrored and turned by quarter turns"}
+    facts = {"Declared symmetry": f"{found.symmetry}: pictures {names[found.symmetry]} keep their label"}
+    if np.isfinite(found.same.value):
+        facts["Answer stays under every view"] = f"{_percent(found.same)} of {found.n:,} objects"
+        facts["Mean change of the probabilities"] = f"{spelled(found.shift, 4)} (0 none, 1 all)"
+    else:
+        facts["Mean change of the answer"] = f"{spelled(found.shift, 4)} over {found.n:,} objects"
+    return [page.Facts(facts)]
+
+
+def _folds(evidence: Evidence, kept: _Kept) -> list[Any]:
+    found = evidence.crossval
+    if found is None:
+        return []
+    name = found.judgement.leading
+    values = [np.nan if r["metrics"][name] is None else r["metrics"][name] for r in found.per_fold]
+    drawn = plots.folds(values, found.judgement.metrics[name], name)
+    caption = (
+        f"{words(name).capitalize()} of each fold; line and band: all held-out answers together, with 95 % interval."
+    )
+    times = f", dealt {found.repeats} times" if found.repeats > 1 else ""
+    lines = f"{found.folds} folds{times}: {found.judgement.headline()}."
+    table = kept.table("folds", tables.folds(found))
+    return [page.Text(lines), kept.figure("folds", drawn, caption, "Folds"), page.Details("Fold by fold", [table])]
+
+
+def _model(evidence: Evidence, kept: _Kept) -> list[Any]:
+    blocks: list[Any] = [page.Text(evidence.about)] if evidence.about else []
+    if evidence.layers:
+        rows = [[r.name, r.kind, " x ".join(map(str, r.shape)), int(r.parameters)] for r in evidence.layers]
+        total = f"{evidence.parameters:,} trainable parameters." if evidence.parameters is not None else ""
+        table = Table(["layer", "kind", "output", "parameters"], rows, caption=total, align={"output": "right"})
+        blocks.append(kept.table("layers", table))
+    if evidence.decisions:
+        blocks.append(page.Details("What was decided, and why", [page.Text("\n\n".join(evidence.decisions))]))
+    if evidence.trials:
+        columns = list(evidence.trials[0])
+        rows = [[trial.get(c) for c in columns] for trial in evidence.trials]
+        caption = "Every setting tried, judged on the validation part only."
+        blocks.append(page.Details("Search", [kept.table("search", Table(columns, rows, caption=caption))]))
+    if evidence.recipe:
+        blocks.append(page.Details("The complete recipe", [page.Code(evidence.recipe)]))
+    return blocks
+
+
+def _methods(evidence: Evidence) -> list[Any]:
+    text, papers = methods(evidence)
+    return [page.Text(text), page.Facts({f"[{i}]": paper for i, paper in enumerate(papers, 1)})]
+
+
+def _downloads(kept: _Kept) -> Section:
+    items = []
+    for name, table in kept.tables.items():
+        items += [(f"{name}.csv", "text/csv", table.to_csv()), (f"{name}.tex", "application/x-tex", table.to_latex())]
+    text = "Every table of this page, as CSV and as LaTeX (booktabs). Figures are beside this file as SVG and PNG."
+    return Section("tables", "Tables to take away", [page.Text(text), page.Downloads(items)])
+
+
+def _made_by(evidence: Evidence) -> dict[str, Any]:
+    facts: dict[str, Any] = {"command": evidence.command} if evidence.command else {}
+    if evidence.date:
+        facts["Date"] = evidence.date
+    facts["Seconds"] = [f"{stage}: {seconds:,.1f}" for stage, seconds in evidence.seconds.items()]
+    if evidence.peak_memory:
+        facts["Peak memory"] = f"{evidence.peak_memory / 2**20:,.0f} MiB"
+    machine = evidence.machine
+    if machine:
+        processor = machine.get("processor", {})
+        features = ", ".join(processor.get("features", []))
+        memory = f"{machine.get('memory_bytes', 0) / 2**30:.1f} GiB"
+        facts["Machine"] = [
+            f"{processor.get('model', '')}, {machine.get('threads')} threads, {memory}",
+            f"{machine.get('system')}{', ' + features if features else ''}",
+        ]
+        versions = {"python": machine.get("python"), **machine.get("versions", {})}
+        facts["Versions"] = ", ".join(f"{k} {v}" for k, v in versions.items())
+    facts |= {f"{what} hash": value for what, value in evidence.hashes.items()}
+    return {k: v for k, v in facts.items() if v}
