@@ -287,7 +287,7 @@ def _ship(stage: _Stage, fitted: Fitted, evidence: Evidence, habits: Habits) -> 
             fitted, stage.dataset, stage.rows, evidence.judgement.to_json(), stage.folder / "model",
             gallery=habits.gallery,
         )  # fmt: skip
-        predict(bundle, stage.dataset, stage.folder / "predictions.csv", rows=evidence.rows, progress=stage.progress)
+        predict(bundle, stage.dataset, stage.folder / "predictions.csv", part=evidence.part, progress=stage.progress)
     evidence.hashes = {
         "data": stage.dataset.content_sha256, "model": bundle.hash, "recipe": bundle.manifest.hashes.recipe,
     }  # fmt: skip
