@@ -56,7 +56,7 @@ class PrepareRecipe(Record):
     rotate: Annotated[float, Field(ge=0, le=180)] = 0.0  #: random rotation in training, degrees either way
     zoom: Annotated[float, Field(ge=0, lt=1)] = 0.0  #: random zoom in training, share either way
     erase: Annotated[float, Field(ge=0, lt=1)] = 0.0  #: side of an erased square in training, share of the side
-    balance: Literal["none", "weights", "sampling"] = "none"  #: class weights in the loss, or balanced drawing
+    balance: Literal["auto", "none", "weights", "sampling"] = "auto"  #: class weights in the loss, or balanced drawing
 
 
 class ModelRecipe(BaseModel):

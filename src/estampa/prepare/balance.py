@@ -1,0 +1,44 @@
+"""Unequal classes: weights for the loss, and balanced drawing. Arrays in, arrays out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: The largest class this many times the smallest counts as imbalance that is worth mending.
+IMBALANCE = 3.0
+
+
+def counts(labels: NDArray[Any], classes: int) -> NDArray[np.int64]:
+    """Objects per class (classes,); labels below 0 (unlabelled) are left out."""
+    known = labels[labels >= 0].astype(np.int64)
+    return np.bincount(known, minlength=classes).astype(np.int64)
+
+
+def class_weights(labels: NDArray[Any], classes: int) -> NDArray[np.float32]:
+    """Weight of each class in the loss, n / (classes present * count), float32 (classes,); 0 where a class is absent.
+
+    The mean weight over the objects is 1, so that the learning rate keeps its meaning (as scikit-learn's "balanced").
+    """
+    found = counts(labels, classes)
+    present = found > 0
+    weights = np.zeros(classes)
+    weights[present] = found.sum() / (present.sum() * found[present])
+    return weights.astype(np.float32)
+
+
+def drawing_weights(labels: NDArray[Any], classes: int) -> NDArray[np.float32]:
+    """Probability of each object (n,) float32 in one draw such that every class present is drawn equally often."""
+    weights = class_weights(labels, classes)
+    chosen = np.where(labels >= 0, weights[np.maximum(labels, 0).astype(np.int64)], 0)
+    shares: NDArray[np.float32] = (chosen / chosen.sum()).astype(np.float32)
+    return shares
+
+
+def imbalance(labels: NDArray[Any], classes: int) -> float:
+    """Count of the largest class over that of the smallest that is present; 1 with one class."""
+    found = counts(labels, classes)
+    present = found[found > 0]
+    return float(present.max() / present.min()) if len(present) else 1.0

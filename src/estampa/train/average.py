@@ -1,0 +1,102 @@
+"""The running mean of the weights (Polyak & Juditsky 1992), and the weights that count at the end of an epoch."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+import torch
+from torch import Tensor, nn
+
+from estampa.models._network import Body, Network
+from estampa.train.feed import Feed
+from estampa.train.optim import Flat
+
+#: Training pictures from which BatchNorm's statistics are found anew for averaged weights.
+STATISTICS = 4096
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+class Average:
+    """Keeps the mean of the vector over the steps with weight `decay` on what was; `decay` 0 keeps nothing.
+
+    As a context it puts the averaged weights into the net, and takes them out again. BatchNorm's running statistics
+    belong to the weights that made them, so those of averaged weights are found anew by a pass over training pictures
+    (`refresh`, set up with `prepare_refresh`).
+    """
+
+    def __init__(self, flat: Flat, body: Body, decay: float) -> None:
+        self.flat, self.body, self.decay, self.count = flat, body, decay, 0
+        self.mean = flat.vector.clone() if decay else None
+        self._aside: dict[str, Tensor] | None = None
+        self._source: tuple[Feed, Network] | None = None
+
+    def prepare_refresh(self, feed: Feed, network: Network) -> None:
+        """Say where training pictures come from."""
+        self._source = (feed, network)
+
+    def update(self) -> None:
+        """Take the newest weights into the mean; early on it forgets faster, so that the start leaves no trace."""
+        if self.mean is not None:
+            self.count += 1
+            self.mean.lerp_(self.flat.vector, 1 - min(self.decay, (1 + self.count) / (10 + self.count)))
+
+    def __enter__(self) -> Average:
+        if self.mean is not None:
+            self._aside = self.weights()
+            self._use_mean()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._aside is not None:
+            self.load(self._aside)
+            self._aside = None
+
+    def settle(self) -> None:
+        """Put the averaged weights into the net for good."""
+        if self.mean is not None:
+            self._use_mean()
+
+    def _use_mean(self) -> None:
+        assert self.mean is not None
+        self.flat.vector.copy_(self.mean)
+        self.flat.publish()
+        norms = [m for m in self.body.modules() if isinstance(m, _NORMS)]
+        if norms and self._source is not None:
+            self._refresh(norms, *self._source)
+
+    def _refresh(self, norms: list[nn.BatchNorm1d | nn.BatchNorm2d], feed: Feed, network: Network) -> None:
+        self.body.eval()
+        momenta = [m.momentum for m in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum, norm.training = None, True  # None = the plain mean over batches
+        images, _ = feed.sample(STATISTICS)
+        with torch.no_grad():
+            for batch in torch.split(images, 512):
+                x = network.prepare(batch.to(network.centre.device))
+                self.body(x.to(torch.bfloat16) if self.flat.half else x)
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum, norm.training = momentum, False
+
+    def weights(self) -> dict[str, Tensor]:
+        """Copies of the vector and of the body's buffers, as they are now."""
+        return {"vector": self.flat.vector.clone(), **{f"b.{k}": v.clone() for k, v in self.body.named_buffers()}}
+
+    def load(self, weights: dict[str, Tensor]) -> None:
+        """Put such copies back."""
+        self.flat.vector.copy_(weights["vector"])
+        self.flat.publish()
+        for name, buffer in self.body.named_buffers():
+            buffer.copy_(weights[f"b.{name}"])
+
+    def everything(self) -> dict[str, Tensor]:
+        """`weights`, and the mean."""
+        return self.weights() | ({} if self.mean is None else {"mean": self.mean.clone()})
+
+    def restore(self, weights: dict[str, Tensor]) -> None:
+        """Put back what `everything` gave."""
+        self.load(weights)
+        if self.mean is not None:
+            self.mean.copy_(weights["mean"])

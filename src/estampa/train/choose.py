@@ -1,0 +1,190 @@
+"""What a recipe leaves open is inferred from the data, and each decision is said with its reason."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from estampa import measure, parts
+from estampa.errors import DatasetError, RecipeError, nearest
+from estampa.prepare import balance
+from estampa.recipe import Recipe, read
+from estampa.train.fitted import ImageSet
+
+#: A whole number target with at most so many values is taken for classes only when the Dataset says so; see `_task`.
+DEFAULT = "pictures"
+#: Steps that "auto" epochs aim at: enough for a small net to settle, whatever the number of objects.
+STEPS = 3000
+LEAST_EPOCHS, MOST_EPOCHS = 8, 200
+
+
+def complete(
+    recipe: Recipe, dataset: ImageSet, train_rows: np.ndarray[Any, Any] | None = None
+) -> tuple[Recipe, list[str]]:
+    """Fill in every "auto" of `recipe` that the loop reads, but threads, dtype and memory format (see probe.choose).
+
+    `train_rows` are the objects to learn from; None = all labelled ones. Returns the whole recipe and the decisions,
+    a sentence each. Raises RecipeError when the recipe was made for other data, DatasetError when there is nothing to
+    learn.
+    """
+    said: list[str] = []
+    recipe = _model(recipe, dataset, said)
+    recipe = _task(recipe, dataset, said)
+    require_fit(recipe, dataset)
+    rows = labelled_rows(dataset, train_rows)
+    if len(rows) == 0:
+        raise DatasetError("no labelled object to learn from", cure="Give labels, or check the split.")
+    changes: dict[str, Any] = {}
+    classes = len(dataset.classes)
+    _symmetry(recipe, dataset, changes, said)
+    _length(recipe, len(rows), changes, said)
+    if recipe.data.task == "classification":
+        ratio = balance.imbalance(dataset.labels[rows], classes)
+        present = int((balance.counts(dataset.labels[rows], classes) > 0).sum())
+        if present < 2:
+            raise DatasetError(
+                f"{present} class among the {len(rows)} objects to learn from",
+                allowed="at least two classes",
+                cure="Add objects of another class, or check the labels and the split.",
+            )
+        if recipe.prepare.balance == "auto":
+            uneven = ratio >= balance.IMBALANCE
+            changes["prepare.balance"] = "weights" if uneven else "none"
+            if uneven:
+                said.append(
+                    f"Class weights in the loss: the largest class has {ratio:.1f} times the smallest's objects."
+                )
+        if recipe.train.monitor == "auto":
+            uneven = ratio >= balance.IMBALANCE
+            changes["train.monitor"] = "balanced_accuracy" if uneven else "accuracy"
+    elif recipe.train.monitor == "auto":
+        changes["train.monitor"] = "mse"
+    if recipe.train.loss == "auto":
+        changes["train.loss"] = _loss(recipe)
+    done = recipe.with_values(changes, recipe.name)
+    _require_metric(done)
+    return done, said
+
+
+def labelled_rows(dataset: ImageSet, rows: np.ndarray[Any, Any] | None) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Those of `rows` (None = all) that have a label (class >= 0, or a finite value), sorted."""
+    chosen = np.arange(dataset.n) if rows is None else np.sort(np.asarray(rows, dtype=np.int64))
+    labels = np.asarray(dataset.labels)[chosen]
+    known = labels >= 0 if dataset.task == "classification" else np.isfinite(labels)
+    return chosen[known]
+
+
+def require_fit(recipe: Recipe, dataset: ImageSet) -> None:
+    """Raise RecipeError, naming both sides, when a published recipe was made for another shape or number of classes."""
+    if dataset.shape is None:
+        raise DatasetError("holds no images", cure="Nets learn from images; give pictures or arrays.")
+    wanted, outputs = recipe.data.shape, len(dataset.classes) if recipe.data.task == "classification" else 1
+    if wanted is not None and tuple(wanted) != tuple(dataset.shape):
+        raise RecipeError(
+            "the recipe was made for pictures of another shape (height, width, channels)",
+            where=recipe.name,
+            allowed=" x ".join(map(str, wanted)),
+            got=" x ".join(map(str, dataset.shape)),
+            cure="Build with --size, set data.shape to these pictures' shape, or use the recipe 'pictures'.",
+        )
+    if recipe.data.outputs is not None and recipe.data.outputs != outputs:
+        raise RecipeError(
+            "the recipe was made for another number of outputs",
+            where=recipe.name,
+            allowed=recipe.data.outputs,
+            got=outputs,
+            cure=f"Set data.outputs = {outputs}, or use the recipe 'pictures'.",
+        )
+
+
+def _model(recipe: Recipe, dataset: ImageSet, said: list[str]) -> Recipe:
+    """A recipe without a model takes the default recipe's, and keeps what it sets itself."""
+    if recipe.model.name != "auto":
+        known = parts.names("models")
+        if recipe.model.name not in known:
+            raise RecipeError(
+                f"no model {recipe.model.name!r}", where="model.name", allowed=", ".join(known),
+                cure=nearest(recipe.model.name, known),
+            )  # fmt: skip
+        return recipe
+    if dataset.shape is None:
+        raise DatasetError("holds no images", cure="Nets learn from images; give pictures or arrays.")
+    height, width, _ = dataset.shape
+    default = read(DEFAULT)
+    own: dict[str, Any] = {}
+    for stage in ("data", "prepare", "train", "evaluate", "search"):
+        part = getattr(recipe, stage)
+        own |= {f"{stage}.{key}": getattr(part, key) for key in part.model_fields_set}
+    large = "; larger than the 96 pixels that it was tuned up to" if max(height, width) > 96 else ""
+    said.append(f"Recipe '{DEFAULT}': the default for pictures, here {height} x {width}{large}.")
+    return default.with_values(own, recipe.name)
+
+
+def _task(recipe: Recipe, dataset: ImageSet, said: list[str]) -> Recipe:
+    if recipe.data.task == "auto":
+        if dataset.task == "unlabelled":
+            raise DatasetError(
+                "has no labels", cure="Name the column of the answer with --label, or give a folder per class."
+            )
+        said.append(
+            f"Classification into {len(dataset.classes)} classes: the labels are class names."
+            if dataset.task == "classification"
+            else "Regression: the labels are numbers."
+        )
+        return recipe.with_values({"data.task": dataset.task}, recipe.name)
+    if recipe.data.task != dataset.task:
+        raise RecipeError(
+            "the recipe's task is not that of the data", where=f"{recipe.name}: data.task", allowed=recipe.data.task,
+            got=dataset.task, cure="Use another recipe, or build the data with other labels.",
+        )  # fmt: skip
+    return recipe
+
+
+def _symmetry(recipe: Recipe, dataset: ImageSet, changes: dict[str, Any], said: list[str]) -> None:
+    if recipe.prepare.symmetry != "auto":
+        return
+    declared = str(getattr(getattr(dataset, "header", None), "symmetry", "auto"))
+    if declared == "auto":
+        changes["prepare.symmetry"] = "none"
+        said.append("No mirrored or turned copies: whether they keep the label is not declared (prepare.symmetry).")
+    else:
+        changes["prepare.symmetry"] = declared
+        said.append(f"Symmetry {declared}: declared by the data.")
+
+
+def _length(recipe: Recipe, n: int, changes: dict[str, Any], said: list[str]) -> None:
+    train = recipe.train
+    batch: int
+    if train.batch == "auto":
+        batch = min(256, max(16, 2 ** round(math.log2(max(n, 1) / 64)))) if n > 1 else 16
+        changes["train.batch"] = batch
+    else:
+        batch = train.batch
+    epochs = train.epochs
+    if epochs == "auto":
+        epochs = min(MOST_EPOCHS, max(LEAST_EPOCHS, round(STEPS * batch / n)))
+        changes["train.epochs"] = epochs
+    if changes:
+        said.append(f"{epochs} epochs in batches of {batch}: for {n:,} objects to learn from.")
+
+
+def _loss(recipe: Recipe) -> str:
+    if recipe.data.task == "regression":
+        return "mse"
+    return "binary" if recipe.model.options.get("output") == "sigmoid" else "crossentropy"
+
+
+def _require_metric(recipe: Recipe) -> None:
+    """The loss and the monitored metric must be of the task."""
+    known = measure.METRICS[recipe.data.task]
+    if recipe.train.monitor not in known:
+        raise RecipeError(
+            f"no metric {recipe.train.monitor!r} for {recipe.data.task}", where="train.monitor",
+            allowed=", ".join(known), cure=nearest(recipe.train.monitor, known),
+        )  # fmt: skip
+    if (recipe.train.loss == "mse") is not (recipe.data.task == "regression"):
+        raise RecipeError(
+            "the loss is not for this task", where="train.loss", got=f"{recipe.train.loss} for {recipe.data.task}"
+        )

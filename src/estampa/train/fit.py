@@ -1,0 +1,190 @@
+"""From a Dataset and a recipe to a trained network."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from estampa import parts
+from estampa.errors import DatasetError
+from estampa.models._network import Body, LayerRow, Network, parameter_count
+from estampa.prepare import balance
+from estampa.prepare.image import ImagePreparation
+from estampa.progress import SILENT, Progress
+from estampa.recipe import Recipe, Record, check_options
+from estampa.train import checkpoint, probe
+from estampa.train.choose import complete, labelled_rows
+from estampa.train.estimators import NetClassifier, NetRegressor
+from estampa.train.feed import ArraySet, Feed
+from estampa.train.fitted import Fitted, ImageSet
+from estampa.train.loop import Job, Loop
+from estampa.train.losses import make_loss
+
+Array = np.ndarray[Any, Any]
+
+
+def fit_net(
+    dataset: ImageSet,
+    recipe: Recipe,
+    *,
+    train_rows: Array,
+    validation_rows: Array | None = None,
+    folder: Path | None = None,
+    progress: Progress = SILENT,
+) -> Fitted:
+    """Train the recipe's net on `train_rows` of the data; rows without a label are left out.
+
+    The validation part only chooses the kept epoch (`train.keep = "best"`) and draws its curve. With a `folder` an
+    epoch's end is kept there and an interrupted training goes on from it. The same recipe, as it is written back in
+    the result, gives the same weights on the same machine.
+
+    Raises DatasetError or RecipeError before any work when data and recipe do not fit, EstampaError when the loss is
+    no longer a number, Interrupted on Ctrl-C.
+    """
+    began = time.perf_counter()
+    recipe, decisions = complete(recipe, dataset, train_rows)
+    parted = _Parts.of(dataset, recipe, train_rows, validation_rows)
+    if recipe.train.keep == "best" and not len(parted.validation):
+        recipe = recipe.with_values({"train.keep": "last", "train.patience": 0}, recipe.name)
+        decisions.append("The last epoch's weights are kept: there is no validation part to choose by.")
+    for line in decisions:
+        progress.say(line)
+    own = ""
+    if folder is not None:
+        own = checkpoint.fingerprint(recipe, dataset.content_sha256, parted.train, parted.validation)
+        found, _ = checkpoint.read(folder, own)
+        if found is not None:  # computed as it was begun
+            kept = found.state["recipe"]["train"]
+            recipe = recipe.with_values(
+                {f"train.{k}": kept[k] for k in ("threads", "dtype", "memory_format")}, "resume"
+            )
+    device = probe.device_of(recipe.train.device)
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(recipe.train.seed)
+        train = parted.feed(dataset, parted.train, recipe, device)
+        validation = parted.feed(dataset, parted.validation, recipe, device) if len(parted.validation) else None
+        preparation = ImagePreparation(recipe.prepare.nan, recipe.prepare.stretch, recipe.prepare.scale)
+        preparation.fit(train.stored())
+        network = build_network(recipe, dataset, preparation)
+        network.target_mean.fill_(parted.mean)
+        network.target_deviation.fill_(parted.deviation)
+        network.to(device)
+        loss = make_loss(
+            recipe.train.loss, recipe.train.label_smoothing, _class_weights(recipe, dataset, parted, device)
+        )
+        recipe, said = probe.choose(network, train, loss, recipe)
+        decisions.append(said)
+        progress.say(said)
+        torch.manual_seed(recipe.train.seed)
+        job = Job(network, recipe, train, validation, loss, parted.truth(dataset), own)
+        assert isinstance(recipe.train.threads, int)
+        with probe.threads_set(recipe.train.threads):
+            outcome = Loop(job, folder, progress).run()
+    network.to("cpu")
+    return Fitted(
+        network=network, recipe=recipe, history=outcome.history, kept_epoch=outcome.kept_epoch, decisions=decisions,
+        seconds=max(outcome.seconds, time.perf_counter() - began), stopped=outcome.stopped, preparation=preparation,
+        parameters=parameter_count(network.body), layers=layers_of(recipe, dataset.shape or (0, 0, 0), parted.outputs),
+        classes=tuple(dataset.classes) if recipe.data.task == "classification" else (),
+    )  # fmt: skip
+
+
+@dataclass
+class _Parts:
+    """Rows of the two parts (sorted, labelled ones), and how targets are standardised."""
+
+    train: Array
+    validation: Array
+    outputs: int
+    mean: float = 0.0
+    deviation: float = 1.0
+    regression: bool = False
+
+    @classmethod
+    def of(cls, dataset: ImageSet, recipe: Recipe, train_rows: Array, validation_rows: Array | None) -> _Parts:
+        train = labelled_rows(dataset, train_rows)
+        validation = labelled_rows(dataset, np.zeros(0, np.int64) if validation_rows is None else validation_rows)
+        both = np.intersect1d(train, validation)
+        if len(both):
+            raise DatasetError(
+                f"{len(both)} rows are in the training and in the validation part", got=f"row {both[0]} ..."
+            )
+        labels = np.asarray(dataset.labels)
+        if recipe.data.task == "regression":
+            made = cls(train, validation, 1, regression=True)
+            if recipe.prepare.scale != "raw":  # a recipe with raw pixels leaves the target raw too
+                made.mean = float(labels[train].mean())
+                made.deviation = float(labels[train].std()) or 1.0
+            return made
+        classes = len(dataset.classes)
+        high = int(labels[train].max(initial=-1))
+        if high >= classes:
+            raise DatasetError(f"a label is {high}", where="labels", allowed=f"0..{classes - 1}, or -1 for unlabelled")
+        return cls(train, validation, classes)
+
+    def feed(self, dataset: ImageSet, rows: Array, recipe: Recipe, device: str) -> Feed:
+        """Images and targets of `rows` as the loss wants them."""
+        labels = np.asarray(dataset.labels)[rows]
+        targets = (
+            ((labels - self.mean) / self.deviation).astype(np.float32) if self.regression else labels.astype(np.int64)
+        )
+        drawing = None
+        if recipe.prepare.balance == "sampling" and not self.regression and rows is self.train:
+            drawing = balance.drawing_weights(labels, self.outputs)
+        return Feed(dataset, rows, targets, drawing=drawing, device=device)
+
+    def truth(self, dataset: ImageSet) -> dict[str, Array]:
+        """Labels as metrics want them."""
+        labels = np.asarray(dataset.labels)
+        return {"train": labels[self.train], "validation": labels[self.validation]}
+
+
+def _class_weights(recipe: Recipe, dataset: ImageSet, parted: _Parts, device: str) -> torch.Tensor | None:
+    if recipe.prepare.balance != "weights" or parted.regression:
+        return None
+    weights = balance.class_weights(np.asarray(dataset.labels)[parted.train], parted.outputs)
+    return torch.from_numpy(weights).to(device)
+
+
+def build_body(recipe: Recipe, shape: tuple[int, int, int], outputs: int) -> Body:
+    """The recipe's net, with its first weights, for pictures of `shape` (height, width, channels)."""
+    module = parts.load("models", recipe.model.name)
+    body: Body = module.build(options_of(recipe), shape, outputs)
+    return body
+
+
+def options_of(recipe: Recipe) -> Record:
+    """The model's own keys, checked; raises RecipeError for an unknown one, with the nearest real one."""
+    module = parts.load("models", recipe.model.name)
+    options: Record = check_options(module.Options, recipe.model.options, f"model {recipe.model.name!r}")
+    return options
+
+
+def layers_of(recipe: Recipe, shape: tuple[int, int, int], outputs: int) -> list[LayerRow]:
+    """The net's summary, a row a layer, without building it."""
+    module = parts.load("models", recipe.model.name)
+    rows: list[LayerRow] = module.summary(options_of(recipe), shape, outputs)
+    return rows
+
+
+def build_network(recipe: Recipe, dataset: ImageSet, preparation: ImagePreparation) -> Network:
+    """The untrained network for this data: preparation and body in one."""
+    assert dataset.shape is not None
+    outputs = len(dataset.classes) if recipe.data.task == "classification" else 1
+    return Network(
+        build_body(recipe, dataset.shape, outputs),
+        shape=dataset.shape,
+        dtype=str(dataset.dtype),
+        task=recipe.data.task,
+        stretch=preparation.stretch,
+        constants=preparation.constants(),
+        views=recipe.prepare.symmetry if recipe.prepare.views == "symmetry" else "none",
+    )
+
+
+__all__ = ["ArraySet", "Fitted", "NetClassifier", "NetRegressor", "build_body", "build_network", "fit_net", "layers_of"]

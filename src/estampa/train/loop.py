@@ -1,0 +1,295 @@
+"""The loop: epochs of batches, validation, the kept epoch, checkpoints, and the ways to end."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from estampa import files, measure
+from estampa.errors import EstampaError, Interrupted
+from estampa.models._network import Network
+from estampa.prepare.augment import Augment
+from estampa.progress import Progress
+from estampa.recipe import Recipe
+from estampa.train import checkpoint
+from estampa.train.average import Average
+from estampa.train.feed import Feed
+from estampa.train.losses import Loss
+from estampa.train.optim import Flat, Optimizer, rate_at
+
+#: Seconds between two writings of the checkpoint; an interruption writes the last epoch's in any case.
+CHECKPOINT_SECONDS = 2.0
+#: Steps between two looks at the loss and the clock.
+LOOK_EVERY = 16
+ANSWER_BATCH = 256
+
+
+@dataclass
+class Job:
+    """All that the loop needs; `recipe` is complete (nothing "auto" that it reads)."""
+
+    network: Network
+    recipe: Recipe
+    train: Feed
+    validation: Feed | None
+    loss: Loss
+    truth: dict[str, np.ndarray[Any, Any]]  #: "train", "validation": labels in the target's unit, as metrics want them
+    fingerprint: str = ""
+    decisions: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Outcome:
+    """How the loop ended; the network holds the kept weights."""
+
+    history: list[dict[str, float]]
+    kept_epoch: int
+    seconds: float
+    stopped: str
+
+
+class Loop:
+    """One training. `run` does it; the rest are its steps.
+
+    With a `folder` the history is kept in history.jsonl and the state in a checkpoint, from which the same job goes on.
+    """
+
+    def __init__(self, job: Job, folder: Path | None, progress: Progress) -> None:
+        self.job, self.folder, self.progress, self.recipe = job, folder, progress, job.recipe.train
+        prepare = job.recipe.prepare
+        self.augment = Augment(prepare.symmetry, prepare.shift, prepare.rotate, prepare.zoom, prepare.erase)
+        self.network, self.body = job.network, job.network.body
+        self.flat = Flat(
+            self.body, half=self.recipe.dtype == "bf16", channels_last=self.recipe.memory_format == "channels_last"
+        )
+        self.optimizer = Optimizer(self.flat, self.recipe)
+        self.average = Average(self.flat, self.body, self.recipe.averaging)
+        self.average.prepare_refresh(job.train, job.network)
+        self.random = torch.Generator().manual_seed(self.recipe.seed)
+        assert isinstance(self.recipe.epochs, int)
+        assert isinstance(self.recipe.batch, int)
+        self.epochs, self.batch = self.recipe.epochs, self.recipe.batch
+        normalised = any(isinstance(m, torch.nn.BatchNorm2d | torch.nn.BatchNorm1d) for m in self.body.modules())
+        self.smallest = 2 if normalised else 1  #: objects that a batch must have: one alone has no deviation
+        self.total = self.epochs * job.train.steps(self.batch, self.smallest)
+        self.history: list[dict[str, float]] = []
+        self.kept: dict[str, Tensor] = {}
+        self.kept_epoch, self.worse, self.earlier, self.stopped = 0, 0, 0.0, ""
+        self.began = self.wrote = time.perf_counter()
+        self.pending: checkpoint.Checkpoint | None = None
+
+    def run(self) -> Outcome:
+        """Train to the end; the network holds the kept weights, in float32.
+
+        Raises EstampaError when the loss is no longer a number, Interrupted on Ctrl-C (checkpoint written).
+        """
+        self._resume()
+        self.progress.start("training", self.epochs, "epochs")
+        self.progress.advance(len(self.history))
+        try:
+            while not self.stopped:
+                self._epoch(len(self.history) + 1)
+        except KeyboardInterrupt:
+            self._write(always=True)
+            done = len(self.history)
+            raise Interrupted(
+                f"training stopped after epoch {done} of {self.epochs}",
+                where=self.folder or "",
+                cure="Give the same command again to go on from there." if self.folder and done else "",
+            ) from None
+        self._write(always=True)
+        self._finish()
+        self.progress.finish(self.stopped)
+        return Outcome(self.history, self.kept_epoch, self.seconds, self.stopped)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training so far, those before an interruption included."""
+        return self.earlier + time.perf_counter() - self.began
+
+    @property
+    def position(self) -> float:
+        """How far the training is, 0..1: by steps, or by time when that is nearer its limit."""
+        share = self.optimizer.steps / self.total
+        if self.recipe.time_limit:
+            share = max(share, self.seconds / self.recipe.time_limit)
+        return min(share, 1.0)
+
+    def _epoch(self, epoch: int) -> None:
+        loss, outputs, rows = self._train(epoch)
+        row: dict[str, float] = {"epoch": epoch, "seconds": 0.0, "rate": self.rate, "train_loss": loss}
+        truth = self.job.truth["train"][rows]
+        row |= {f"train_{name}": measure.score(name, truth, outputs) for name in self.metrics}
+        if self.job.validation is not None and len(self.job.validation):
+            with self.average:
+                row |= self._validate(self.job.validation)
+                self._judge(epoch, row)
+        row["seconds"] = round(self.seconds, 3)
+        self.history.append(row)
+        if not self.stopped and epoch == self.epochs:
+            self.stopped = f"all {epoch} epochs done"
+        elif not self.stopped and self._out_of_time():
+            self.stopped = f"time limit of {self.recipe.time_limit:g} s reached in epoch {epoch}"
+        self._snapshot()
+        self.progress.advance(1, self._note(row))
+
+    @property
+    def metrics(self) -> list[str]:
+        """Metrics that are followed: the usual one of the task, and the one that chooses the epoch."""
+        usual = "mse" if self.network.task == "regression" else "accuracy"
+        return list(dict.fromkeys([usual, self.recipe.monitor]))
+
+    def _out_of_time(self) -> bool:
+        return self.recipe.time_limit is not None and self.seconds >= self.recipe.time_limit
+
+    def _train(self, epoch: int) -> tuple[float, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """One pass; returns the mean loss, the outputs and the places (in the training part) they belong to."""
+        self.body.train()
+        losses: list[Tensor] = []
+        answers: list[Tensor] = []
+        places: list[Tensor] = []
+        sizes: list[int] = []
+        for images, targets, place in self._batches():
+            x = self.augment.change(self.network.prepare(images), self.random)
+            logits = self.body(x.to(torch.bfloat16) if self.flat.half else x).float()
+            loss = self.job.loss(logits, targets)
+            penalty = self.body.penalty()
+            total = loss if penalty is None else loss + penalty.float()
+            self.flat.clear()
+            total.backward()  # type: ignore[no-untyped-call]
+            self.rate = rate_at(self.recipe, self.position)
+            self.optimizer.step(self.rate)
+            self.average.update()
+            losses.append(total.detach())
+            answers.append(logits.detach())
+            places.append(place)
+            sizes.append(len(place))
+            if self.optimizer.steps % LOOK_EVERY == 0:
+                self._require_number(losses[-1], epoch)
+                if self._out_of_time():
+                    break
+        self._require_number(losses[-1], epoch)
+        weights = torch.tensor(sizes, dtype=torch.float32)
+        mean = float((torch.stack(losses).cpu() * weights).sum() / weights.sum()) * self._unit
+        output = self.network.finish(torch.cat(answers)).cpu().numpy()
+        return mean, output, torch.cat(places).cpu().numpy()
+
+    @property
+    def _unit(self) -> float:
+        """A squared loss in the target's unit."""
+        return float(self.network.target_deviation) ** 2 if self.network.task == "regression" else 1.0
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        for piece in self.job.train.epoch(self.random):
+            for rows in torch.split(piece.order, self.batch):
+                if len(rows) >= self.smallest or len(piece.order) == 1:
+                    images = self.augment.gather(piece.images, rows, self.random)
+                    yield images.to(self.network.centre.device), piece.targets[rows], piece.places[rows]
+
+    def _require_number(self, loss: Tensor, epoch: int) -> None:
+        if not torch.isfinite(loss):
+            raise EstampaError(
+                f"the loss is {float(loss)} in epoch {epoch}, step {self.optimizer.steps}",
+                where="training",
+                cure=f"Lower train.rate (now {self.recipe.rate:g}), or look for extreme pixels with 'estampa check' "
+                "and set prepare.scale = 'standard'.",
+            )
+
+    def _validate(self, feed: Feed) -> dict[str, float]:
+        """Loss and metrics of the validation part, from one view of each picture."""
+        self.body.eval()
+        logits, targets = [], []
+        with torch.inference_mode():
+            for images, target in feed.ordered(ANSWER_BATCH):
+                x = self.network.prepare(images.to(self.network.centre.device))
+                logits.append(self.body(x.to(torch.bfloat16) if self.flat.half else x).float())
+                targets.append(target.to(x.device))
+            merged = torch.cat(logits)
+            loss = float(self.job.loss(merged, torch.cat(targets))) * self._unit
+            output = self.network.finish(merged).cpu().numpy()
+        truth = self.job.truth["validation"]
+        return {"validation_loss": loss, **{f"validation_{m}": measure.score(m, truth, output) for m in self.metrics}}
+
+    def _judge(self, epoch: int, row: dict[str, float]) -> None:
+        """Keep this epoch's weights if they are the best, and stop when there has been none for `patience` epochs."""
+        if self.recipe.keep == "last":
+            return
+        key = f"validation_{self.recipe.monitor}"
+        sign = 1 if measure.larger_is_better(self.recipe.monitor) else -1
+        best = self.history[self.kept_epoch - 1][key] if self.kept_epoch else None
+        if best is None or sign * row[key] > sign * best:
+            self.kept_epoch, self.worse = epoch, 0
+            self.kept = self.average.weights()
+            return
+        self.worse += 1
+        if self.recipe.patience and self.worse >= self.recipe.patience:
+            self.stopped = f"no better {self.recipe.monitor} for {self.worse} epochs"
+
+    def _note(self, row: dict[str, float]) -> str:
+        metric = self.recipe.monitor
+        note = f"loss {row['train_loss']:.4f}  {metric} {row[f'train_{metric}']:.4f}"
+        if f"validation_{metric}" in row:
+            note += f"  validation {row[f'validation_{metric}']:.4f}"
+            note += "  best" if self.kept_epoch == row["epoch"] else ""
+        return note
+
+    def _finish(self) -> None:
+        if not self.kept:  # the last epoch's, averaged weights included
+            self.average.settle()
+            self.kept, self.kept_epoch = self.average.weights(), len(self.history)
+        self.average.load(self.kept)
+        self.flat.release()
+        self.body.eval()
+
+    def _snapshot(self) -> None:
+        """Take down the state at an epoch's end: history to its file, tensors to the checkpoint now and then."""
+        if self.folder is None:
+            return
+        lines = "".join(json.dumps(row) + "\n" for row in self.history)
+        files.write_atomic(self.folder / "history.jsonl", lines)
+        tensors = {f"now.{k}": v for k, v in self.average.everything().items()}
+        tensors |= {f"kept.{k}": v for k, v in self.kept.items()}
+        tensors |= {f"optimizer.{k}": v.clone() for k, v in self.optimizer.state.items()}
+        tensors |= checkpoint.random_states(self.random)
+        state = {
+            "history": self.history, "kept_epoch": self.kept_epoch, "worse": self.worse, "stopped": self.stopped,
+            "steps": self.optimizer.steps, "averaged": self.average.count, "seconds": self.seconds,
+            "recipe": self.job.recipe.model_dump(mode="json"),
+        }  # fmt: skip
+        self.pending = checkpoint.Checkpoint(self.job.fingerprint, tensors, json.loads(json.dumps(state)))
+        self._write()
+
+    def _write(self, *, always: bool = False) -> None:
+        due = always or time.perf_counter() - self.wrote >= CHECKPOINT_SECONDS
+        if self.folder is not None and self.pending is not None and due:
+            self.pending.write(self.folder)
+            self.pending, self.wrote = None, time.perf_counter()
+
+    def _resume(self) -> None:
+        self.rate = 0.0
+        if self.folder is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        found, why = checkpoint.read(self.folder, self.job.fingerprint)
+        if why:
+            self.progress.warn(f"{why}: training starts anew.")
+        if found is None:
+            return
+        state, tensors = found.state, found.tensors
+        self.history, self.kept_epoch, self.worse = state["history"], state["kept_epoch"], state["worse"]
+        self.stopped, self.earlier = state["stopped"], state["seconds"]
+        self.optimizer.steps, self.average.count = state["steps"], state["averaged"]
+        for name, value in self.optimizer.state.items():
+            value.copy_(tensors[f"optimizer.{name}"])
+        self.kept = {k.removeprefix("kept."): v for k, v in tensors.items() if k.startswith("kept.")}
+        self.average.restore({k.removeprefix("now."): v for k, v in tensors.items() if k.startswith("now.")})
+        checkpoint.restore_random(self.random, tensors)
+        self.progress.say(f"Going on after epoch {len(self.history)} of an earlier training in {self.folder}.")

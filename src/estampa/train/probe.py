@@ -1,0 +1,149 @@
+"""Which threads, number type and memory order this net trains fastest with here, found by a few steps of each.
+
+On small pictures the answer is not to be had from a table: two threads may lose to one, and bfloat16 may be three
+times slower or twice as fast as float32, depending on the processor, the layer shapes and what else is running.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from estampa import machine
+from estampa.models._network import Network
+from estampa.recipe import Recipe
+from estampa.train.feed import Feed
+from estampa.train.losses import Loss
+from estampa.train.optim import Flat, Optimizer
+
+#: A training predicted to be shorter than this (seconds) is not worth a probe.
+WORTH_SECONDS = 15.0
+#: What the probe may cost in all, seconds.
+BUDGET_SECONDS = 1.5
+#: Another setting must be this many times as fast to be chosen over float32 with all threads.
+GAIN = 1.1
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How the net is computed."""
+
+    threads: int
+    dtype: str
+    memory_format: str
+
+    def __str__(self) -> str:
+        plural = "s" if self.threads > 1 else ""
+        return f"{self.threads} thread{plural}, {self.dtype}, {self.memory_format.replace('_', ' ')}"
+
+
+def device_of(name: str) -> str:
+    """The device behind "auto": cuda, else mps, else cpu."""
+    if name != "auto":
+        return name
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+@contextmanager
+def threads_set(count: int) -> Iterator[None]:
+    """Use `count` threads inside."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def choose(network: Network, feed: Feed, loss: Loss, recipe: Recipe) -> tuple[Recipe, str]:
+    """The recipe with `threads`, `dtype` and `memory_format` filled in, and why. What is set in it stays."""
+    train = recipe.train
+    most = machine.threads()
+    start = Setting(
+        most if train.threads == "auto" else train.threads,
+        "float32" if train.dtype == "auto" else train.dtype,
+        "channels_last" if train.memory_format == "auto" else train.memory_format,
+    )
+    best, reason = start, "as told"
+    if "auto" in (train.threads, train.dtype, train.memory_format):
+        if feed.device != "cpu":
+            best, reason = replace(start, dtype=_accelerated(train.dtype)), f"usual on {feed.device}"
+        else:
+            best, reason = _race(start, network, feed, loss, recipe)
+    changes = {"train.threads": best.threads, "train.dtype": best.dtype, "train.memory_format": best.memory_format}
+    return recipe.with_values(changes, "probe"), f"Computes with {best}: {reason}."
+
+
+def _accelerated(dtype: str) -> str:
+    if dtype != "auto":
+        return dtype
+    return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "float32"
+
+
+def _race(start: Setting, network: Network, feed: Feed, loss: Loss, recipe: Recipe) -> tuple[Setting, str]:
+    """Greedy: number type, then threads, then memory order, each kept when it is faster by GAIN."""
+    train = recipe.train
+    assert isinstance(train.batch, int)
+    assert isinstance(train.epochs, int)
+    steps = train.epochs * feed.steps(train.batch, 1)
+    began = time.perf_counter()
+    best_seconds = _step_seconds(start, network, feed, loss, recipe)
+    best, tried = start, 1
+    if best_seconds * steps < WORTH_SECONDS:
+        return start, "too short a training to look for better"
+    for change in _changes(start, recipe):
+        setting = replace(best, **change)
+        if time.perf_counter() - began > BUDGET_SECONDS:
+            break
+        if setting == best:
+            continue
+        seconds = _step_seconds(setting, network, feed, loss, recipe)
+        tried += 1
+        if seconds * GAIN < best_seconds:
+            best, best_seconds = setting, seconds
+    spent = time.perf_counter() - began
+    return best, f"fastest of {tried} tried in {spent:.1f} s, {best_seconds * 1e3:.1f} ms a step of {train.batch}"
+
+
+def _changes(start: Setting, recipe: Recipe) -> Iterator[dict[str, Any]]:
+    train = recipe.train
+    features = machine.processor()["features"]
+    fast = {"avx512_bf16", "amx_bf16", "bf16"} & set(features if isinstance(features, list) else ())
+    if train.dtype == "auto" and fast:
+        yield {"dtype": "bf16"}
+    if train.threads == "auto" and start.threads > 1:
+        yield {"threads": 1}
+    if train.memory_format == "auto":
+        yield {"memory_format": "channels_first"}
+
+
+def _step_seconds(setting: Setting, network: Network, feed: Feed, loss: Loss, recipe: Recipe) -> float:
+    """Least seconds of three steps, after one to warm up, on a copy of the net."""
+    assert isinstance(recipe.train.batch, int)
+    images, targets = feed.sample(recipe.train.batch)
+    body = copy.deepcopy(network.body).train()
+    flat = Flat(body, half=setting.dtype == "bf16", channels_last=setting.memory_format == "channels_last")
+    optimizer = Optimizer(flat, recipe.train)
+    taken = []
+    with threads_set(setting.threads):
+        for _ in range(4):
+            began = time.perf_counter()
+            x = network.prepare(images)
+            if not flat.channels_last:
+                x = x.contiguous()
+            logits = body(x.to(torch.bfloat16) if flat.half else x).float()
+            flat.clear()
+            loss(logits, targets).backward()  # type: ignore[no-untyped-call]
+            optimizer.step(recipe.train.rate)
+            taken.append(time.perf_counter() - began)
+            if sum(taken) > BUDGET_SECONDS / 2:
+                break
+    return min(taken[1:] or taken)
