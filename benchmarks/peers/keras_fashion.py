@@ -1,8 +1,8 @@
-"""The published way on Fashion-MNIST, as its authors' Keras code does it: our own script, run in an environment of its own.
+"""The published way on Fashion-MNIST, as its authors' Keras code does it; our own script.
 
 Prints JSON lines: one per epoch while training, then the test accuracy, then images per second of `predict`.
 
-    python keras_fashion.py FOLDER_OF_IDX_FILES [--epochs 15] [--seed 0] [--save MODEL.keras] [--predict-only MODEL.keras]
+    python keras_fashion.py FOLDER_OF_IDX_FILES [--epochs 15] [--seed 0] [--save FILE] [--predict-only FILE]
 """
 
 from __future__ import annotations
