@@ -74,12 +74,11 @@ def write_skeleton(
             file.create_dataset("table", data=table)
         for name, column in (("ids", columns.ids), ("groups", columns.groups)):
             if column is not None:
-                text = h5py.string_dtype("utf-8", column.dtype.itemsize)
-                file.create_dataset(name, data=column.astype(text), dtype=text)
+                _text_column(file, name, column)
         file.create_dataset("labels", data=columns.labels)
         file.create_dataset("split", data=columns.split)
         file.create_dataset("split_record", data=np.zeros(SPLIT_RECORD_BYTES, np.uint8))
-        file.create_dataset("hashes", data=hashes.astype("<u8"))
+        file.create_dataset("hashes", data=hashes.astype("<u8", copy=False))
         file.attrs["format"] = FORMAT
         for name, value in header.to_json().items():
             if name in _JSON:
@@ -89,6 +88,12 @@ def write_skeleton(
         for name, text in facts.items():
             file.attrs[name] = text
     return images_at
+
+
+def _text_column(file: h5py.File, name: str, column: np.ndarray) -> None:
+    """Store fixed-length bytes under a type that says that they are UTF-8."""
+    text = h5py.string_dtype("utf-8", column.dtype.itemsize)
+    file.create_dataset(name, data=column.astype(text), dtype=text)
 
 
 def _allocate_images(file: h5py.File, header: Header) -> int:
