@@ -9,6 +9,7 @@ import numpy as np
 
 from estampa.data.record import ReadRecord
 from estampa.data.sources._base import Block, Reading, ReadOptions, rows_per_block
+from estampa.errors import SourceError
 from estampa.pixels import resize
 
 Fetch = Callable[[int, int], tuple[np.ndarray, dict[int, str]]]
@@ -59,6 +60,13 @@ def record_of(source: str, options: ReadOptions, *, layout: str = "", dtype: str
         reshape=reshape_of(options),
         extra={"dtype": dtype} if dtype else {},
     )
+
+
+def forbid(options: ReadOptions, where: object, *flags: str) -> None:
+    """Raise SourceError when an option was given that means nothing here; silence would hide a mistake."""
+    for flag in flags:
+        if getattr(options, flag) not in ("", None):
+            raise SourceError(f"--{flag} means nothing for this kind of data", where=where, cure="Leave it out")
 
 
 def reshape_of(options: ReadOptions) -> tuple[int, int, int] | None:

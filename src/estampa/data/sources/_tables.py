@@ -49,9 +49,8 @@ def read_table(path: Path) -> Table:
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            first = stream.readline()
+            delimiter = _delimiter(stream.readline())
             stream.seek(0)
-            delimiter = max(",;\t", key=first.count)
             csv.field_size_limit(_FIELD_LIMIT)
             rows = [r for r in csv.reader(stream, delimiter=delimiter, strict=True) if r]
     except (UnicodeDecodeError, csv.Error) as error:
@@ -71,6 +70,20 @@ def read_table(path: Path) -> Table:
             )
     columns = {name: [row[i] for row in rows[1:]] for i, name in enumerate(heads)}
     return Table(path, columns, len(rows) - 1)
+
+
+def heading(path: Path) -> list[str]:
+    """Names in the first line of a text table; [] when it is not text or its first line has no end."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            first = stream.readline(_FIELD_LIMIT)
+    except (UnicodeDecodeError, OSError):
+        return []
+    return [name.strip().strip('"') for name in first.strip().split(_delimiter(first))]
+
+
+def _delimiter(first: str) -> str:
+    return max(",;\t", key=first.count)
 
 
 def _is_number(text: str) -> bool:

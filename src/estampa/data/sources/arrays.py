@@ -292,15 +292,8 @@ def _fetch(
         channel = 0
         rejected: dict[int, str] = {}
         for plane in planes:
-            part = images[..., channel : channel + plane.shape[2]]
-            plane.fill(part, start, stop)
+            rejected |= plane.fill(images[..., channel : channel + plane.shape[2]], start, stop)
             channel += plane.shape[2]
-            if plane.file.dtype.kind == "f" and plane.file.dtype.itemsize > 4:
-                raw = plane.file.rows(start, stop).reshape(stop - start, -1)
-                beyond = np.isfinite(raw) & (np.abs(raw) > float(np.finfo(np.float32).max))
-                rejected |= {
-                    start + int(i): "values beyond the range of float32" for i in np.flatnonzero(beyond.any(1))
-                }
         return images, rejected
 
     return fetch

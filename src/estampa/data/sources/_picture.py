@@ -1,0 +1,204 @@
+"""One picture in memory: its size from the first bytes, its pixels from all. Bytes are hostile until decoded."""
+
+from __future__ import annotations
+
+import io
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import simplejpeg
+from PIL import Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+
+from estampa import pixels
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
+HEAD_BYTES = 1 << 16  #: read for the size; a JPEG whose header is longer is read whole
+_ORIENTATION = 0x0112  # EXIF 2.32, table 4
+# Start-of-frame markers; C4, C8 and CC are tables (ITU-T T.81, table B.1)
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+# What Pillow raises on damaged files; it warns of some damage, which counts as damage where warnings are errors.
+_BROKEN = (
+    *(OSError, SyntaxError, ValueError, struct.error, EOFError, LookupError, OverflowError, MemoryError, TypeError),
+    *(RuntimeError, UserWarning),
+)
+
+
+class Unreadable(Exception):  # noqa: N818 - never leaves this room: it becomes the reason of a rejected row
+    """Why a picture cannot be read, in a few words."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a picture's header says, upright: height and width after its EXIF orientation."""
+
+    height: int
+    width: int
+    grey: bool
+    orientation: int = 1
+    jpeg: bool = False  #: plain grey or colour JPEG, that the fast decoder reads
+    deep: bool = False  #: 16 bits a channel
+
+
+def head_of(data: bytes) -> Head:
+    """Read the header of a picture from its first bytes; raises Unreadable (also when the bytes end too early)."""
+    if not data:
+        raise Unreadable("empty file")
+    if data[:2] == b"\xff\xd8":
+        return _jpeg_head(data)
+    try:
+        with _open(data) as image:
+            orientation = int(image.getexif().get(_ORIENTATION, 1))
+            width, height = image.size
+            grey = image.mode in ("1", "L", "LA", "I", "F") or image.mode.startswith("I;16")
+            deep = _is_deep(image, data)
+    except _BROKEN as error:
+        raise Unreadable("not a picture" if _kind(data) == "" else "damaged picture") from error
+    if orientation in (5, 6, 7, 8):
+        height, width = width, height
+    return Head(height, width, grey, orientation, deep=deep)
+
+
+def _kind(data: bytes) -> str:
+    """Format by the magic number, or "": a name is no proof, and Pillow's other formats are left alone."""
+    if data[:2] == b"\xff\xd8":
+        return "JPEG"
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        return "PNG"
+    if data[:4] in (b"II*\0", b"MM\0*"):
+        return "TIFF"
+    return "WEBP" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else ""
+
+
+def _open(data: bytes) -> Image.Image:
+    """Open with the format's own class: `Image.open` would warn or raise by a limit that is not ours."""
+    kind = _kind(data)
+    stream = io.BytesIO(data)
+    if kind == "JPEG":
+        return JpegImagePlugin.JpegImageFile(stream)
+    if kind == "PNG":
+        return PngImagePlugin.PngImageFile(stream)
+    if kind == "TIFF":
+        return TiffImagePlugin.TiffImageFile(stream)
+    if kind == "WEBP":
+        return WebPImagePlugin.WebPImageFile(stream)
+    raise Unreadable("not a picture")
+
+
+def _is_deep(image: Image.Image, data: bytes) -> bool:
+    """Whether a channel has more than 8 bits; Pillow would cut 16-bit colour to 8 without a word."""
+    if data[:4] == b"\x89PNG":
+        return data[24] == 16  # bit depth of IHDR; PNG 1.2, 11.2.2
+    bits = getattr(image, "tag_v2", {}).get(258, (8,))  # BitsPerSample; TIFF 6.0
+    return bool(max(bits if isinstance(bits, tuple) else (bits,)) > 8)
+
+
+def decode(data: bytes, mode: str, max_pixels: int, out: np.ndarray | None = None) -> np.ndarray:
+    """Decode a picture.
+
+    Parameters
+    ----------
+    data : the whole file.
+    mode : "L" or "RGB"; colours become luma, alpha is laid on white, 16-bit stays 16-bit.
+    max_pixels : more than so many pixels are refused before anything is unpacked.
+    out : (h, w, c) uint8, C-contiguous; filled in place when the picture fits it as it is.
+
+    Returns
+    -------
+    (h, w, 1) or (h, w, 3), uint8 or uint16, upright.
+
+    Raises Unreadable.
+    """
+    head = head_of(data)
+    if head.height * head.width > max_pixels:
+        raise Unreadable(f"{head.height}x{head.width} pixels are more than the limit of {max_pixels}")
+    if head.deep and not head.grey:
+        raise Unreadable("colour of 16 bits a channel")
+    if not head.jpeg:
+        return pixels.to_channels(_decode_slowly(data, head), mode)
+    colours = "GRAY" if mode == "L" else "RGB"
+    fits = out is not None and head.orientation == 1 and out.shape[:2] == (head.height, head.width)
+    try:
+        image: np.ndarray = simplejpeg.decode_jpeg(data, colours, buffer=out if fits else None)
+    except ValueError as error:
+        cut = "premature end" in str(error).lower() or b"\xff\xd9" not in data[-64:]
+        raise Unreadable("truncated JPEG" if cut else "damaged JPEG") from error
+    return pixels.orient(image, head.orientation)
+
+
+def _decode_slowly(data: bytes, head: Head) -> np.ndarray:
+    """Decode with Pillow: PNG, TIFF, WebP, CMYK JPEG; (h, w) or (h, w, 1..4), uint8 or uint16, upright."""
+    try:
+        with _open(data) as image:
+            image.load()
+            array = _as_array(image)
+    except _BROKEN as error:
+        kind = "truncated" if "truncated" in str(error).lower() or isinstance(error, EOFError) else "damaged"
+        raise Unreadable(f"{kind} picture") from error
+    return pixels.orient(array, head.orientation)
+
+
+def _as_array(image: Image.Image) -> np.ndarray:
+    mode = image.mode
+    if mode.startswith("I;16") or mode == "I":
+        wide = np.asarray(image)
+        if wide.size and (int(wide.min()) < 0 or int(wide.max()) > 65535):
+            raise Unreadable("values beyond 16 bits")
+        return wide.astype(np.uint16)
+    if mode == "F":
+        raise Unreadable("floating-point picture; store such pixels as .npy")
+    if mode == "P" or "transparency" in image.info:
+        image = image.convert("RGBA")
+        alpha = np.asarray(image)[:, :, 3]
+        return np.asarray(image if (alpha < 255).any() else image.convert("RGB"))
+    if mode in ("1", "CMYK", "YCbCr", "LAB", "HSV", "RGBX", "RGBa", "La"):
+        target = {"1": "L", "RGBa": "RGBA", "La": "LA"}.get(mode, "RGB")
+        image = image.convert(target)
+    return np.asarray(image)
+
+
+def _jpeg_head(data: bytes) -> Head:
+    """Walk the JPEG's segments to its frame (ITU-T T.81, B.2.2) and to the EXIF orientation before it."""
+    position, orientation = 2, 1
+    while position + 4 <= len(data):
+        if data[position] != 0xFF:
+            raise Unreadable("damaged JPEG")
+        marker = data[position + 1]
+        if marker == 0xFF:  # fill byte
+            position += 1
+            continue
+        if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # these stand alone
+            position += 2
+            continue
+        (length,) = struct.unpack_from(">H", data, position + 2)
+        if marker in _FRAMES and position + 10 <= len(data):
+            precision, height, width, components = struct.unpack_from(">BHHB", data, position + 4)
+            if not height or not width:
+                raise Unreadable("damaged JPEG")
+            if orientation in (5, 6, 7, 8):
+                height, width = width, height
+            fast = precision == 8 and components in (1, 3)
+            return Head(height, width, components == 1, orientation, fast)
+        if marker == 0xE1 and data[position + 4 : position + 10] == b"Exif\0\0":
+            orientation = _exif_orientation(data[position + 10 : position + 2 + length])
+        if marker == 0xDA or length < 2:
+            break
+        position += 2 + length
+    raise Unreadable("truncated JPEG")
+
+
+def _exif_orientation(tiff: bytes) -> int:
+    """Orientation in the first directory of an EXIF block (TIFF 6.0, section 2); 1 when it is not there."""
+    order: Any = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    if order is None or len(tiff) < 14:
+        return 1
+    (start,) = struct.unpack_from(order + "I", tiff, 4)
+    if start + 2 > len(tiff):
+        return 1
+    (count,) = struct.unpack_from(order + "H", tiff, start)
+    for i in range(min(count, (len(tiff) - start - 2) // 12)):
+        tag, kind, _, value = struct.unpack_from(order + "HHIH", tiff, start + 2 + 12 * i)
+        if tag == _ORIENTATION and kind == 3:
+            return value if 1 <= value <= 8 else 1
+    return 1

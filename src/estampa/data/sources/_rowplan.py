@@ -1,0 +1,225 @@
+"""Which picture is which row: from folders per class, or from a manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from estampa.data.record import PARTS
+from estampa.data.sources._base import ReadOptions
+from estampa.data.sources._labels import NO_ANSWERS, Answers, encode, from_texts, part_of, require_unique
+from estampa.data.sources._picture import SUFFIXES
+from estampa.data.sources._store import ARCHIVES, Store, open_store
+from estampa.data.sources._tables import GROUP_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMNS, Table, heading, read_table
+from estampa.errors import SourceError
+
+FILE_COLUMNS = ("file", "filename", "path", "image", "imagepath", "picture")
+MANIFEST_IDS = ("id", "ids")
+
+
+@dataclass
+class Plan:
+    """Rows of a set of pictures, before any is decoded."""
+
+    store: Store
+    names: list[str]  #: name in the store, per row
+    ids: np.ndarray
+    answers: Answers
+    groups: np.ndarray | None = None
+    split: np.ndarray | None = None
+    notes: list[str] = field(default_factory=list)
+    table: Path | None = None  #: the manifest
+
+
+def find_manifest(folder: Path) -> Path | None:
+    """The table in `folder` that names picture files: labels.csv or manifest.csv first, else the only one."""
+    tables = sorted(p for p in folder.glob("*.csv") if not p.name.startswith("."))
+    fitting = [t for t in tables if names_files(t)]
+    named = [t for t in fitting if t.name.lower() in ("labels.csv", "manifest.csv")]
+    if len(named or fitting) > 1:
+        raise SourceError(
+            "more than one table names picture files",
+            where=folder,
+            got=", ".join(t.name for t in fitting),
+            cure="Give the one that is meant as the path",
+        )
+    return next(iter(named or fitting), None)
+
+
+def names_files(table: Path) -> bool:
+    """Whether the heading line of a table has a column of file names."""
+    return not {h.strip().lower().replace("_", "") for h in heading(table)}.isdisjoint(FILE_COLUMNS)
+
+
+def from_manifest(path: Path, options: ReadOptions) -> Plan:
+    """Rows of a manifest, in its order; a line whose file is missing stays, and is rejected when it is read.
+
+    Columns, case aside: `file | filename | path | image`; `--label` or `label | class | y | target`; `--group` or
+    `group | drawer | objectid`; `split`; `id` (else the file's name is the id).
+    """
+    table = read_table(path)
+    column = table.find(FILE_COLUMNS)
+    if not column:
+        raise SourceError(
+            "no column names the pictures' files",
+            where=path,
+            allowed=", ".join(FILE_COLUMNS),
+            got=", ".join(table.columns),
+        )
+    if table.n == 0:
+        raise SourceError("no rows", where=path)
+    store = open_store(_pictures_of(path))
+    named = table.columns[column]
+    for row, name in enumerate(named):
+        if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/") or name[1:2] == ":":
+            raise SourceError(f"row {row} names a file outside of the folder: {name!r}", where=path)
+    names = _resolved(named, store)
+    missing = sum(name not in set(store.names) for name in set(names))
+    if missing == len(set(names)):
+        raise SourceError(
+            "none of the named files is there",
+            where=path,
+            got=repr(named[0]),
+            cure=f"They are looked for in {store.path}",
+        )
+    plan = Plan(store, names, _manifest_ids(table, named), _manifest_answers(table, options), table=path)
+    column = table.find(GROUP_COLUMNS, options.group)
+    if column and (options.group or len(set(table.columns[column])) < table.n):
+        plan.groups = np.array(table.columns[column])
+    plan.split = _manifest_split(table)
+    unnamed = len(set(store.names) - set(names))
+    plan.notes += [f"{unnamed} pictures are not named in {path.name} and were left out"] if unnamed else []
+    return plan
+
+
+def _pictures_of(manifest: Path) -> Path:
+    """The one archive beside the manifest, else its folder."""
+    archives = sorted(p for p in manifest.parent.iterdir() if p.suffix.lower() in ARCHIVES)
+    if len(archives) > 1:
+        alike = [a for a in archives if a.stem in (manifest.stem, "images", "pictures")]
+        if len(alike) != 1:
+            raise SourceError(
+                "more than one archive beside the manifest", where=manifest, got=", ".join(a.name for a in archives)
+            )
+        archives = alike
+    return archives[0] if archives else manifest.parent
+
+
+def _resolved(named: Sequence[str], store: Store) -> list[str]:
+    """Names in the store: as they stand, else within its only folder, else with a picture's suffix."""
+    known = set(store.names)
+    tops = {name.split("/", 1)[0] for name in store.names if "/" in name}
+    prefixes = ["", *(f"{top}/" for top in (tops if len(tops) == 1 else {"images"} & tops))]
+
+    def find(name: str) -> str:
+        clean = "/".join(PurePosixPath(name.replace("\\", "/")).parts)
+        tries = (prefix + clean + suffix for prefix in prefixes for suffix in ("", *SUFFIXES))
+        return next((t for t in tries if t in known), clean)
+
+    return [find(name) for name in named]
+
+
+def _manifest_ids(table: Table, named: Sequence[str]) -> np.ndarray:
+    column = table.find(MANIFEST_IDS)
+    if column:
+        return require_unique(np.array(table.columns[column]), f"{table.path}, column {column!r}")
+    return require_unique(np.array(named), table.path)
+
+
+def _manifest_answers(table: Table, options: ReadOptions) -> Answers:
+    replay = options.record is not None
+    if replay and options.label not in table.columns:
+        column = table.find(LABEL_COLUMNS)
+    else:
+        column = table.find(LABEL_COLUMNS, options.label)
+    if not column:
+        return NO_ANSWERS
+    return from_texts(table.columns[column], options.classes, f"{table.path}, column {column!r}", replay)
+
+
+def _manifest_split(table: Table) -> np.ndarray | None:
+    column = table.find(SPLIT_COLUMNS)
+    if not column:
+        return None
+    parts = {text: part_of(text) for text in set(table.columns[column])}
+    parts |= {text: 0 for text in parts if text.strip().lower() in ("", "none")}
+    strange = sorted(text for text, part in parts.items() if part is None)
+    if strange:
+        raise SourceError(
+            f"unknown part {strange[0]!r}",
+            where=f"{table.path}, column {column!r}",
+            allowed="train, val, valid, validation, dev, test, none",
+        )
+    return np.array([parts[text] for text in table.columns[column]], np.uint8)
+
+
+def from_folders(store: Store, options: ReadOptions) -> Plan:
+    """Rows of a folder per class, train / val / test above them honoured; pictures without a class are unlabelled.
+
+    Classes are the union over the parts, so a class that is missing in one part moves no index.
+    """
+    if options.label or options.group:
+        flag = "--label" if options.label else "--group"
+        raise SourceError(
+            f"{flag} names a column, and a folder per class has none",
+            where=store.path,
+            cure="Write a manifest: a CSV with the columns file, label and group beside the pictures",
+        )
+    names = store.names
+    if not names:
+        raise SourceError("no pictures", where=store.path, allowed=", ".join(SUFFIXES))
+    paths, stripped = _without_common_top([name.split("/") for name in names])
+    split = _published_parts(paths, store.path)
+    if split is not None:
+        paths = [p[1:] for p in paths]
+    folders = np.array([p[0] if len(p) > 1 else "" for p in paths])
+    answers = NO_ANSWERS
+    if (folders != "").any():
+        answers = encode(folders, options.classes, store.path, lenient=options.record is not None)
+    plan = Plan(store, names, np.array(names), answers, split=split)
+    plan.notes += [f"pictures are below {'/'.join(stripped)}/"] if stripped else []
+    plan.notes += _folder_notes(answers, split)
+    return plan
+
+
+def _without_common_top(paths: list[list[str]]) -> tuple[list[list[str]], list[str]]:
+    """Strip folders that hold everything, as archives often have; a single folder of pictures stays, as the class."""
+    stripped: list[str] = []
+    while min(map(len, paths)) > 2 and len({p[0] for p in paths}) == 1 and part_of(paths[0][0]) is None:
+        stripped.append(paths[0][0])
+        paths = [p[1:] for p in paths]
+    return paths, stripped
+
+
+def _published_parts(paths: list[list[str]], where: Path) -> np.ndarray | None:
+    """Part numbers when the top folders are train / val / test; None when they are classes."""
+    tops = {p[0] if len(p) > 1 else "" for p in paths}
+    known = {top for top in tops if part_of(top) is not None}
+    if PARTS.index("train") not in {part_of(top) for top in known} or len(known) < 2:
+        return None
+    if known != tops:
+        raise SourceError(
+            "folders of parts and other pictures stand side by side",
+            where=where,
+            got=", ".join(sorted(t or "(no folder)" for t in tops)),
+            cure="Move what is neither train, validation nor test elsewhere",
+        )
+    return np.array([part_of(p[0]) for p in paths], np.uint8)
+
+
+def _folder_notes(answers: Answers, split: np.ndarray | None) -> list[str]:
+    notes = []
+    if answers.values is None:
+        return ["no folders of classes: unlabelled"]
+    bare = int((answers.values == -1).sum()) - answers.strange
+    notes += [f"{bare} pictures are in no folder of a class: unlabelled"] if bare else []
+    notes += [f"{answers.strange} pictures are in folders that are no class of the model"] if answers.strange else []
+    if split is not None:
+        for number in sorted(set(split.tolist())):
+            there = set(answers.values[split == number].tolist())
+            absent = [name for i, name in enumerate(answers.classes) if i not in there]
+            notes += [f"the {PARTS[number]} part has no {', '.join(absent)}"] if absent and there != {-1} else []
+    return notes

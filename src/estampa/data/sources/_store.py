@@ -1,0 +1,249 @@
+"""Where the bytes of pictures lie: a folder, a tar or a zip. Nothing is unpacked to disk.
+
+Names are relative, with "/" between folders. Hidden files, `._*`, `.DS_Store`, `Thumbs.db` and `__MACOSX` are left
+out. An archive that holds links, devices, absolute names or names with ".." is refused whole: it was made to escape.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tarfile
+import zipfile
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from estampa.data.sources._picture import SUFFIXES, Unreadable
+from estampa.errors import SourceError
+
+ARCHIVES = (".tar", ".zip")
+MOST_BYTES = 1 << 28  #: of one picture's file; more is taken for an attack or a mistake
+_IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
+
+
+class Store(ABC):
+    """Pictures by name. `names` are those with a picture's suffix, sorted."""
+
+    path: Path
+    names: list[str]
+
+    @abstractmethod
+    def read(self, name: str, count: int = -1) -> bytes:
+        """First `count` bytes of a picture, or all; raises Unreadable. Several threads may read at once."""
+
+    @abstractmethod
+    def facts(self) -> list[object]:
+        """What tells changed contents without reading them."""
+
+    def close(self) -> None:  # noqa: B027 - a folder holds nothing open
+        """Let go of the files."""
+
+
+class Folder(Store):
+    """Pictures in a folder and below it. Links to folders are followed, each real folder once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._sizes: dict[str, tuple[int, int]] = {}
+        self._walk(path, "", set())
+        self.names = sorted(self._sizes)
+
+    def _walk(self, folder: Path, prefix: str, seen: set[tuple[int, int]]) -> None:
+        status = folder.stat()
+        if (status.st_dev, status.st_ino) in seen:
+            return
+        seen.add((status.st_dev, status.st_ino))
+        try:
+            entries = sorted(os.scandir(folder), key=lambda e: e.name)
+        except OSError as error:
+            raise SourceError("the folder cannot be read", where=folder, got=error.strerror or "") from error
+        for entry in entries:
+            if _ignored(entry.name):
+                continue
+            try:
+                if entry.is_dir():
+                    self._walk(Path(entry.path), f"{prefix}{entry.name}/", seen)
+                elif entry.name.lower().endswith(SUFFIXES):
+                    facts = entry.stat()
+                    self._sizes[prefix + entry.name] = (facts.st_size, facts.st_mtime_ns)
+            except FileNotFoundError:  # a link to nowhere: kept as a row, so that it is named when it is read
+                self._sizes[prefix + entry.name] = (0, 0)
+            except OSError as error:  # a link to itself
+                raise SourceError("cannot be followed", where=entry.path, got=error.strerror or "") from error
+
+    def read(self, name: str, count: int = -1) -> bytes:
+        """See Store."""
+        return _read_file(self.path / name, count)
+
+    def facts(self) -> list[object]:
+        """See Store."""
+        return [str(self.path.absolute()), *([n, *self._sizes[n]] for n in self.names)]
+
+
+class Files(Store):
+    """Pictures given one by one, in the order given; named by their paths where two file names are alike."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.path = paths[0].parent
+        alike = len({p.name for p in paths}) < len(paths)
+        self._paths = {str(p) if alike else p.name: p for p in paths}
+        self.names = list(self._paths)
+
+    def read(self, name: str, count: int = -1) -> bytes:
+        """See Store."""
+        return _read_file(self._paths[name], count)
+
+    def facts(self) -> list[object]:
+        """See Store."""
+        return [[str(p.absolute()), p.stat().st_size, p.stat().st_mtime_ns] for p in self._paths.values()]
+
+
+class Archive(Store):
+    """What a tar and a zip share: safe names, and facts."""
+
+    def facts(self) -> list[object]:
+        """See Store."""
+        status = self.path.stat()
+        return [str(self.path.absolute()), status.st_size, status.st_mtime_ns]
+
+    def _add(self, name: str, found: dict[str, int], value: int) -> None:
+        parts = PurePosixPath(name).parts
+        if any(_ignored(p) for p in parts) or not name.lower().endswith(SUFFIXES):
+            return
+        clean = "/".join(parts)
+        if clean in found:
+            raise SourceError(f"{clean!r} stands twice in the archive", where=self.path)
+        found[clean] = value
+
+    def _require_inside(self, name: str) -> None:
+        if (
+            name.startswith(("/", "\\"))
+            or ".." in name.replace("\\", "/").split("/")
+            or name[1:2] == ":"
+            or "\0" in name
+        ):
+            raise SourceError(
+                f"the member {name!r} points outside of the archive",
+                where=self.path,
+                cure="Do not trust this file; ask who made it",
+            )
+
+    def _refuse(self, name: str, what: str) -> None:
+        raise SourceError(f"the member {name!r} is {what}", where=self.path, allowed="folders and regular files")
+
+
+class Tar(Archive):
+    """Pictures in a tar that is not compressed, read at their offsets."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        found: dict[str, int] = {}
+        self._size: dict[str, int] = {}
+        try:
+            with tarfile.open(path, "r:") as archive:
+                for member in archive:
+                    self._require_inside(member.name)
+                    if member.isdir():
+                        continue
+                    if not member.isreg() or member.issparse():
+                        self._refuse(member.name, "a link, a device or sparse")
+                    self._add(member.name, found, member.offset_data)
+                    self._size["/".join(PurePosixPath(member.name).parts)] = member.size
+        except (tarfile.TarError, EOFError) as error:
+            raise SourceError("not a tar file, or truncated", where=path, got=str(error)) from error
+        self._offset = found
+        self.names = sorted(found)
+        self._file = path.open("rb", buffering=0)
+
+    def read(self, name: str, count: int = -1) -> bytes:
+        """See Store."""
+        if name not in self._offset:
+            raise Unreadable("file not found")
+        size = self._size[name]
+        _require_small(size)
+        wanted = size if count < 0 else min(count, size)
+        data = os.pread(self._file.fileno(), wanted, self._offset[name])
+        if len(data) < wanted:
+            raise Unreadable("truncated archive")
+        return data
+
+    def close(self) -> None:
+        """See Store."""
+        self._file.close()
+
+
+class Zip(Archive):
+    """Pictures in a zip, stored or deflated."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        found: dict[str, int] = {}
+        self._entries: dict[str, zipfile.ZipInfo] = {}
+        try:
+            self._archive = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, EOFError) as error:
+            raise SourceError("not a zip file, or truncated", where=path, got=str(error)) from error
+        for i, entry in enumerate(self._archive.infolist()):
+            self._require_inside(entry.filename)
+            kind = stat.S_IFMT(entry.external_attr >> 16)
+            if entry.is_dir():
+                continue
+            if kind not in (0, stat.S_IFREG):
+                self._refuse(entry.filename, "a link or a device")
+            if entry.flag_bits & 1:
+                self._refuse(entry.filename, "encrypted")
+            self._add(entry.filename, found, i)
+            self._entries["/".join(PurePosixPath(entry.filename).parts)] = entry
+        self.names = sorted(found)
+
+    def read(self, name: str, count: int = -1) -> bytes:
+        """See Store."""
+        if name not in self._entries:
+            raise Unreadable("file not found")
+        _require_small(self._entries[name].file_size)
+        try:
+            with self._archive.open(self._entries[name]) as stream:
+                return stream.read() if count < 0 else stream.read(count)
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
+            raise Unreadable("damaged member of the archive") from error
+
+    def close(self) -> None:
+        """See Store."""
+        self._archive.close()
+
+
+def open_store(path: Path) -> Store:
+    """Open a folder, a .tar or a .zip; SourceError for anything else, and for hostile or damaged archives."""
+    if path.is_dir():
+        return Folder(path)
+    suffix = path.suffix.lower()
+    if suffix == ".zip":
+        return Zip(path)
+    if suffix == ".tar":
+        return Tar(path)
+    raise SourceError("neither a folder nor an archive", where=path, allowed=", ".join(ARCHIVES))
+
+
+def _ignored(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _IGNORED
+
+
+def _read_file(path: Path, count: int) -> bytes:
+    try:
+        with path.open("rb", buffering=0) as stream:
+            status = os.fstat(stream.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise Unreadable("not a regular file")
+            _require_small(status.st_size)
+            return stream.read(count)
+    except FileNotFoundError as error:
+        raise Unreadable("file not found") from error
+    except OSError as error:
+        raise Unreadable(error.strerror or "cannot be read") from error
+
+
+def _require_small(size: int) -> None:
+    if size > MOST_BYTES:
+        raise Unreadable(f"file of {size >> 20} MiB, the limit is {MOST_BYTES >> 20}")
