@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from estampa.evaluate.evidence import Evidence
     from estampa.train.fitted import Fitted
 
+__all__ = ["Habits", "Plan", "Run", "plan", "train"]
+
 NEEDS = ("torch", "sklearn", "scipy", "matplotlib", "onnx", "onnxscript", "tomli_w")
 
 
@@ -46,7 +48,8 @@ def plan(
 
     Raises RecipeError when neither the recipe nor data say what goes in, and as `recipe.read` does.
     """
-    chosen, decisions = _recipe(recipe, changes or {}), []
+    chosen = _recipe(recipe, changes or {})
+    decisions: list[str] = []
     if source is not None:
         from estampa.train.choose import complete
 

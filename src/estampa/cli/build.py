@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from pathlib import Path
 from typing import Annotated
@@ -11,34 +10,12 @@ import typer
 
 from estampa.cli.console import Console, duration, table
 from estampa.cli.options import Json, Quiet, Verbose
+from estampa.cli.reading import height_width, height_width_channels, one_of
 from estampa.data.read import ReadOptions, build
 from estampa.data.view import Dataset
-from estampa.errors import InputError, nearest
+from estampa.errors import InputError
 
 _SHOWN = 30  #: classes in the table
-
-
-def height_width(text: str | None) -> tuple[int, int] | None:
-    """Read --size, "HxW"; None stays None."""
-    if text is None:
-        return None
-    height, width = _numbers(text, "--size", "HxW, as 64x48")
-    return height, width
-
-
-def height_width_channels(text: str | None) -> tuple[int, int, int] | None:
-    """Read --reshape, "HxWxC"; None stays None."""
-    if text is None:
-        return None
-    height, width, channels = _numbers(text, "--reshape", "HxWxC, as 21x21x1")
-    return height, width, channels
-
-
-def _numbers(text: str, flag: str, wanted: str) -> list[int]:
-    parts = re.split("[x,]", text.strip().lower())
-    if len(parts) != wanted.partition(",")[0].count("x") + 1 or not all(p.isdecimal() and int(p) > 0 for p in parts):
-        raise InputError("not understood", where=flag, allowed=wanted, got=repr(text))
-    return [int(part) for part in parts]
 
 
 def pairs(texts: list[str]) -> dict[str, str]:
@@ -50,15 +27,6 @@ def pairs(texts: list[str]) -> dict[str, str]:
             raise InputError("not understood", where="--option", allowed="KEY=VALUE", got=repr(text))
         found[key.strip()] = value.strip()
     return found
-
-
-def _one_of(flag: str, value: str, *allowed: str) -> str:
-    if value in allowed:
-        return value
-    names = [name for name in allowed if name]
-    raise InputError(
-        "not understood", where=flag, allowed=", ".join(names), got=repr(value), cure=nearest(value, names)
-    )
 
 
 def _lines(dataset: Dataset, seconds: float) -> list[str]:
@@ -115,9 +83,9 @@ def command(
     """Read pictures, arrays or text files into one Dataset file. A build that was stopped goes on when run again."""
     console = Console(json=json, quiet=quiet, verbose=verbose)
     options = ReadOptions(
-        as_=as_, size=height_width(size), fit=_one_of("--fit", fit, "stretch", "pad", "crop"),
-        mode=_one_of("--mode", mode, "auto", "L", "RGB"),
-        layout=_one_of("--layout", layout.upper(), "", "NCHW", "NHWC"), label=label, group=group,
+        as_=as_, size=height_width(size), fit=one_of("--fit", fit, "stretch", "pad", "crop"),
+        mode=one_of("--mode", mode, "auto", "L", "RGB"),
+        layout=one_of("--layout", layout.upper(), "", "NCHW", "NHWC"), label=label, group=group,
         reshape=height_width_channels(reshape), max_pixels=max_pixels, exclude=exclude,
         classes=tuple(name.strip() for name in classes.split(",") if name.strip()),
     )  # fmt: skip

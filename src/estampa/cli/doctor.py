@@ -7,7 +7,7 @@ from estampa.cli.console import Console, table
 from estampa.cli.options import Json
 
 #: What each verb needs beyond the base install: extra -> import names.
-NEEDS = {
+NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
     "train": {"train": ("torch", "sklearn", "scipy", "matplotlib", "onnx", "onnxscript", "tomli_w")},
     "evaluate": {"train": ("scipy", "matplotlib", "sklearn")},
     "reproduce": {"train": ("torch", "sklearn", "scipy", "matplotlib", "onnx", "onnxscript", "tomli_w")},

@@ -45,7 +45,7 @@ def command(
         output,
         format=format,
         labels_only=labels_only,
-        rows=part or None,
+        part=part,
         threads=threads,
         progress=console,
     )

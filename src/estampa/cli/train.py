@@ -13,7 +13,7 @@ from estampa.cli.console import Console, table
 from estampa.cli.options import Json, Quiet, Verbose
 
 if TYPE_CHECKING:
-    from estampa.pipeline import Plan
+    from estampa.run import Plan
 
 FLAGS = {"seed": "train.seed", "epochs": "train.epochs", "time_limit": "train.time_limit", "device": "train.device"}
 
@@ -39,10 +39,10 @@ def command(
     repeats: Annotated[int | None, typer.Option(min=1, help="Of the cross-validation.")] = None,
     baselines: Annotated[bool, typer.Option(help="Majority, logistic regression, random forest beside it.")] = True,
     gallery: Annotated[bool, typer.Option(help="Thumbnails of training examples in the bundle.")] = True,
-    size: Annotated[str, typer.Option(help="Bring pictures to HEIGHTxWIDTH.")] = "",
+    size: Annotated[str | None, typer.Option(metavar="HxW", help="Bring pictures to this height and width.")] = None,
     fit: Annotated[str, typer.Option(help="How: stretch, pad or crop.")] = "stretch",
     layout: Annotated[str, typer.Option(help="NCHW or NHWC, where an array does not say.")] = "",
-    reshape: Annotated[str, typer.Option(help="HxWxC of flattened rows.")] = "",
+    reshape: Annotated[str | None, typer.Option(metavar="HxWxC", help="Shape of flattened rows.")] = None,
     skip_bad: Annotated[bool, typer.Option(help="Leave out pictures that cannot be read instead of stopping.")] = False,
     dry_run: Annotated[bool, typer.Option(help="Show what would be trained, and stop.")] = False,
     json: Json = False,
@@ -56,7 +56,8 @@ def command(
     Example: estampa train drawings/
     """
     from estampa import pipeline
-    from estampa.cli.reading import read_options
+    from estampa.cli.reading import height_width, height_width_channels, one_of
+    from estampa.data.read import ReadOptions
     from estampa.errors import InputError
 
     console = Console(json=json, quiet=quiet, verbose=verbose)
@@ -80,7 +81,14 @@ def command(
         recipe=recipe,
         changes=changes,
         output=output,
-        reading=read_options(size=size, fit=fit, layout=layout, reshape=reshape, label=label, group=group),
+        reading=ReadOptions(
+            size=height_width(size),
+            fit=one_of("--fit", fit, "stretch", "pad", "crop"),
+            layout=one_of("--layout", layout.upper(), "", "NCHW", "NHWC"),
+            reshape=height_width_channels(reshape),
+            label=label,
+            group=group,
+        ),
         habits=pipeline.Habits(gallery=gallery, skip_bad=skip_bad, command=_spelled()),
         progress=console,
     )

@@ -7,6 +7,7 @@ asks for another drawing by a known hand, the second for a drawing by a hand tha
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -50,14 +51,12 @@ def run(source: Path | None, ledger: Ledger) -> tuple[str, list[str]]:
     )
     for words, by_group in kinds:
         key = words.replace(" ", "-")
-        ledger.add(f"as-published-{key}", lambda w=words, g=by_group: _as_published(ledger, dataset, w, g))
+        ledger.add(f"as-published-{key}", partial(_as_published, ledger, dataset, words, by_group))
     for way, name in ((RIGHT, "emojis"), (OURS, "pictures")):
         for words, by_group in kinds:
             key = f"{way.replace(' ', '-')}-{words.replace(' ', '-')}"
             how = f"5 folds {words}" + (", recipe pictures" if way == OURS else ", refitted in each")
-            ledger.add(
-                key, lambda n=name, h=how, w=way, g=by_group: folds_right(ledger, dataset, n, h, way=w, by_group=g)
-            )
+            ledger.add(key, partial(folds_right, ledger, dataset, name, how, way=way, by_group=by_group))
     notes = [ASKED]
     if not drawers:
         notes.append("The data name no drawers, so folds by drawer could not be made (emojis.npz has them).")

@@ -36,6 +36,7 @@ def fit_net(
     validation_rows: Array | None = None,
     folder: Path | None = None,
     progress: Progress = SILENT,
+    start: Network | None = None,
 ) -> Fitted:
     """Train the recipe's net on `train_rows` of the data; rows without a label are left out.
 
@@ -73,6 +74,8 @@ def fit_net(
         network = build_network(recipe, dataset, preparation)
         network.target_mean.fill_(parted.mean)
         network.target_deviation.fill_(parted.deviation)
+        if start is not None:
+            network.load_state_dict(start.state_dict())
         network.to(device)
         loss = make_loss(
             recipe.train.loss, recipe.train.label_smoothing, _class_weights(recipe, dataset, parted, device)
