@@ -146,10 +146,11 @@ def _opened(path: Path, limit: int) -> Iterator[BinaryIO]:
         if error.errno == errno.ENOENT:
             raise BundleError("is missing from the bundle", where=path, cure=_REBUILD) from error
         raise BundleError("cannot be read", where=path, got=error.strerror or "") from error
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(handle)
+        raise BundleError("not a regular file, which a bundle never holds", where=path, cure=_REBUILD)
     with os.fdopen(handle, "rb") as stream:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise BundleError("not a regular file, which a bundle never holds", where=path, cure=_REBUILD)
         if status.st_size > limit:
             raise BundleError(
                 "too large", where=path, allowed=f"{limit:,} bytes", got=f"{status.st_size:,} bytes", cure=_REBUILD

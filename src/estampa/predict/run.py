@@ -32,7 +32,7 @@ def predict(
     *,
     format: str = "",
     labels_only: bool = False,
-    rows: np.ndarray | str | None = None,
+    part: str | np.ndarray = "",
     threads: int | None = None,
     progress: Progress = SILENT,
 ) -> Predictions:
@@ -46,7 +46,7 @@ def predict(
     output : the file to write; None = keep the answers in memory.
     format : "csv", "jsonl" or "parquet"; "" = by the name of `output`.
     labels_only : write only the predicted class (or value), one a line, in row order.
-    rows : of a Dataset, the row numbers to score, or "train", "validation" or "test"; None = all.
+    part : of a Dataset, score only "train", "validation" or "test", or these row numbers; "" = all.
     threads : batches that are scored side by side; None = the processors that this process may use.
 
     A row that cannot be read is a row of the table, with the flag `unreadable:<reason>`; `Predictions.bad` counts
@@ -61,7 +61,7 @@ def predict(
     bundle = run if isinstance(run, Bundle) else Bundle.open(run)
     if target is not None:
         _check_output(target, data, bundle)
-    source = open_source(data, bundle.contract, rows)
+    source = open_source(data, bundle.contract, part)
     check_header(bundle.contract, source.header, source.name)
     size = _chunk_size(bundle.contract)
     check_scale(bundle.contract, source.sample(size), source.name)

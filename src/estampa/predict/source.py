@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from estampa.data.read import Reading
 
 Data = Path | str | Dataset | np.ndarray | Sequence[Path | str]
-Chosen = np.ndarray | str | None  #: row numbers, the name of a part, or all rows
+Part = str | np.ndarray  #: the name of a part, row numbers, or "" for all rows
 _SAMPLE = 512  #: pictures whose scale is looked at before the work
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -58,16 +58,17 @@ class Source:
 class DatasetRows(Source):
     """The rows of a Dataset, or some of them: row numbers, or the name of a part."""
 
-    def __init__(self, dataset: Dataset, rows: Chosen) -> None:
+    def __init__(self, dataset: Dataset, part: Part) -> None:
         self.dataset = dataset
-        self.rows = (
-            np.arange(dataset.n) if rows is None else rows if isinstance(rows, np.ndarray) else dataset.rows(rows)
-        )
+        if isinstance(part, str):
+            self.rows: np.ndarray = dataset.rows(part) if part else np.arange(dataset.n)
+        else:
+            self.rows = part.astype(np.int64)
         if not len(self.rows):
-            raise InputError(f"its part {rows!r} is empty", where=dataset.path, cure="`estampa split` makes the parts.")
+            raise InputError(f"its part {part!r} is empty", where=dataset.path, cure="`estampa split` makes the parts.")
         chosen, ids = "", dataset.ids
-        if rows is not None:
-            chosen, ids = f":{sha256(self.rows.astype(np.int64).tobytes()).hexdigest()}", ids[self.rows]
+        if len(part):
+            chosen, ids = f":{sha256(self.rows.tobytes()).hexdigest()}", ids[self.rows]
         super().__init__(dataset.header, ids, f"{dataset.content_sha256}{chosen}", str(dataset.path))
 
     def chunks(self, start: int, size: int) -> Iterator[Chunk]:
@@ -117,18 +118,18 @@ class ArrayRows(Source):
             yield Chunk(at, self.images[at : at + size])
 
 
-def open_source(data: Data, contract: InputContract, rows: Chosen = None) -> Source:
+def open_source(data: Data, contract: InputContract, part: Part = "") -> Source:
     """See `data` as rows; files are read as the training files were (the contract's read record is replayed).
 
-    Raises SourceError or DatasetError when they cannot be read, InputError when `rows` are asked of anything but a
+    Raises SourceError or DatasetError when they cannot be read, InputError when `part` is asked of anything but a
     Dataset.
     """
     if isinstance(data, (str, Path)) and _is_hdf5(Path(data)):
         data = Dataset.open(data)
     if isinstance(data, Dataset):
-        return DatasetRows(data, rows)
-    if rows is not None:
-        raise InputError("only of a Dataset can parts be scored", where="rows")
+        return DatasetRows(data, part)
+    if len(part):
+        raise InputError("only a Dataset has parts", where="part")
     if isinstance(data, np.ndarray):
         return ArrayRows(data)
     from estampa.data.read import ReadOptions, open_reading
