@@ -43,14 +43,14 @@ def describe(images: np.ndarray) -> np.ndarray:
     n, height, width, channels = images.shape
     result = np.zeros((n, channels, len(STATISTICS)), np.float32)
     if height * width == 0:
-        return result.reshape(n, -1)
+        return result.reshape(n, channels * len(STATISTICS))
     step = max(1, _BLOCK_PIXELS // (height * width))
     with np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, n, step):
             block = images[start : start + step]
             for channel in range(channels):
                 result[start : start + step, channel] = _describe_plane(np.ascontiguousarray(block[..., channel]))
-    return np.nan_to_num(result.reshape(n, -1), copy=False)
+    return np.nan_to_num(result.reshape(n, channels * len(STATISTICS)), copy=False)
 
 
 def _describe_plane(plane: np.ndarray) -> np.ndarray:
