@@ -123,9 +123,9 @@ def _data(evidence: Evidence) -> list[Any]:
     facts: dict[str, Any] = {"Data set": data.path.name}
     facts["Objects"] = [f"{part}: {n:,}" for part, n in evidence.counts.items() if n]
     if data.shape is not None:
-        facts["Image"] = (
-            f"{data.shape[0]} x {data.shape[1]} pixels, {data.shape[2]} {'channel' if data.shape[2] == 1 else 'channels'}, {data.dtype}"
-        )
+        height, width, channels = data.shape
+        many = "" if channels == 1 else "s"
+        facts["Image"] = f"{height} x {width} pixels, {channels} channel{many}, {data.dtype}"
     if header.channels:
         facts["Channels"] = ", ".join(header.channels)
     if data.classes:

@@ -7,6 +7,7 @@ this needs the base installation only; `figure`, `drawing` and `apply` need matp
 from estampa.page.blocks import (
     Code,
     Details,
+    Downloads,
     Facts,
     Figure,
     Headline,
@@ -27,6 +28,7 @@ __all__ = [
     "OKABE_ITO",
     "Code",
     "Details",
+    "Downloads",
     "Drawn",
     "Facts",
     "Figure",

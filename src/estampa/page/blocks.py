@@ -144,6 +144,13 @@ class Code:
 
 
 @dataclass(frozen=True)
+class Downloads:
+    """Files inside the page, each behind a link: (file name, media type, text)."""
+
+    items: Sequence[tuple[str, str, str]]
+
+
+@dataclass(frozen=True)
 class Details:
     """Blocks behind a line that opens them: long tables that few will read. Printed only when open."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import functools
 import itertools
@@ -17,6 +18,7 @@ from estampa.page import display, svg
 from estampa.page.blocks import (
     Code,
     Details,
+    Downloads,
     Facts,
     Figure,
     Headline,
@@ -94,7 +96,7 @@ class _Shower:
 
     def kind(self, block: Any) -> str:
         """Name of the block's macro."""
-        for known in (Text, Headline, Figure, Table, Pictures, Facts, Note, Code, Details):
+        for known in (Text, Headline, Figure, Table, Pictures, Facts, Note, Code, Downloads, Details):
             if isinstance(block, known):
                 return known.__name__.lower()
         raise InputError("not a block of a page", where="page.render", got=type(block).__name__)
@@ -107,10 +109,15 @@ class _Shower:
 
     def png(self, figure: Figure) -> str:
         """The figure's PNG as a data URI."""
-        import base64
-
         assert isinstance(figure.content, bytes)
         return "data:image/png;base64," + base64.b64encode(figure.content).decode()
+
+    def downloads(self, block: Downloads) -> list[tuple[str, str]]:
+        """(file name, data URI) of each file."""
+        found = []
+        for name, kind, text in block.items:
+            found.append((name, f"data:{kind};charset=utf-8;base64,{base64.b64encode(text.encode()).decode()}"))
+        return found
 
     def headline(self, block: Headline) -> list[tuple[str, str, str, str]]:
         """(label, value, interval, note) as text."""

@@ -1,0 +1,72 @@
+"""`estampa evaluate`: judge a run, an ONNX model, or anyone's answers; gate with --require."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from estampa.cli.console import Console
+from estampa.cli.options import Json, Quiet, Seed
+
+
+def command(
+    run: Annotated[Path | None, typer.Argument(help="A run folder or a bundle.")] = None,
+    data: Annotated[
+        Path | None, typer.Argument(help="A Dataset or any source; none = the run's own judgement.")
+    ] = None,
+    part: Annotated[str, typer.Option(help="Rows judged: train, validation, test or all.")] = "",
+    require: Annotated[
+        list[str] | None, typer.Option(help="A gate: balanced_accuracy.low>=0.95, or recall[real].low>0.9. Repeatable.")
+    ] = None,
+    predictions: Annotated[Path | None, typer.Option(help="A file of answers: id, predicted, p_<class>...")] = None,
+    labels: Annotated[Path | None, typer.Option(help="A file of truths: id, label; or a Dataset.")] = None,
+    onnx: Annotated[Path | None, typer.Option(help="An ONNX model trained elsewhere, judged on DATA.")] = None,
+    classes: Annotated[str, typer.Option(help="Class names in order, parted by commas.")] = "",
+    task: Annotated[str, typer.Option(help="classification or regression, where files do not say.")] = "",
+    group: Annotated[str, typer.Option(help="Column of --labels that resamples keep whole.")] = "",
+    layout: Annotated[str, typer.Option(help="Of --onnx: NCHW or NHWC.")] = "",
+    scale: Annotated[str, typer.Option(help="Of --onnx: raw, unit (0 to 1) or symmetric (-1 to 1).")] = "",
+    allow_seen: Annotated[bool, typer.Option(help="Judge on rows that the model learned from.")] = False,
+    resamples: Annotated[int, typer.Option(min=100, help="Of the bootstrap.")] = 1000,
+    seed: Seed = 0,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Judge a run on data that it has not seen, or anyone's answers; exit 3 when a --require does not hold.
+
+    Example: estampa evaluate runs/a new.h5 --require 'balanced_accuracy.low>=0.95'
+    """
+    from estampa.errors import InputError
+    from estampa.evaluate import evaluation, outside, outside_onnx
+    from estampa.evaluate import require as gates
+
+    console = Console(json=json, quiet=quiet)
+    asked = [gates.parse(text) for text in require or []]
+    chosen, source = part, data
+    if predictions is not None or labels is not None:
+        if predictions is None or labels is None:
+            raise InputError("--predictions and --labels belong together", where="estampa evaluate")
+        names = [c.strip() for c in classes.split(",") if c.strip()]
+        judgement = outside.judge_files(
+            predictions, labels, task=task, classes=names, group=group, resamples=resamples, seed=seed
+        )
+    elif onnx is not None:
+        source = data or run
+        if source is None:
+            raise InputError("--onnx needs DATA", where="estampa evaluate")
+        dataset = evaluation.opened(source, None, console)
+        rows, chosen = evaluation.rows_of(dataset, part)
+        judgement = outside_onnx.judge_onnx(
+            onnx, dataset, rows, layout=layout.upper(), scale=scale, resamples=resamples, seed=seed, progress=console
+        )
+    elif run is None:
+        raise InputError("needs a run, or --predictions and --labels, or --onnx", where="estampa evaluate")
+    else:
+        judgement, chosen = evaluation.judge_run(
+            run, data, part=part, allow_seen=allow_seen, resamples=resamples, seed=seed, progress=console
+        )
+    console.result(judgement.to_json() | {"part": chosen, "data": str(source or "")}, judgement.lines())
+    for line in gates.require(judgement, asked):
+        console.say(f"holds: {line}")

@@ -1,0 +1,176 @@
+"""`estampa.evaluate`: a run judged again, scored through its bundle, on data that it has not learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from estampa.errors import CheckFailed, ContractError, InputError
+from estampa.evaluate.judge import Judgement, judge
+from estampa.evaluate.require import parse
+from estampa.evaluate.require import require as held
+from estampa.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from estampa.bundle.store import Bundle
+    from estampa.data.dataset import Dataset
+
+_MOST_NAMED = 5
+
+
+def evaluate(
+    run: Path | str | Bundle,
+    data: Dataset | Path | str | None = None,
+    *,
+    part: str = "",
+    require: Sequence[str] = (),
+    allow_seen: bool = False,
+    resamples: int = 1000,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> Judgement:
+    """Judge a run on data that it has not seen.
+
+    Parameters
+    ----------
+    run : a run folder, a bundle's folder, or an open Bundle.
+    data : a Dataset, its file, or any source, which is read as the training files were; None = the judgement that was
+        made after training and is kept in the bundle.
+    part : "train", "validation", "test" or "all"; "" = the test part, or all rows where there is none.
+    require : gates, as "balanced_accuracy.low>=0.95"; CheckFailed (exit 3) names those that do not hold.
+    allow_seen : judge also on rows that the model learned from, which otherwise raises CheckFailed.
+    resamples, seed : of the bootstrap.
+    """
+    gates = [parse(text) for text in require]
+    judgement, _ = judge_run(
+        run, data, part=part, allow_seen=allow_seen, resamples=resamples, seed=seed, progress=progress
+    )
+    for line in held(judgement, gates):
+        progress.say(f"holds: {line}")
+    return judgement
+
+
+def opened(source: Dataset | Path | str, bundle: Bundle | None, progress: Progress) -> Dataset:
+    """The Dataset, or the source read as the bundle's training files were, with its class order."""
+    from estampa.data.dataset import Dataset
+    from estampa.data.read import ReadOptions, open_any
+
+    if isinstance(source, Dataset):
+        return source
+    if bundle is None:
+        return open_any(source, ReadOptions(), progress)
+    return open_any(source, ReadOptions(record=bundle.contract.read_record, classes=bundle.classes), progress)
+
+
+def rows_of(dataset: Dataset, part: str = "") -> tuple[np.ndarray, str]:
+    """Labelled rows to judge, and the part's name: the part asked for, else the test part, else all rows.
+
+    Raises InputError when there is no labelled row.
+    """
+    labelled = np.asarray(dataset.labelled())
+    chosen = part or ("test" if len(dataset.rows("test")) else "all")
+    rows = np.arange(dataset.n) if chosen == "all" else np.asarray(dataset.rows(chosen))
+    rows = rows[labelled[rows]]
+    if not len(rows):
+        raise InputError(
+            "there is nothing to judge",
+            where=dataset.path,
+            got=f"no labelled row in part {chosen!r}",
+            cure="Choose another --part, or --part all.",
+        )
+    return rows, chosen
+
+
+def require_unseen(bundle: Bundle, dataset: Dataset, rows: np.ndarray, progress: Progress = SILENT) -> None:
+    """Raise CheckFailed (exit 3), rows named, when the model learned from some of `rows`.
+
+    The same object is recognised by its content; within the very Dataset that the model was made from also by its id,
+    and there a test row that merely equals a training row is warned of, since `estampa check` has judged that split.
+    Rows of the validation part are warned of: they chose the kept epoch.
+    """
+    ids, hashes = np.asarray(dataset.ids)[rows], np.asarray(dataset.hashes)[rows]
+    own = dataset.content_sha256 == bundle.manifest.hashes.data
+    learned_ids, learned = bundle.held("train")
+    equal = np.isin(hashes, learned)
+    seen = np.isin(ids, learned_ids) if own else equal
+    if seen.any():
+        names = ", ".join(map(str, ids[seen][:_MOST_NAMED]))
+        raise CheckFailed(
+            f"the model learned from {int(seen.sum()):,} of the {len(rows):,} rows to be judged",
+            where=dataset.path,
+            got=f"{names}{' ...' if seen.sum() > _MOST_NAMED else ''}",
+            cure="Judge other data, or state --part train or --allow-seen to see how well it remembers.",
+        )
+    if own and equal.any():
+        progress.warn(f"{int(equal.sum()):,} judged rows equal a training row: their answers may be remembered")
+    chosen_by = np.isin(hashes, bundle.held("validation")[1])
+    if chosen_by.any():
+        progress.warn(
+            f"{int(chosen_by.sum()):,} judged rows helped to choose the kept epoch: the score is a little high"
+        )
+
+
+def truth_of(dataset: Dataset, rows: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """Labels of the rows in the model's class order; ContractError, naming both sides, for a class that it lacks."""
+    labels: np.ndarray = np.asarray(dataset.labels)[rows]
+    if dataset.task == "regression":
+        return labels
+    place = {name: c for c, name in enumerate(classes)}
+    unknown = [name for c, name in enumerate(dataset.classes) if name not in place and (labels == c).any()]
+    if unknown:
+        raise ContractError(
+            f"the data hold classes that the model does not know: {', '.join(unknown[:8])}",
+            where=dataset.path,
+            allowed=", ".join(classes),
+            got=", ".join(dataset.classes),
+        )
+    numbers: np.ndarray = np.array([place.get(name, -1) for name in dataset.classes])[labels.astype(np.int64)]
+    return numbers
+
+
+def judge_run(
+    run: Path | str | Bundle,
+    data: Dataset | Path | str | None,
+    *,
+    part: str = "",
+    allow_seen: bool = False,
+    resamples: int = 1000,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> tuple[Judgement, str]:
+    """As `evaluate`, without gates; returns the judgement and the name of the part that was judged."""
+    from estampa.bundle.store import Bundle
+    from estampa.predict import predict
+
+    bundle = run if isinstance(run, Bundle) else Bundle.open(run)
+    if data is None:
+        return _kept(bundle, part, progress)
+    dataset = opened(data, bundle, progress)
+    if dataset.task != bundle.task:
+        raise ContractError(
+            "the data's labels are of another task", where=dataset.path, allowed=bundle.task, got=dataset.task
+        )
+    rows, chosen = rows_of(dataset, part)
+    if chosen != "train" and not allow_seen:
+        require_unseen(bundle, dataset, rows, progress)
+    truth = truth_of(dataset, rows, bundle.classes)
+    found = predict(bundle, dataset, part=rows, progress=progress)
+    output = found.predicted if found.probabilities is None else found.probabilities
+    groups = None if dataset.groups is None else np.asarray(dataset.groups)[rows]
+    judgement = judge(
+        truth, output, task=bundle.task, classes=bundle.classes, groups=groups, resamples=resamples, seed=seed
+    )
+    return judgement, chosen
+
+
+def _kept(bundle: Bundle, part: str, progress: Progress) -> tuple[Judgement, str]:
+    """The judgement that was made after training; InputError when there is none or another part is asked for."""
+    if not bundle.manifest.metrics:
+        raise InputError("this model was never judged", where=bundle.folder, cure="Give data to judge it on.")
+    if part:
+        raise InputError(f"the part {part!r} can only be taken from data", where="evaluate", cure="Give the data too.")
+    progress.say("the judgement made after training; give data to judge it again")
+    return Judgement.from_json(bundle.manifest.metrics), ""

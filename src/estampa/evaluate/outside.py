@@ -1,0 +1,232 @@
+"""Answers that came from elsewhere: a file of predictions beside a file of labels."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from estampa import machine
+from estampa.errors import InputError, SourceError, nearest
+from estampa.evaluate.judge import Judgement, judge
+
+_LABEL_NAMES = ("label", "labels", "class", "truth", "target", "y")
+_PREDICTED_NAMES = ("predicted", "prediction", "label", "class", "y")
+_PREFIX = "p_"
+_MOST_NAMED = 5
+
+
+def judge_files(
+    predictions: Path | str,
+    labels: Path | str,
+    *,
+    task: str = "",
+    classes: Sequence[str] = (),
+    group: str = "",
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Judgement:
+    """Judge a file of predictions against a file of labels, joined by `id`.
+
+    Parameters
+    ----------
+    predictions : .csv, .jsonl or .parquet with columns `id`, `predicted` and, where there are probabilities,
+        `p_<class>` for every class; the order of these columns declares the order of the classes. Without
+        `predicted`, the class of the largest probability counts.
+    labels : the same kinds of file with columns `id` and `label` (or class, truth, target, y), or a Dataset (.h5).
+    task : "classification" or "regression"; "" = regression where there are no probabilities
+        and some truth is not whole.
+    classes : the classes in order, where the files do not declare them; "" = sorted names.
+    group : column of `labels` that the bootstrap must not tear apart.
+
+    Raises InputError that names ids missing from either file, ids that occur twice, rows without an answer, names
+    that are no class.
+    """
+    told, head = _by_id(Path(predictions))
+    truth, groups, known = _labels(Path(labels), group)
+    _require_same(told, truth, Path(predictions), Path(labels))
+    ids = list(truth)
+    columns = [c for c in head if c.startswith(_PREFIX)]
+    task = task or _task(truth, bool(columns))
+    if task == "regression":
+        answers = [_answer(told[i], head, Path(predictions), i) for i in ids]
+        values = _numbers(answers, ids, Path(predictions))
+        wanted = _numbers([truth[i] for i in ids], ids, Path(labels))
+        return judge(wanted, values, task=task, groups=_column(groups, ids), resamples=resamples, seed=seed)
+    names = _classes(tuple(classes), tuple(c.removeprefix(_PREFIX) for c in columns), known, (truth, told, head))
+    place = {name: c for c, name in enumerate(names)}
+    wanted = np.array([_class_number(truth[i], place, Path(labels), i) for i in ids])
+    if columns:
+        order = [f"{_PREFIX}{name}" for name in names]
+        output = np.stack([_numbers([told[i][c] for i in ids], ids, Path(predictions)) for c in order], axis=1)
+    else:
+        answers = [_answer(told[i], head, Path(predictions), i) for i in ids]
+        output = np.array([_class_number(a, place, Path(predictions), i) for a, i in zip(answers, ids, strict=True)])
+    groups_column = _column(groups, ids)
+    return judge(wanted, output, task=task, classes=names, groups=groups_column, resamples=resamples, seed=seed)
+
+
+def _rows(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
+    """Columns and rows of a .csv, .jsonl or .parquet file."""
+    if not path.is_file():
+        raise SourceError("there is no such file", where=path)
+    try:
+        if path.suffix == ".parquet":
+            machine.require("tables", "pyarrow", needed_for=f"reading {path.name}")
+            from pyarrow import parquet
+
+            table = parquet.read_table(path)
+            return list(table.column_names), table.to_pylist()
+        if path.suffix in (".jsonl", ".ndjson"):
+            rows = [_flat(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+            return list(dict.fromkeys(k for row in rows for k in row)), rows
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream, strict=True)
+            return list(reader.fieldnames or ()), list(reader)
+    except (UnicodeDecodeError, csv.Error, json.JSONDecodeError, ValueError) as error:
+        raise SourceError("cannot be read as a table", where=path, got=str(error)) from error
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """A JSON line of `predict` with its probabilities as columns."""
+    chances = row.pop("probabilities", None) or {}
+    return row | {f"{_PREFIX}{name}": value for name, value in chances.items()}
+
+
+def _by_id(path: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    head, rows = _rows(path)
+    if "id" not in head:
+        raise SourceError("has no column 'id'", where=path, got=", ".join(head), cure="Predictions are joined by id.")
+    found: dict[str, dict[str, Any]] = {}
+    twice = []
+    for number, row in enumerate(rows, 2):
+        if None in row or (path.suffix == ".csv" and None in row.values()):
+            raise SourceError("a line has another number of cells than the first", where=f"{path}, line {number}")
+        name = str(row["id"])
+        if name in found:
+            twice.append(name)
+        found[name] = row
+    if twice:
+        raise InputError(f"{len(twice)} ids occur twice", where=path, got=_named(twice))
+    if not found:
+        raise SourceError("has no rows", where=path)
+    return found, head
+
+
+def _labels(path: Path, group: str) -> tuple[dict[str, Any], dict[str, Any] | None, tuple[str, ...]]:
+    """Truth by id, groups by id (or None), and the classes where the file declares their order."""
+    if path.suffix in (".h5", ".hdf5"):
+        from estampa.data.dataset import Dataset
+
+        with Dataset.open(path) as data:
+            kept = np.flatnonzero(data.labelled())
+            ids, values = np.asarray(data.ids)[kept], np.asarray(data.labels)[kept]
+            told = [data.classes[int(v)] for v in values] if data.classes else values.tolist()
+            own = None if data.groups is None else dict(zip(ids.tolist(), np.asarray(data.groups)[kept], strict=True))
+            return dict(zip(ids.tolist(), told, strict=True)), own, tuple(data.classes)
+    rows, head = _by_id(path)
+    column = next((c for c in _LABEL_NAMES if c in head), "")
+    if not column:
+        raise SourceError("has no column of labels", where=path, allowed=", ".join(_LABEL_NAMES), got=", ".join(head))
+    if group and group not in head:
+        raise SourceError(f"has no column {group!r}", where=path, got=", ".join(head), cure=nearest(group, head))
+    groups = {i: row[group] for i, row in rows.items()} if group else None
+    return {i: row[column] for i, row in rows.items()}, groups, ()
+
+
+def _require_same(told: Mapping[str, Any], truth: Mapping[str, Any], predictions: Path, labels: Path) -> None:
+    missing, extra = [i for i in truth if i not in told], [i for i in told if i not in truth]
+    faults = []
+    if missing:
+        faults.append(f"{len(missing)} ids of {labels.name} have no prediction: {_named(missing)}")
+    if extra:
+        faults.append(f"{len(extra)} ids have no label in {labels.name}: {_named(extra)}")
+    if faults:
+        raise InputError("; ".join(faults), where=predictions, cure="Both files must hold the same ids.")
+
+
+def _named(ids: Sequence[str]) -> str:
+    more = f" and {len(ids) - _MOST_NAMED} more" if len(ids) > _MOST_NAMED else ""
+    return ", ".join(ids[:_MOST_NAMED]) + more
+
+
+def _answer(row: Mapping[str, Any], head: Sequence[str], path: Path, name: str) -> Any:
+    column = next((c for c in _PREDICTED_NAMES if c in head), "")
+    if not column:
+        raise SourceError("has no column 'predicted'", where=path, got=", ".join(head))
+    if row[column] in ("", None):
+        reason = f" ({row['flags']})" if row.get("flags") else ""
+        raise InputError(f"has no answer for id {name!r}{reason}", where=path, cure="Leave it out of the labels too.")
+    return row[column]
+
+
+def _task(truth: Mapping[str, Any], probabilities: bool) -> str:
+    numbers = [_as_number(v) for v in truth.values()]
+    fractional = all(v is not None for v in numbers) and any(v != math.floor(v) for v in numbers if v is not None)
+    return "regression" if fractional and not probabilities else "classification"
+
+
+def _as_number(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _numbers(values: Sequence[Any], ids: Sequence[str], path: Path) -> np.ndarray:
+    found = [_as_number(v) for v in values]
+    for name, number, value in zip(ids, found, values, strict=True):
+        if number is None:
+            raise InputError("holds something that is no finite number", where=f"{path}, id {name}", got=repr(value))
+    return np.array(found, np.float64)
+
+
+def _classes(
+    given: tuple[str, ...],
+    columns: tuple[str, ...],
+    known: tuple[str, ...],
+    files: tuple[Mapping[str, Any], Mapping[str, Mapping[str, Any]], Sequence[str]],
+) -> tuple[str, ...]:
+    """The classes in order: given, as the columns of probabilities stand, as the Dataset declares, or sorted."""
+    if columns:
+        lacking = set(given or known) ^ set(columns)
+        if (given or known) and lacking:
+            raise InputError(
+                "probabilities and classes do not match",
+                allowed=", ".join(given or known),
+                got=", ".join(columns),
+                cure=f"One column p_<class> for each class: {', '.join(sorted(lacking))}.",
+            )
+        return given or columns
+    if given or known:
+        return given or known
+    truth, told, head = files
+    column = next((c for c in _PREDICTED_NAMES if c in head), "")
+    names = {str(v) for v in truth.values()} | {
+        str(row[column]) for row in told.values() if column and row[column] != ""
+    }
+    numbers = {n: _as_number(n) for n in names}
+    if all(v is not None for v in numbers.values()):
+        return tuple(sorted(names, key=lambda n: numbers[n] or 0.0))
+    return tuple(sorted(names))
+
+
+def _class_number(value: Any, place: Mapping[str, int], path: Path, name: str) -> int:
+    if str(value) not in place:
+        raise InputError(
+            f"{str(value)!r} is no class",
+            where=f"{path}, id {name}",
+            allowed=", ".join(list(place)[:20]),
+            cure=nearest(str(value), place),
+        )
+    return place[str(value)]
+
+
+def _column(groups: Mapping[str, Any] | None, ids: Sequence[str]) -> np.ndarray | None:
+    return None if groups is None else np.array([str(groups[i]) for i in ids])
