@@ -17,7 +17,7 @@ from estampa.errors import DatasetError, InputError, Interrupted, SourceError, n
 from estampa.files import require_writable
 from estampa.progress import SILENT, Progress
 
-__all__ = ["Block", "ReadOptions", "Reading", "build", "cache_folder", "open_any", "open_reading"]
+__all__ = ["Block", "ReadOptions", "Reading", "build", "cache_folder", "open_any", "open_reading", "write_reading"]
 
 Source = Path | str | Sequence[Path | str]
 _DEFAULT = ReadOptions()
@@ -126,6 +126,14 @@ def open_any(
         if path.is_file() and _begins_like_hdf5(path):
             return Dataset.open(path)
     return build(source, None, options, skip_bad=skip_bad, progress=progress)
+
+
+def write_reading(reading: Reading, target: Path, progress: Progress = SILENT) -> Dataset:
+    """Write a Reading that a builder made to `target`, resumable, and open it; every row must be readable."""
+    fingerprint = fingerprint_of(FORMAT, reading.fingerprint, reading.header.to_json())
+    dataset = _stream(reading, read_exclusion(None, reading.ids), target, fingerprint, progress)
+    _report_rejected(dataset, False, progress)
+    return dataset
 
 
 def cache_folder() -> Path:

@@ -1,0 +1,105 @@
+"""One file from the network: resumed, retried, and kept only when its checksum is the published one."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import IO, Any
+
+from estampa import machine
+from estampa.errors import DownloadError
+from estampa.files import storage_errors
+from estampa.progress import SILENT, Progress
+
+TRIES = 4
+TIMEOUT = 30  #: seconds without an answer
+PAUSE = 0.5  #: seconds before the second try; doubled for each further one
+_BLOCK = 1 << 16
+
+
+def download(url: str, name: str, md5: str, folder: Path, progress: Progress = SILENT) -> Path:
+    """Return the path of `name` in `folder`, fetched from `url` unless it is there with the right checksum.
+
+    What an interrupted download left is kept as `NAME.partial` and continued, when the server can. Raises
+    DownloadError when the server refuses or stays silent, or when the checksum (MD5, in hexadecimal) is wrong: then
+    nothing is kept.
+    """
+    machine.require("train", "pooch", needed_for=f"downloading {name}")
+    import pooch
+
+    pooch.get_logger().setLevel(logging.WARNING)
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f"{name}.partial"
+
+    def fetch(address: str, output: str | Path, _: Any) -> None:
+        _fetch(address, partial, progress)
+        with storage_errors(folder):
+            partial.replace(output)
+
+    try:
+        found = pooch.retrieve(url, known_hash=f"md5:{md5}", fname=name, path=folder, downloader=fetch)
+    except ValueError as error:  # pooch's word for a wrong checksum; it has removed the file
+        raise DownloadError(
+            "what came is not what was published",
+            where=url,
+            allowed=f"MD5 {md5}",
+            got=str(error).rstrip("."),
+            cure="Try again later, or give another address with --option url=...",
+        ) from error
+    return Path(found)
+
+
+def _fetch(url: str, partial: Path, progress: Progress) -> None:
+    """Bring `partial` to the whole file, in up to TRIES tries that each go on where the last one stopped."""
+    import requests
+
+    for number in range(1, TRIES + 1):
+        try:
+            _continue(url, partial, progress)
+            return
+        except requests.HTTPError as error:
+            status = 0 if error.response is None else error.response.status_code
+            if status < 500 and status != 429:
+                partial.unlink(missing_ok=True)
+                raise DownloadError(
+                    f"the server answers {status}", where=url, cure="Check the address"
+                ) from error
+            problem: Exception = error
+        except (requests.RequestException, EOFError) as error:
+            problem = error
+        if number < TRIES:
+            progress.say(f"{url}: {type(problem).__name__}, try {number + 1} of {TRIES}")
+            time.sleep(PAUSE * 2 ** (number - 1))
+    raise DownloadError(
+        f"failed {TRIES} times", where=url, got=str(problem), cure="What came is kept; run it again to go on"
+    ) from problem
+
+
+def _continue(url: str, partial: Path, progress: Progress) -> None:
+    import requests
+
+    there = partial.stat().st_size if partial.exists() else 0
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={there}-"} if there else {})
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+        if response.status_code == 416:  # what is there is as long as the file or longer: begin again
+            partial.unlink()
+            raise EOFError("the partial file was not a part of it")
+        response.raise_for_status()
+        resumed = response.status_code == 206
+        length = int(response.headers.get("Content-Length", -1))
+        total = length + (there if resumed else 0) if length >= 0 else None
+        progress.start(f"fetching {partial.stem}", total, "bytes")
+        try:
+            with storage_errors(partial), partial.open("ab" if resumed else "wb") as stream:
+                _copy(response, stream, progress)
+        finally:
+            progress.finish()
+    if total is not None and partial.stat().st_size < total:
+        raise EOFError(f"{partial.stat().st_size:,} of {total:,} bytes came")
+
+
+def _copy(response: Any, stream: IO[bytes], progress: Progress) -> None:
+    for block in response.iter_content(_BLOCK):
+        stream.write(block)
+        progress.advance(len(block))
