@@ -1,0 +1,204 @@
+"""The contact sheet of a Dataset, one HTML page: what was found, how the objects look, how their values spread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from estampa import machine
+from estampa.data.record import PARTS
+from estampa.page import (
+    Details,
+    Facts,
+    Figure,
+    Headline,
+    Note,
+    Picture,
+    Pictures,
+    Section,
+    Table,
+    Text,
+    histogram,
+    render,
+)
+
+if TYPE_CHECKING:
+    from estampa.data.check import CheckResult, Finding
+
+_EXAMPLES, _CLASSES, _SETS, _CHANNELS = 8, 40, 12, 12
+_TITLES = {
+    "exact_across": "Copies on both sides of the split",
+    "near_across": "Near duplicates on both sides of the split",
+    "group_torn": "Groups torn by the split",
+    "label_conflict": "The same picture under two labels",
+    "exact": "Exact copies",
+    "near": "Near duplicates",
+    "missing_pixels": "Missing pixels",
+    "constant": "Constant pictures",
+}
+_NOTES = {"refuse": "bad", "warn": "warn", "note": "note"}
+
+
+def contact_sheet(result: CheckResult, *, seed: int = 0) -> str:
+    """Return the page as HTML text; `seed` chooses the examples."""
+    data = result.dataset
+    sections = [Section("result", "Result", _verdict(result))]
+    shown = [f for f in result.findings if f.kind in _TITLES and data.shape is not None and len(f.rows)]
+    sections += [Section(f.kind.replace("_", "-"), _TITLES[f.kind], _finding(result, f), 3) for f in shown]
+    caption = "Objects in each class and part. Bars are drawn from zero."
+    classes = result.classes_table()
+    counts = Table(classes.columns, classes.rows, caption, drawn="all")
+    sections.append(Section("classes", "Classes" if data.task == "classification" else "Objects", [counts]))
+    if data.shape is not None:
+        sections.append(Section("examples", "Examples", _examples(result, np.random.default_rng(seed)), 3))
+        sections.append(Section("values", "Values", _values(result)))
+    sections.append(Section("data", "The data", [Facts(_facts(result))]))
+    return render(f"Contact sheet of {data.path.name}", _lead(result), sections, made_by=_made_by(result))
+
+
+def _made_by(result: CheckResult) -> dict[str, Any]:
+    near = "" if result.near is not None else " --no-near"
+    return {
+        "command": f"estampa check {result.dataset.path.name}{near} --page FILE",
+        "estampa": machine.version_of("estampa") or "not installed",
+        "content SHA-256": result.dataset.content_sha256,
+        "seconds": f"{result.seconds:.1f}",
+    }
+
+
+def _lead(result: CheckResult) -> str:
+    data = result.dataset
+    shape = f" of {' × '.join(map(str, data.shape))}" if data.shape else ""
+    kind = f"{len(data.classes)} classes" if data.task == "classification" else data.task
+    refused = sum(f.severity == "refuse" for f in result.findings)
+    warned = sum(f.severity == "warn" for f in result.findings)
+    if refused:
+        verdict = "Do not trust a score from this split: objects are on both sides of it."
+    elif warned:
+        verdict = f"{warned} thing{'s' if warned > 1 else ''} to know before a score is believed."
+    else:
+        verdict = "Nothing was found that would spoil a score."
+    return f"{data.n:,} objects{shape}, {kind}. {verdict}"
+
+
+def _verdict(result: CheckResult) -> list[Any]:
+    data = result.dataset
+    leaking = len(result.near_across)
+    items: list[tuple[str, Any, str]] = [("objects", data.n, data.dtype.name if data.shape else "table")]
+    if data.task == "classification":
+        items.append(("classes", len(data.classes), "named in the file"))
+    if (data.split > 0).any():
+        tests = int((data.split == PARTS.index("test")).sum())
+        items.append(("test objects with a twin", leaking, f"in train or validation, of {tests:,}"))
+    if result.near is not None:
+        items.append(("near duplicates", len(result.near), "pairs"))
+    notes: list[Any] = [Note(_NOTES[f.severity], f.message + ".") for f in result.findings]  # type: ignore[arg-type]
+    if not notes:
+        notes = [Note("good", "No missing values, no copies, no torn groups, no odd labels.")]
+    return [Headline(items), *notes]
+
+
+def _finding(result: CheckResult, finding: Finding) -> list[Any]:
+    data = result.dataset
+    if not finding.sets:
+        rows = finding.rows[:_EXAMPLES]
+        return [_pictures(result, rows, f"The first {len(rows)} of {len(finding.rows):,}.")]
+    sets = [np.asarray(s)[:4] for s in finding.sets[:_SETS]]
+    blocks: list[Any] = []
+    if all(len(s) == 2 for s in sets):
+        rows = np.concatenate(sets)
+        caption = f"{len(sets)} of {len(finding.sets):,} pairs, the two of a pair beside each other."
+        blocks.append(_pictures(result, rows, caption, columns=4 if data.shape and data.shape[2] in (1, 3) else 2))
+    else:
+        caption = f"{len(sets)} of {len(finding.sets):,} sets, at most four of each, one set after the other."
+        blocks.append(_pictures(result, np.concatenate(sets), caption))
+    ids = [[" · ".join(str(data.ids[r]) for r in s[:6]), len(s)] for s in finding.sets[:200]]
+    blocks.append(Details(f"Ids of {len(ids):,} of {len(finding.sets):,}", [Table(["ids", "objects"], ids)]))
+    return blocks
+
+
+def _pictures(result: CheckResult, rows: np.ndarray, caption: str, columns: int | None = None) -> Pictures:
+    data = result.dataset
+    order = np.argsort(rows, kind="stable")
+    images = np.empty((len(rows), *(data.shape or ())), data.dtype)
+    images[order] = data.take(np.asarray(rows)[order])
+    items = []
+    for row, image in zip(np.asarray(rows).tolist(), images, strict=True):
+        part = PARTS[data.split[row]] if data.split[row] else ""
+        items.append(Picture(image, _label(result, row), ", ".join(filter(None, [str(data.ids[row]), part]))))
+    header = data.header
+    return Pictures(
+        items, caption, columns, channels=header.channels, pixel_scale=header.pixel_scale, scale_unit=_unit(result)
+    )
+
+
+def _unit(result: CheckResult) -> str:
+    return str(result.dataset.header.origin.get("pixel_scale_unit", "″"))
+
+
+def _label(result: CheckResult, row: int) -> str:
+    data = result.dataset
+    if not data.labelled()[row]:
+        return "no label"
+    return data.classes[data.labels[row]] if data.task == "classification" else f"{data.labels[row]:.4g}"
+
+
+def _examples(result: CheckResult, rng: np.random.Generator) -> list[Any]:
+    data = result.dataset
+    blocks: list[Any] = []
+    if data.task == "classification":
+        every = [(name, np.flatnonzero(data.labels == c)) for c, name in enumerate(data.classes)]
+        for name, rows in every[:_CLASSES]:
+            if len(rows):
+                chosen = np.sort(rng.choice(rows, min(_EXAMPLES, len(rows)), replace=False))
+                blocks.append(_pictures(result, chosen, f"{name}: {len(chosen)} of {len(rows):,}, chosen at random."))
+        if len(every) > _CLASSES:
+            blocks.append(Text(f"The first {_CLASSES} of {len(every):,} classes are shown."))
+    rest = np.flatnonzero(~data.labelled()) if data.task == "classification" else np.arange(data.n)
+    if len(rest):
+        chosen = np.sort(rng.choice(rest, min(2 * _EXAMPLES, len(rest)), replace=False))
+        what = "Without label" if data.task == "classification" else "All"
+        blocks.append(_pictures(result, chosen, f"{what}: {len(chosen)} of {len(rest):,}, chosen at random."))
+    return blocks
+
+
+def _values(result: CheckResult) -> list[Any]:
+    looked, header = result.survey, result.dataset.header
+    assert looked is not None
+    count = len(looked.low)
+    names = list(header.channels) or [f"channel {c + 1}" for c in range(count)]
+    rows = [[names[c], looked.low[c], looked.mean[c], looked.high[c]] for c in range(count)]
+    whole = result.dataset.dtype.kind == "u"
+    numbers = [[r[0], int(r[1]) if whole else r[1], r[2], int(r[3]) if whole else r[3]] for r in rows]
+    blocks: list[Any] = [
+        Table(["channel", "lowest", "mean", "highest"], numbers, "Finite values of all objects, as stored.", decimals=2)
+    ]
+    for c in range(min(count, _CHANNELS)):
+        low, high = (float(v) for v in looked.edges[c])
+        ends = (
+            "all 8-bit values"
+            if result.dataset.dtype == np.uint8
+            else "the middle 99.8 %; what lies beyond is in the end bins"
+        )
+        high = high - 1 if result.dataset.dtype == np.uint8 else high
+        svg = histogram(looked.histograms[c].tolist(), low, high, unit=header.units, width=640, height=140)
+        caption = f"{names[c]}: values of {looked.sampled:,} evenly spaced objects, {ends}."
+        blocks.append(Figure(svg, caption, f"histogram of {names[c]}"))
+    return blocks
+
+
+def _facts(result: CheckResult) -> dict[str, Any]:
+    data, header = result.dataset, result.dataset.header
+    facts: dict[str, Any] = {
+        "file": data.path.name,
+        "read from": header.read.source,
+        "shape": " × ".join(map(str, data.shape)) + f", {header.dtype}" if data.shape else "table",
+        "channels": list(header.channels),
+        "units": header.units,
+        "pixel scale": header.pixel_scale,
+        "release": header.release,
+        "licence": header.licence,
+        "split": data.summary()["split"],
+    }
+    return {name: value for name, value in facts.items() if value not in ("", None, [])}
