@@ -36,7 +36,9 @@ def model_of(
     width = max(len(classes), 1)
     weights = np.stack([np.linspace(-1, 1, width), np.zeros(width)]).astype(np.float32)
     nodes = [
-        helper.make_node("Cast", ["images"], ["x"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["images"], ["stored"], to=TensorProto.FLOAT),
+        helper.make_node("IsNaN", ["stored"], ["holes"]),
+        helper.make_node("Where", ["holes", "zero", "stored"], ["x"]),
         helper.make_node("ReduceMean", ["x", "axes"], ["mean"], keepdims=0),
         helper.make_node("Unsqueeze", ["mean", "last"], ["m"]),
         helper.make_node("Div", ["m", "scale"], ["u"]),
@@ -51,7 +53,7 @@ def model_of(
     else:
         nodes.append(helper.make_node("Softmax", ["logits"], ["output"], axis=1))
     constants = {
-        "axes": np.array([1, 2, 3], np.int64), "last": np.array([1], np.int64), "w": weights,
+        "zero": np.zeros(1, np.float32), "axes": np.array([1, 2, 3], np.int64), "last": np.array([1], np.int64), "w": weights,
         "scale": np.array([1 if dtype == "float32" else 255], np.float32),
         "b": np.linspace(0.5, -0.5, width).astype(np.float32) if width > 1 else np.zeros(1, np.float32),
     }  # fmt: skip
