@@ -164,7 +164,7 @@ def test_unlabelled_rows_are_left_out_and_regression_works(make_dataset: Any) ->
         def __init__(self, value: float) -> None:
             self.value = value
 
-        def predict(self, dataset: Any, rows: np.ndarray) -> np.ndarray:
+        def predict(self, dataset: Any, rows: np.ndarray) -> np.ndarray:  # noqa: ARG002 - the signature of Fitted
             return np.full(len(rows), self.value)
 
     def fit(dataset: Any, recipe: Any, *, train_rows: Any, **rest: Any) -> Mean:
