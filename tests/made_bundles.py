@@ -53,7 +53,8 @@ def model_of(
     else:
         nodes.append(helper.make_node("Softmax", ["logits"], ["output"], axis=1))
     constants = {
-        "zero": np.zeros(1, np.float32), "axes": np.array([1, 2, 3], np.int64), "last": np.array([1], np.int64), "w": weights,
+        "zero": np.zeros(1, np.float32),
+        "axes": np.array([1, 2, 3], np.int64), "last": np.array([1], np.int64), "w": weights,
         "scale": np.array([1 if dtype == "float32" else 255], np.float32),
         "b": np.linspace(0.5, -0.5, width).astype(np.float32) if width > 1 else np.zeros(1, np.float32),
     }  # fmt: skip
