@@ -16,8 +16,15 @@ from made_bundles import make, pictures
 
 ROOT = Path(__file__).parents[2]
 #: What pip says when packages cannot be had: then nothing can be shown here.
-OFFLINE = ("NewConnectionError", "ConnectTimeoutError", "Name or service not known", "Temporary failure in name resolution",
-           "Max retries exceeded", "ProxyError", "from versions: none")  # fmt: skip
+OFFLINE = (
+    "NewConnectionError",
+    "ConnectTimeoutError",
+    "Name or service not known",
+    "Temporary failure in name resolution",
+    "Max retries exceeded",
+    "ProxyError",
+    "from versions: none",
+)
 ABSENT = ("torch", "sklearn", "scipy", "matplotlib", "onnx", "onnxscript", "skl2onnx", "cleanlab", "pyarrow", "pandas")
 PROBE = f"""
 import importlib.util, sys
@@ -76,6 +83,4 @@ def test_what_is_not_installed_is_named_with_its_extra(base: Path, tmp_path: Pat
     np.save(tmp_path / "x.npy", pictures(3))
     ended = run(base, "estampa", "predict", bundle.folder, tmp_path / "x.npy", "-o", tmp_path / "p.parquet", code=2)
     assert "pip install 'estampa[tables]'" in ended.stderr
-    assert (
-        "estampa predict" in run(base, "estampa", "doctor").stdout or "predict" in run(base, "estampa", "--help").stdout
-    )
+    assert "predict --format parquet: lacks pyarrow" in run(base, "estampa", "doctor").stdout
