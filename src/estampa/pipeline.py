@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -229,11 +230,13 @@ def _learn(stage: _Stage, chosen: Recipe, decisions: list[str]) -> tuple[Recipe,
             )  # fmt: skip
         whole, said = found.best, [*said, found.sentence]
         stage.progress.say(found.sentence)
+    write_atomic(stage.folder / "recipe.toml", whole.to_toml())
     with stage.clock.of("training"):
         fitted = fit_net(
             stage.dataset, whole, train_rows=stage.rows["train"], validation_rows=stage.rows["validation"],
             folder=stage.folder, progress=stage.progress,
         )  # fmt: skip
+    write_atomic(stage.folder / "recipe.toml", fitted.recipe.to_toml())
     fitted.decisions[:] = [*decisions, *said, *(d for d in fitted.decisions if d not in said)]
     return fitted.recipe, fitted
 
@@ -285,6 +288,8 @@ def _ship(stage: _Stage, fitted: Fitted, evidence: Evidence, habits: Habits) -> 
     from estampa.bundle.export import bundle_from
     from estampa.predict import predict
 
+    if (stage.folder / "model").exists():  # of an earlier start of this run that did not reach its end
+        shutil.rmtree(stage.folder / "model")
     with stage.clock.of("export"):
         bundle = bundle_from(
             fitted, stage.dataset, stage.rows, evidence.judgement.to_json(), stage.folder / "model",

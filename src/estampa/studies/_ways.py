@@ -21,7 +21,7 @@ PUBLISHED, AS_PUBLISHED, RIGHT, OURS = WAYS
 
 def published(accuracy: float, n: int, how: str, recalls: Mapping[str, float], parameters: int, **more: Any) -> Row:
     """A row as printed in the study; its interval is Wilson's for that share of n."""
-    low, high = wilson(round(accuracy * n), n)
+    low, high = wilson(accuracy, n)
     return Row(PUBLISHED, how, {"accuracy": Interval(accuracy, low, high)}, n, recalls, None, parameters, **more)
 
 
