@@ -173,7 +173,8 @@ def crossval(
             output = np.full((len(rows), *answer.shape[1:]), np.nan) if output is None else output
             output[test] = answer
             per_fold.append(_fold_record(dataset, labels[test], answer, r, i, time.perf_counter() - started))
-            progress.advance(note=f"{per_fold[-1]['metrics']}")
+            name, value = next(iter(per_fold[-1]["metrics"].items()))
+            progress.advance(note=f"{name} {value:.4f}" if value is not None else "")
         outputs.append(output)
     progress.finish()
     answers = np.stack([o for o in outputs if o is not None])

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from estampa.data.dataset import Dataset
 
 _MOST_NAMED = 5
+_PARTS = ("train", "validation", "test")
 
 
 def evaluate(
@@ -65,14 +66,22 @@ def opened(source: Dataset | Path | str, bundle: Bundle | None, progress: Progre
     return open_any(source, ReadOptions(record=bundle.contract.read_record, classes=bundle.classes), progress)
 
 
-def rows_of(dataset: Dataset, part: str = "") -> tuple[np.ndarray, str]:
+def rows_of(dataset: Dataset, part: str = "", bundle: Bundle | None = None) -> tuple[np.ndarray, str]:
     """Labelled rows to judge, and the part's name: the part asked for, else the test part, else all rows.
 
-    Raises InputError when there is no labelled row.
+    Of the very data that the bundle was made from, the parts are those of its training, which it remembers; of other
+    data, those that the file states. Raises InputError when there is no labelled row.
     """
     labelled = np.asarray(dataset.labelled())
-    chosen = part or ("test" if len(dataset.rows("test")) else "all")
-    rows = np.arange(dataset.n) if chosen == "all" else np.asarray(dataset.rows(chosen))
+    if part not in (*_PARTS, "", "all"):
+        raise InputError(f"there is no part {part!r}", where="--part", allowed=", ".join((*_PARTS, "all")))
+    if bundle is not None and dataset.content_sha256 == bundle.manifest.hashes.data:
+        ids = np.asarray(dataset.ids)
+        parts = {name: np.flatnonzero(np.isin(ids, bundle.held(name)[0])) for name in _PARTS}
+    else:
+        parts = {name: np.asarray(dataset.rows(name)) for name in _PARTS}
+    chosen = part or ("test" if len(parts["test"]) else "all")
+    rows = np.arange(dataset.n) if chosen == "all" else parts[chosen]
     rows = rows[labelled[rows]]
     if not len(rows):
         raise InputError(
@@ -153,7 +162,7 @@ def judge_run(
         raise ContractError(
             "the data's labels are of another task", where=dataset.path, allowed=bundle.task, got=dataset.task
         )
-    rows, chosen = rows_of(dataset, part)
+    rows, chosen = rows_of(dataset, part, bundle)
     if chosen != "train" and not allow_seen:
         require_unseen(bundle, dataset, rows, progress)
     truth = truth_of(dataset, rows, bundle.classes)

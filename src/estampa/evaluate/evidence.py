@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -117,6 +118,14 @@ class Evidence:
         """(n,) groups of the judged objects, or None."""
         return None if self.dataset.groups is None else np.asarray(self.dataset.groups)[self.rows]
 
+    @property
+    def data_name(self) -> str:
+        """What people call the data: the name it gave itself, else that of its first file, else that of the Dataset."""
+        origin = self.dataset.header.origin
+        paths = origin.get("paths")
+        first = Path(str(paths[0])).stem if isinstance(paths, (list, tuple)) and paths else ""
+        return str(origin.get("name") or first or self.dataset.path.stem)
+
     def leads(self) -> dict[str, Interval]:
         """Leading metric of the model minus that of each baseline, paired over the same resamples."""
         name, own = self.judgement.leading, self.judgement
@@ -160,7 +169,7 @@ class Evidence:
             "part": self.part,
             "recipe": self.name,
             "data": {
-                "name": self.dataset.path.stem,
+                "name": self.data_name,
                 "sha256": self.dataset.content_sha256,
                 "counts": dict(self.counts),
             },

@@ -85,7 +85,7 @@ def _data(evidence: Evidence, cite: _Citing) -> list[str]:
     parts = ", ".join(f"{n:,} for {part}" for part, n in evidence.counts.items() if n)
     whole = " Groups were kept whole across parts." if data.groups is not None else ""
     return [
-        f"The data set {data.path.stem}{cited} holds {data.n:,} objects of {kind}{shape}.",
+        f"The data set {evidence.data_name}{cited} holds {data.n:,} objects of {kind}{shape}.",
         f"Used: {parts}.{whole}",
     ]
 

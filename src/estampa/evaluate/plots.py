@@ -87,7 +87,8 @@ def confusion(judgement: Judgement) -> page.Drawn:
                     ink = style.text_on(filled)
                     axis.text(c, r - 0.13, share, ha="center", va="center", color=ink, fontsize=9.5)
                     axis.text(c, r + 0.23, f"{counts[r, c]:,}", ha="center", va="center", color=ink, fontsize=7.5)
-        axis.set_xticks(range(k), judgement.classes, rotation=45 if k > 4 else 0, ha="right" if k > 4 else "center")
+        tilted = k * max(map(len, judgement.classes)) > 40
+        axis.set_xticks(range(k), judgement.classes, rotation=45 if tilted else 0, ha="right" if tilted else "center")
         axis.set_yticks(range(k), judgement.classes)
         axis.tick_params(length=0)
         axis.set_xlabel("answer")

@@ -57,8 +57,8 @@ def write_report(folder: Path, evidence: Evidence) -> Path:
 
 
 def _title(evidence: Evidence) -> str:
-    data = evidence.dataset.path.stem
-    return evidence.name if evidence.name == data else f"{evidence.name} on {data}"
+    same = evidence.name.casefold() == evidence.data_name.casefold()
+    return evidence.name if same else f"{evidence.name} on {evidence.data_name}"
 
 
 def lead(evidence: Evidence) -> str:
@@ -111,7 +111,7 @@ def _result(evidence: Evidence, kept: _Kept) -> list[Any]:
     blocks: list[Any] = [page.Headline(items[:3])]
     blocks += [page.Note("warn", line) for line in evidence.warnings]
     if evidence.baselines:
-        spent = evidence.seconds.get("train")
+        spent = evidence.seconds.get("training")
         table = tables.versus(evidence.name, judgement, evidence.baselines, evidence.leads(), spent)
         blocks.append(kept.table("baselines", table))
     blocks.append(page.Details("Every metric", [kept.table("metrics", tables.metrics(judgement))]))
@@ -120,7 +120,7 @@ def _result(evidence: Evidence, kept: _Kept) -> list[Any]:
 
 def _data(evidence: Evidence) -> list[Any]:
     data, header = evidence.dataset, evidence.dataset.header
-    facts: dict[str, Any] = {"Data set": data.path.name}
+    facts: dict[str, Any] = {"Data set": evidence.data_name}
     facts["Objects"] = [f"{part}: {n:,}" for part, n in evidence.counts.items() if n]
     if data.shape is not None:
         height, width, channels = data.shape
@@ -134,12 +134,23 @@ def _data(evidence: Evidence) -> list[Any]:
         facts["Groups"] = f"{len(np.unique(np.asarray(data.groups))):,}, kept whole across parts"
     published = "came with the data" if header.published_split else "made by estampa, stratified and seeded"
     facts["Split"] = published
-    facts |= {str(k).capitalize(): str(v) for k, v in header.origin.items() if isinstance(v, (str, int, float))}
+    facts |= {_WORDS.get(k, str(k).capitalize()): v for k, v in header.origin.items() if _tellable(k, v)}
     facts |= {k: v for k, v in (("Release", header.release), ("Licence", header.licence)) if v}
     if data.rejected:
         facts["Left out"] = f"{len(data.rejected):,} unreadable, named in the data set file"
     facts["Content SHA-256"] = data.content_sha256
     return [page.Facts(facts)]
+
+
+_WORDS = {"paths": "Files", "cite": "To cite", "url": "Address"}
+
+
+def _tellable(key: str, value: Any) -> bool:
+    """Whether an entry of the Dataset's origin is told: text, numbers, and short lists of them."""
+    short = (
+        isinstance(value, (list, tuple)) and len(value) <= 8 and all(isinstance(v, (str, int, float)) for v in value)
+    )
+    return key != "name" and bool(value) and (short or isinstance(value, (str, int, float)))
 
 
 def _training(evidence: Evidence, kept: _Kept) -> list[Any]:
@@ -149,7 +160,7 @@ def _training(evidence: Evidence, kept: _Kept) -> list[Any]:
     if metric in ("", "auto", "loss"):
         metric = evidence.judgement.leading
     drawn = plots.training(evidence.history, evidence.kept_epoch, metric)
-    stopped = f" Training ended because {evidence.stopped}." if evidence.stopped else ""
+    stopped = f" How it ended: {evidence.stopped}." if evidence.stopped else ""
     caption = (
         f"Loss and {words(metric)} after each epoch. The dashed line marks epoch {evidence.kept_epoch}, whose weights "
         f"were kept. A validation curve that turns away from the training curve shows memorising.{stopped}"
@@ -313,7 +324,7 @@ def _model(evidence: Evidence, kept: _Kept) -> list[Any]:
 
 def _methods(evidence: Evidence) -> list[Any]:
     text, papers = methods(evidence)
-    return [page.Text(text), page.Facts({f"[{i}]": paper for i, paper in enumerate(papers, 1)})]
+    return [page.Text(text), page.Text("\n\n".join(f"[{i}] {paper}." for i, paper in enumerate(papers, 1)))]
 
 
 def _downloads(kept: _Kept) -> Section:

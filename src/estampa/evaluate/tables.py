@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from estampa.evaluate.baselines import Baseline
     from estampa.evaluate.crossval import CrossValidation
 
-_HOW = "Brackets are 95 % intervals: bootstrap percentiles over {over}; Wilson where a share is exactly 0 or 1."
+_HOW = "Beside each value its 95 % interval: bootstrap over {over}, Wilson where a share is exactly 0 or 1."
 
 
 def _over(judgement: Judgement) -> str:
