@@ -326,7 +326,9 @@ def test_tensors_read_as_the_official_reader_does() -> None:
     }
     data = pack(given_)
     for name, value in load(data).items():
-        np.testing.assert_array_equal(tensors(data, Path("x"))[name], value)
+        found = tensors(data, Path("x"))[name]
+        assert found.shape == given_[name].shape
+        np.testing.assert_array_equal(found, value)
 
 
 # ------------------------------------------------------------------------------------------------ ONNX

@@ -86,7 +86,7 @@ def pack(tensors: Tensors) -> bytes:
     """Arrays as the bytes of a safetensors file."""
     from safetensors.numpy import save
 
-    return bytes(save({name: np.ascontiguousarray(value) for name, value in tensors.items()}))
+    return bytes(save({name: np.asarray(value, order="C") for name, value in tensors.items()}))
 
 
 def plain(value: Any) -> Any:
