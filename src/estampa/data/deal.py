@@ -76,7 +76,7 @@ def make_split(
     Parameters
     ----------
     labels : array
-        (n,) class numbers, -1 = unlabelled; or (n,) float targets, NaN = unlabelled.
+        (n,) class numbers, -1 = unlabelled; or float targets, NaN = unlabelled.
     test : float
         Share of the labelled objects that becomes the test part; 0 = no test part. Not used when `keep` holds one.
     validation : float
@@ -94,10 +94,8 @@ def make_split(
 
     Raises
     ------
-    InputError
-        For shares out of range.
-    DatasetError
-        For one class only, a class with one object, and shares that leave a part empty.
+    InputError, DatasetError
+        Shares out of range; one class only, a class with one object, shares that leave a part empty.
     """
     labels = np.asarray(labels)
     _require_shares(test, validation)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from estampa import machine
+from estampa.data.findings import CheckResult, Finding
 from estampa.data.record import PARTS
 from estampa.page import (
     Details,
@@ -22,9 +23,7 @@ from estampa.page import (
     histogram,
     render,
 )
-
-if TYPE_CHECKING:
-    from estampa.data.check import CheckResult, Finding
+from estampa.page.blocks import NoteKind
 
 _EXAMPLES, _CLASSES, _SETS, _CHANNELS = 8, 40, 12, 12
 _TITLES = {
@@ -35,9 +34,10 @@ _TITLES = {
     "exact": "Exact copies",
     "near": "Near duplicates",
     "missing_pixels": "Missing pixels",
+    "fill_values": "Fill values",
     "constant": "Constant pictures",
 }
-_NOTES = {"refuse": "bad", "warn": "warn", "note": "note"}
+_NOTES: dict[str, NoteKind] = {"refuse": "bad", "warn": "warn", "note": "note"}
 
 
 def contact_sheet(result: CheckResult, *, seed: int = 0) -> str:
@@ -54,17 +54,24 @@ def contact_sheet(result: CheckResult, *, seed: int = 0) -> str:
         sections.append(Section("examples", "Examples", _examples(result, np.random.default_rng(seed)), 3))
         sections.append(Section("values", "Values", _values(result)))
     sections.append(Section("data", "The data", [Facts(_facts(result))]))
-    return render(f"Contact sheet of {data.path.name}", _lead(result), sections, made_by=_made_by(result))
+    return render(f"Contact sheet of {_name(result)}", _lead(result), sections, made_by=_made_by(result))
 
 
 def _made_by(result: CheckResult) -> dict[str, Any]:
     near = "" if result.near is not None else " --no-near"
     return {
-        "command": f"estampa check {result.dataset.path.name}{near} --page FILE",
+        "command": f"estampa check {_name(result)}{near} --page FILE",
         "estampa": machine.version_of("estampa") or "not installed",
         "content SHA-256": result.dataset.content_sha256,
         "seconds": f"{result.seconds:.1f}",
     }
+
+
+def _name(result: CheckResult) -> str:
+    """What a person calls the data: the file, or for a source that was read into the cache, that source."""
+    data = result.dataset
+    cached = data.fingerprint.startswith(data.path.stem)
+    return ", ".join(data.header.origin.get("paths", [])) if cached else data.path.name
 
 
 def _lead(result: CheckResult) -> str:
@@ -93,7 +100,9 @@ def _verdict(result: CheckResult) -> list[Any]:
         items.append(("test objects with a twin", leaking, f"in train or validation, of {tests:,}"))
     if result.near is not None:
         items.append(("near duplicates", len(result.near), "pairs"))
-    notes: list[Any] = [Note(_NOTES[f.severity], f.message + ".") for f in result.findings]  # type: ignore[arg-type]
+    notes: list[Any] = [
+        Note(_NOTES[f.severity], f.message if f.message.endswith("…") else f.message + ".") for f in result.findings
+    ]
     if not notes:
         notes = [Note("good", "No missing values, no copies, no torn groups, no odd labels.")]
     return [Headline(items), *notes]
@@ -109,7 +118,7 @@ def _finding(result: CheckResult, finding: Finding) -> list[Any]:
     if all(len(s) == 2 for s in sets):
         rows = np.concatenate(sets)
         caption = f"{len(sets)} of {len(finding.sets):,} pairs, the two of a pair beside each other."
-        blocks.append(_pictures(result, rows, caption, columns=4 if data.shape and data.shape[2] in (1, 3) else 2))
+        blocks.append(_pictures(result, rows, caption, paired=True))
     else:
         caption = f"{len(sets)} of {len(finding.sets):,} sets, at most four of each, one set after the other."
         blocks.append(_pictures(result, np.concatenate(sets), caption))
@@ -118,7 +127,7 @@ def _finding(result: CheckResult, finding: Finding) -> list[Any]:
     return blocks
 
 
-def _pictures(result: CheckResult, rows: np.ndarray, caption: str, columns: int | None = None) -> Pictures:
+def _pictures(result: CheckResult, rows: np.ndarray, caption: str, *, paired: bool = False) -> Pictures:
     data = result.dataset
     order = np.argsort(rows, kind="stable")
     images = np.empty((len(rows), *(data.shape or ())), data.dtype)
@@ -129,7 +138,13 @@ def _pictures(result: CheckResult, rows: np.ndarray, caption: str, columns: int 
         items.append(Picture(image, _label(result, row), ", ".join(filter(None, [str(data.ids[row]), part]))))
     header = data.header
     return Pictures(
-        items, caption, columns, channels=header.channels, pixel_scale=header.pixel_scale, scale_unit=_unit(result)
+        items,
+        caption,
+        6 if paired and data.shape and data.shape[2] == 1 else None,
+        channels=header.channels,
+        pixel_scale=header.pixel_scale,
+        scale_unit=_unit(result),
+        paired=paired,
     )
 
 
@@ -191,7 +206,7 @@ def _values(result: CheckResult) -> list[Any]:
 def _facts(result: CheckResult) -> dict[str, Any]:
     data, header = result.dataset, result.dataset.header
     facts: dict[str, Any] = {
-        "file": data.path.name,
+        "name": _name(result),
         "read from": header.read.source,
         "shape": " × ".join(map(str, data.shape)) + f", {header.dtype}" if data.shape else "table",
         "channels": list(header.channels),

@@ -100,6 +100,7 @@ class Pictures:
     channels : channel names, in order. Three named R, G, B (or red, green, blue) are shown as one colour picture.
     stretch : "auto", "stored" (8-bit values as they are), "percentile" or "asinh"; see `page.picture`.
     pixel_scale : size of a pixel in `scale_unit`, for a scale bar; None = not known, no bar.
+    paired : each two pictures belong together and stand closer.
     """
 
     items: Sequence[Picture]
@@ -109,6 +110,7 @@ class Pictures:
     stretch: str = "auto"
     pixel_scale: float | None = None
     scale_unit: str = "″"
+    paired: bool = False
 
 
 @dataclass(frozen=True)

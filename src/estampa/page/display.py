@@ -21,6 +21,7 @@ LOW, HIGH = 0.5, 99.5
 SOFTENING = 0.1
 NAN_COLOUR = (204, 121, 167)  # the palette's purple: a missing pixel is neither dark nor bright
 _COLOUR_NAMES = (("r", "g", "b"), ("red", "green", "blue"))
+_FILL = 1e30  # no measurement: surveys write the largest float32 where a pixel is missing
 _LARGEST = 256  # pixels: larger pictures are reduced for the page
 
 
@@ -105,7 +106,7 @@ def _stretched(pixels: np.ndarray, used: str) -> np.ndarray:
     if used == "stored":
         return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
     values = pixels.astype(np.float64)
-    finite = np.isfinite(values)
+    finite = np.abs(values) < _FILL  # False for NaN, infinity, and what stands in their place
     low, high = np.percentile(values[finite], [LOW, HIGH]) if finite.any() else (0.0, 1.0)
     if high <= low:  # nearly constant: the whole range, so that the few other pixels are seen
         low, high = (values[finite].min(), values[finite].max()) if finite.any() else (0.0, 1.0)

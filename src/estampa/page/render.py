@@ -138,7 +138,7 @@ class _Shower:
     def tiles(self, item: Picture, grid: Pictures) -> list[dict[str, Any]]:
         """One entry per picture side by side: its URI, its size on the page, its channel, its scale bar."""
         shown = display.picture(item.image, grid.channels, grid.stretch)
-        tiles = []
+        tiles: list[dict[str, Any]] = []
         for one in shown:
             factor = max(1, round(_SIDE / max(one.width, one.height)))
             tile = {"uri": one.uri, "width": one.width * factor, "height": one.height * factor, "name": one.name}
@@ -159,7 +159,7 @@ class _Shower:
             return ""
         kind = np.asarray(grid.items[0].image).dtype
         words = display.stretch_words(display.stretch_name(kind, grid.stretch))
-        if kind.kind == "f" and any(not np.isfinite(item.image).all() for item in grid.items):
+        if kind.kind == "f" and any(not (np.abs(item.image) < 1e30).all() for item in grid.items):
             words += " Missing pixels are purple."
         return words
 
