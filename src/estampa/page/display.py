@@ -14,7 +14,9 @@ import numpy as np
 
 from estampa.errors import InputError
 
-STRETCHES = ("auto", "stored", "percentile", "asinh")
+STRETCHES = ("auto", "stored", "full", "percentile", "asinh")
+#: 8-bit pictures with fewer grey levels than this (ink of 0 and 1, counts up to 16) are shown over their full range.
+FEW_LEVELS = 64
 #: Percentiles that become black and white; half a percent on each side keeps a hot pixel from blackening the rest.
 LOW, HIGH = 0.5, 99.5
 #: Softening of the asinh stretch: values above a tenth of the range are compressed (Lupton et al. 2004, PASP 116, 133).
@@ -50,7 +52,8 @@ def picture(
     stretch : str
         "stored" shows 8-bit values as they are; "percentile" maps the 0.5 and 99.5 percentiles of the finite
         values of each channel to black and white; "asinh" does that and then compresses with asinh(x / 0.1), so that
-        faint structure is seen beside bright cores; "auto" is "stored" for uint8 and "asinh" else. A colour picture
+        faint structure is seen beside bright cores; "full" maps 0 to black and the largest value to white; "auto" is
+        "stored" for uint8 ("full" when all values are below 64) and "asinh" else. A colour picture
         keeps one scale for its three channels.
     colour : bool or None
         Whether three channels are one colour picture; None = by their names, or 8-bit without names.
@@ -61,7 +64,7 @@ def picture(
         raise InputError(
             "not a picture", where="page.picture", allowed="(height, width[, channels])", got=str(np.shape(image))
         )
-    used = stretch_name(pixels.dtype, stretch)
+    used = stretch_name([pixels], stretch)
     if colour is None:
         colour = is_colour(pixels.shape[2], pixels.dtype, channels)
     if colour:
@@ -80,12 +83,15 @@ def is_colour(count: int, dtype: np.dtype, channels: Sequence[str]) -> bool:
     return named in _COLOUR_NAMES or (not any(named) and dtype == np.uint8)
 
 
-def stretch_name(dtype: np.dtype, stretch: str) -> str:
-    """Resolve "auto", and refuse a stretch that is not known or does not fit the type."""
+def stretch_name(images: Sequence[np.ndarray], stretch: str) -> str:
+    """Resolve "auto" for pictures shown together; refuse a stretch that is unknown or does not fit their type."""
     if stretch not in STRETCHES:
         raise InputError(f"unknown stretch {stretch!r}", where="page.picture", allowed=", ".join(STRETCHES))
+    dtype = np.asarray(images[0]).dtype
     if stretch == "auto":
-        return "stored" if dtype == np.uint8 else "asinh"
+        if dtype != np.uint8:
+            return "asinh"
+        return "full" if max(int(np.max(i)) for i in images) < FEW_LEVELS else "stored"
     if stretch == "stored" and dtype != np.uint8:
         raise InputError("only 8-bit values can be shown as stored", where="page.picture", got=str(dtype))
     return stretch
@@ -95,6 +101,8 @@ def stretch_words(used: str) -> str:
     """Say the stretch in a caption."""
     if used == "stored":
         return "Values as stored."
+    if used == "full":
+        return "Each picture runs from 0 (black) to its largest value (white)."
     between = f"between its {LOW} and {HIGH} percentiles"
     if used == "percentile":
         return f"Each picture and channel is stretched linearly {between}."
@@ -108,6 +116,8 @@ def _stretched(pixels: np.ndarray, used: str) -> np.ndarray:
     values = pixels.astype(np.float64)
     finite = np.abs(values) < _FILL  # False for NaN, infinity, and what stands in their place
     low, high = np.percentile(values[finite], [LOW, HIGH]) if finite.any() else (0.0, 1.0)
+    if used == "full":
+        low, high = 0.0, float(values[finite].max(initial=0.0))
     if high <= low:  # nearly constant: the whole range, so that the few other pixels are seen
         low, high = (values[finite].min(), values[finite].max()) if finite.any() else (0.0, 1.0)
     share = np.clip((np.where(finite, values, low) - low) / ((high - low) or 1.0), 0.0, 1.0)

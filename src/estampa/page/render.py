@@ -93,6 +93,8 @@ class _Shower:
 
     def __init__(self) -> None:
         self._count = itertools.count(1)
+        self._grid: Pictures | None = None  # the grid whose stretch was worked out last
+        self._stretch = ""
 
     def kind(self, block: Any) -> str:
         """Name of the block's macro."""
@@ -137,7 +139,7 @@ class _Shower:
 
     def tiles(self, item: Picture, grid: Pictures) -> list[dict[str, Any]]:
         """One entry per picture side by side: its URI, its size on the page, its channel, its scale bar."""
-        shown = display.picture(item.image, grid.channels, grid.stretch)
+        shown = display.picture(item.image, grid.channels, self._used(grid))
         tiles: list[dict[str, Any]] = []
         for one in shown:
             factor = max(1, round(_SIDE / max(one.width, one.height)))
@@ -153,12 +155,19 @@ class _Shower:
         factor = max(1, round(_SIDE / 2 / max(one.width, one.height)))
         return {"uri": one.uri, "width": one.width * factor, "height": one.height * factor, "label": item.label}
 
+    def _used(self, grid: Pictures) -> str:
+        """The stretch of all pictures of a grid, so that they can be compared."""
+        if self._grid is not grid:
+            self._grid = grid
+            self._stretch = display.stretch_name([np.asarray(item.image) for item in grid.items], grid.stretch)
+        return self._stretch
+
     def stretch(self, grid: Pictures) -> str:
         """The sentence that names the stretch."""
         if not grid.items:
             return ""
         kind = np.asarray(grid.items[0].image).dtype
-        words = display.stretch_words(display.stretch_name(kind, grid.stretch))
+        words = display.stretch_words(self._used(grid))
         if kind.kind == "f" and any(not (np.abs(item.image) < 1e30).all() for item in grid.items):
             words += " Missing pixels are purple."
         return words
