@@ -213,11 +213,10 @@ def _few_fault(contract: InputContract, images: np.ndarray, peaks: np.ndarray) -
 def extremes(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Least and greatest finite value of each picture and channel, two (n, c) arrays; 0 where none is finite."""
     flat = images.reshape(len(images), -1, images.shape[3])
-    if images.dtype.kind != "f":
-        return flat.min(axis=1), flat.max(axis=1)
-    finite = np.isfinite(flat)
-    if finite.all():
-        return flat.min(axis=1), flat.max(axis=1)
+    finite = np.isfinite(flat) if images.dtype.kind == "f" else None
+    if finite is None or finite.all():  # channel by channel: numpy crawls over a short last axis
+        channels = [flat[:, :, c] for c in range(flat.shape[2])]
+        return np.stack([c.min(axis=1) for c in channels], axis=1), np.stack([c.max(axis=1) for c in channels], axis=1)
     low = np.where(finite, flat, np.inf).min(axis=1)
     high = np.where(finite, flat, -np.inf).max(axis=1)
     empty = ~finite.any(axis=1)

@@ -22,6 +22,7 @@ _GROUP = 65536  #: rows of a Parquet row group
 #: What a spreadsheet takes for a formula, with any quotes that we put before it.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_PLAIN = re.compile(r"\w(?:[\w .:/-]*\w)?|")  #: most names: neither a formula nor in need of quotes
 _SPECIAL = re.compile(r'[,"\r\n]|^\s|\s$')
 
 
@@ -67,7 +68,7 @@ class CsvRows:
         predicted, numbers = _predicted(answers, self._classes), _numbers(answers)
         model, lines = self._table.model, []
         for i, name in enumerate(answers.ids.tolist()):
-            values = self._none if answers.bad[i] else "".join(f",{v}" for v in numbers[i])
+            values = self._none if answers.bad[i] else ",".join(["", *numbers[i]])
             lines.append(f"{_cell(name)},{predicted[i]}{values},{_cell(answers.flags[i])},{model}\n")
         return "".join(lines).encode()
 
@@ -124,6 +125,8 @@ def writer_of(kind: str, table: Table, labels_only: bool) -> Rows:
 
 def _cell(text: str) -> str:
     """One cell of a CSV file: safe from formulas, in quotes where needed."""
+    if _PLAIN.fullmatch(text):
+        return text
     text = csv_safe(text)
     return '"' + text.replace('"', '""') + '"' if _SPECIAL.search(text) else text
 

@@ -48,7 +48,7 @@ class Source:
 
     def sample(self, size: int) -> np.ndarray:
         """Some readable pictures, for a look at their scale before the work; `size` rows are read at a time."""
-        for chunk in self.chunks(0, size):
+        for chunk in self.chunks(0, min(size, _SAMPLE)):
             good = [i for i in range(len(chunk.images)) if chunk.start + i not in chunk.rejected]
             if good:
                 return np.ascontiguousarray(chunk.images[_spread(np.array(good))])
