@@ -45,7 +45,7 @@ def fit_net(
     the result, gives the same weights on the same machine.
 
     Raises DatasetError or RecipeError before any work when data and recipe do not fit, EstampaError when the loss is
-    no longer a number, Interrupted on Ctrl-C.
+    no longer a number, Interrupted on Ctrl-C. `start` gives the net's first weights in place of random ones.
     """
     began = time.perf_counter()
     recipe, decisions = complete(recipe, dataset, train_rows)
@@ -55,39 +55,27 @@ def fit_net(
         decisions.append("The last epoch's weights are kept: there is no validation part to choose by.")
     for line in decisions:
         progress.say(line)
-    own = ""
-    if folder is not None:
-        own = checkpoint.fingerprint(recipe, dataset.content_sha256, parted.train, parted.validation)
-        found, _ = checkpoint.read(folder, own)
-        if found is not None:  # computed as it was begun
-            kept = found.state["recipe"]["train"]
-            recipe = recipe.with_values(
-                {f"train.{k}": kept[k] for k in ("threads", "dtype", "memory_format")}, "resume"
-            )
+    own, recipe = _identity(dataset, recipe, parted, folder)
     device = probe.device_of(recipe.train.device)
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(recipe.train.seed)
         train = parted.feed(dataset, parted.train, recipe, device)
         validation = parted.feed(dataset, parted.validation, recipe, device) if len(parted.validation) else None
         preparation = ImagePreparation(recipe.prepare.nan, recipe.prepare.stretch, recipe.prepare.scale)
-        preparation.fit(train.stored())
-        network = build_network(recipe, dataset, preparation)
+        network = build_network(recipe, dataset, preparation.fit(train.stored()))
         network.target_mean.fill_(parted.mean)
         network.target_deviation.fill_(parted.deviation)
         if start is not None:
-            network.load_state_dict(start.state_dict())
+            network.body.load_state_dict(start.body.state_dict())
         network.to(device)
-        loss = make_loss(
-            recipe.train.loss, recipe.train.label_smoothing, _class_weights(recipe, dataset, parted, device)
-        )
+        weights = _class_weights(recipe, dataset, parted, device)
+        loss = make_loss(recipe.train.loss, recipe.train.label_smoothing, weights)
         recipe, said = probe.choose(network, train, loss, recipe)
         decisions.append(said)
         progress.say(said)
         torch.manual_seed(recipe.train.seed)
         job = Job(network, recipe, train, validation, loss, parted.truth(dataset), own)
-        assert isinstance(recipe.train.threads, int)
-        with probe.threads_set(recipe.train.threads):
-            outcome = Loop(job, folder, progress).run()
+        outcome = Loop(job, folder, progress).run()
     network.to("cpu")
     return Fitted(
         network=network, recipe=recipe, history=outcome.history, kept_epoch=outcome.kept_epoch, decisions=decisions,
@@ -95,6 +83,18 @@ def fit_net(
         parameters=parameter_count(network.body), layers=layers_of(recipe, dataset.shape or (0, 0, 0), parted.outputs),
         classes=tuple(dataset.classes) if recipe.data.task == "classification" else (),
     )  # fmt: skip
+
+
+def _identity(dataset: ImageSet, recipe: Recipe, parted: _Parts, folder: Path | None) -> tuple[str, Recipe]:
+    """The job's fingerprint, and the recipe with what the machine chose when the job in `folder` was begun."""
+    if folder is None:
+        return "", recipe
+    own = checkpoint.fingerprint(recipe, dataset.content_sha256, parted.train, parted.validation)
+    found, _ = checkpoint.read(folder, own)
+    if found is not None:
+        kept = found.state["recipe"]["train"]
+        recipe = recipe.with_values({f"train.{k}": kept[k] for k in ("threads", "dtype", "memory_format")}, "resume")
+    return own, recipe
 
 
 @dataclass

@@ -24,6 +24,7 @@ from estampa.train.average import Average
 from estampa.train.feed import Feed
 from estampa.train.losses import Loss
 from estampa.train.optim import Flat, Optimizer, rate_at
+from estampa.train.probe import threads_set
 
 #: Seconds between two writings of the checkpoint; an interruption writes the last epoch's in any case.
 CHECKPOINT_SECONDS = 2.0
@@ -94,9 +95,12 @@ class Loop:
         self._resume()
         self.progress.start("training", self.epochs, "epochs")
         self.progress.advance(len(self.history))
+        assert isinstance(self.recipe.threads, int)
         try:
-            while not self.stopped:
-                self._epoch(len(self.history) + 1)
+            with threads_set(self.recipe.threads):
+                while not self.stopped:
+                    self._epoch(len(self.history) + 1)
+                self._finish()
         except KeyboardInterrupt:
             self._write(always=True)
             done = len(self.history)
@@ -106,7 +110,6 @@ class Loop:
                 cure="Give the same command again to go on from there." if self.folder and done else "",
             ) from None
         self._write(always=True)
-        self._finish()
         self.progress.finish(self.stopped)
         return Outcome(self.history, self.kept_epoch, self.seconds, self.stopped)
 

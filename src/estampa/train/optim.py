@@ -204,5 +204,6 @@ def rate_at(recipe: TrainRecipe, position: float) -> float:
     """
     if recipe.schedule == "constant":
         return recipe.rate
-    up, down = position / max(recipe.warmup, 1e-9), (1 - position) / (1 - recipe.warmup)
+    up = position / recipe.warmup if recipe.warmup else 1.0
+    down = (1 - position) / (1 - recipe.warmup)
     return recipe.rate * max(min(up, down), 0.01)

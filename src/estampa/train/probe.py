@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from estampa import machine
+from estampa.errors import InputError
 from estampa.models._network import Network
 from estampa.recipe import Recipe
 from estampa.train.feed import Feed
@@ -44,12 +45,13 @@ class Setting:
 
 
 def device_of(name: str) -> str:
-    """The device behind "auto": cuda, else mps, else cpu."""
-    if name != "auto":
-        return name
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    """The device behind "auto": cuda, else mps, else cpu. Raises InputError for one that is not there."""
+    there = [d for d, found in (("cuda", torch.cuda), ("mps", torch.backends.mps)) if found.is_available()] + ["cpu"]
+    if name == "auto":
+        return there[0]
+    if name not in there:
+        raise InputError("no such device here", where="train.device", allowed=", ".join(there), got=repr(name))
+    return name
 
 
 @contextmanager

@@ -1,0 +1,119 @@
+"""Augmentation moves whole pixels, keeps what the declared symmetry keeps, and follows the seed."""
+
+import numpy as np
+import pytest
+import torch
+
+from estampa.prepare.augment import Augment
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def pictures(n=64, size=(5, 5), channels=2, dtype=torch.uint8):
+    return torch.randint(0, 200, (n, *size, channels), generator=rng(9)).to(dtype)
+
+
+def views(picture, kind):
+    turns = {
+        "none": [lambda p: p],
+        "hflip": [lambda p: p, lambda p: p[:, ::-1]],
+        "half": [lambda p: p, lambda p: p[:, ::-1], lambda p: p[::-1], lambda p: p[::-1, ::-1]],
+        "d4": [lambda p, k=k, f=f: np.rot90(p[:, ::-1] if f else p, k) for k in range(4) for f in (0, 1)],
+    }
+    return [np.ascontiguousarray(turn(picture)) for turn in turns[kind]]
+
+
+@pytest.mark.parametrize(
+    ("symmetry", "size", "kind"),
+    [("none", (5, 5), "none"), ("hflip", (5, 5), "hflip"), ("d4", (5, 5), "d4"), ("d4", (4, 6), "half")],
+)
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.float32])
+def test_only_the_declared_views_appear_and_all_of_them_do(symmetry, size, kind, dtype):
+    images = pictures(1, size, dtype=dtype)
+    rows = torch.zeros(400, dtype=torch.int64)
+    got = Augment(symmetry).gather(images, rows, rng()).numpy()
+    wanted = views(images[0].numpy(), kind)
+    seen = [sum(np.array_equal(g, w) for g in got) for w in wanted]
+    assert sum(seen) == 400
+    assert min(seen) > 400 / len(wanted) / 2
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_shift_is_numpy_reflection_of_whole_pixels(channels):
+    images = pictures(3, (6, 7), channels)
+    rows = torch.tensor([0, 1, 2] * 40)
+    got = Augment(shift=2).gather(images, rows, rng()).numpy()
+    padded = np.pad(images.numpy(), ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
+    offsets = set()
+    for row, picture in zip(rows.tolist(), got, strict=True):
+        hits = [
+            (i, j) for i in range(5) for j in range(5) if np.array_equal(padded[row, i : i + 6, j : j + 7], picture)
+        ]
+        assert hits
+        offsets.add(hits[0])
+    assert len(offsets) > 15
+
+
+def test_a_shift_larger_than_the_picture_stays_inside():
+    got = Augment(shift=64).gather(pictures(2, (3, 1)), torch.tensor([0, 1] * 30), rng())
+    assert got.shape == (60, 3, 1, 2)
+
+
+def test_no_change_is_a_plain_gather():
+    images, rows = pictures(), torch.tensor([5, 5, 0])
+    assert torch.equal(Augment().gather(images, rows, rng()), images[rows])
+
+
+def test_the_seed_decides():
+    images, rows = pictures(), torch.arange(64)
+    one = Augment("d4", shift=2)
+    assert torch.equal(one.gather(images, rows, rng(3)), one.gather(images, rows, rng(3)))
+    assert not torch.equal(one.gather(images, rows, rng(3)), one.gather(images, rows, rng(4)))
+
+
+def test_erasing_sets_one_square_to_the_mean():
+    x = torch.ones(50, 3, 10, 10)
+    y = Augment(erase=0.3).change(x, rng())
+    for picture in y:
+        gone = picture == 0
+        assert torch.equal(gone[0], gone[1])
+        area = int(gone[0].sum())
+        assert 1 <= area <= 9
+        rows, columns = gone[0].any(1).sum(), gone[0].any(0).sum()
+        assert area == rows * columns
+
+
+@pytest.mark.parametrize("size", [(31, 31), (31, 45)])
+def test_rotation_keeps_a_round_picture_inside_the_circle(size):
+    rows, columns = torch.arange(size[0]) - size[0] // 2, torch.arange(size[1]) - size[1] // 2
+    away = rows[:, None] ** 2 + columns[None] ** 2
+    x = torch.exp(-away / 40.0)[None, None].repeat(8, 2, 1, 1)
+    y = Augment(rotate=180).change(x, rng())
+    assert ((y - x).abs() * (away < 14**2)).max() < 0.02
+
+
+def test_rotation_turns():
+    x = torch.zeros(50, 1, 21, 21)
+    x[:, 0, 10, 17] = 1
+    y = Augment(rotate=90).change(x, rng())
+    middle = y[:, 0].flatten(1).argmax(1)
+    angle = torch.atan2(middle // 21 - 10.0, middle % 21 - 10.0).rad2deg()
+    assert angle.min() < -60
+    assert angle.max() > 60
+
+
+def test_zoom_changes_the_size_within_its_share():
+    grid = torch.arange(41) - 20
+    x = (grid[:, None].abs().maximum(grid[None].abs()) <= 8).float()[None, None].repeat(60, 1, 1, 1)
+    sides = Augment(zoom=0.25).change(x, rng()).sum((1, 2, 3)).sqrt()
+    assert sides.min() > 17 * 0.74
+    assert sides.max() < 17 * 1.26
+    assert sides.max() - sides.min() > 4
+
+
+def test_channels_last_memory_is_kept():
+    x = torch.rand(4, 3, 8, 8).contiguous(memory_format=torch.channels_last)
+    y = Augment(rotate=10, zoom=0.1, erase=0.2).change(x, rng())
+    assert y.is_contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,35 @@
+"""Class weights and drawing weights."""
+
+import numpy as np
+import pytest
+
+from estampa.prepare import balance
+
+LABELS = np.array([0] * 60 + [1] * 30 + [2] * 10 + [-1] * 5)
+
+
+def test_class_weights_are_scikit_learns():
+    from sklearn.utils.class_weight import compute_class_weight
+
+    known = LABELS[LABELS >= 0]
+    wanted = compute_class_weight("balanced", classes=np.arange(3), y=known)
+    np.testing.assert_allclose(balance.class_weights(LABELS, 3), wanted, rtol=1e-6)
+
+
+def test_an_absent_class_weighs_nothing_and_the_mean_weight_is_1():
+    weights = balance.class_weights(LABELS, 4)
+    assert weights[3] == 0
+    known = LABELS[LABELS >= 0]
+    assert weights[known].mean() == pytest.approx(1)
+
+
+def test_drawing_makes_classes_equally_likely_and_skips_the_unlabelled():
+    p = balance.drawing_weights(LABELS, 3)
+    assert p.sum() == pytest.approx(1)
+    assert [p[c == LABELS].sum() for c in range(3)] == pytest.approx([1 / 3] * 3)
+    assert not p[LABELS < 0].any()
+
+
+def test_imbalance_is_largest_over_smallest_present():
+    assert balance.imbalance(LABELS, 9) == 6
+    assert balance.imbalance(np.zeros(4, int), 1) == 1

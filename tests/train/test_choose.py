@@ -1,0 +1,141 @@
+"""What is inferred from the data, and what is refused before any work."""
+
+import numpy as np
+import pytest
+from made import bars, brightness, recipe
+
+from estampa import measure
+from estampa.errors import DatasetError, EstampaError, RecipeError
+from estampa.recipe import Recipe, read, shipped
+from estampa.train.choose import complete, labelled_rows
+from estampa.train.feed import ArraySet
+
+
+def test_nothing_told_gives_the_default_recipe_whole_and_reasons():
+    made, said = complete(Recipe(), bars())
+    assert made.model.name == read("pictures").model.name
+    assert made.data.task == "classification"
+    assert isinstance(made.train.epochs, int)
+    assert isinstance(made.train.batch, int)
+    assert made.train.loss == "crossentropy"
+    assert made.train.monitor == "accuracy"
+    assert made.prepare.symmetry == "none"
+    assert made.prepare.balance == "none"
+    text = "\n".join(said)
+    for word in ("Recipe 'pictures'", "Classification into 3 classes", "not declared", "for 160 objects"):
+        assert word in text
+
+
+def test_completing_twice_changes_nothing_more():
+    made, _ = complete(Recipe(), bars())
+    again, said = complete(made, bars())
+    assert again == made
+    assert said == []
+
+
+def test_what_is_told_stays():
+    own = Recipe().with_values({"train.epochs": 3, "prepare.shift": 0, "train.seed": 9})
+    made, _ = complete(own, bars())
+    assert (made.train.epochs, made.prepare.shift, made.train.seed) == (3, 0, 9)
+
+
+def test_regression():
+    made, said = complete(Recipe(), brightness())
+    assert (made.data.task, made.train.loss, made.train.monitor) == ("regression", "mse", "mse")
+    assert "Regression: the labels are numbers." in said
+
+
+def test_uneven_classes_get_weights_and_a_fair_metric():
+    data = bars(300)
+    rows = np.concatenate([np.flatnonzero(data.labels == 0)[:10], np.flatnonzero(data.labels == 1)])
+    made, said = complete(recipe(), data, rows)
+    assert made.prepare.balance == "weights"
+    assert made.train.monitor == "balanced_accuracy"
+    assert any("times the smallest" in line for line in said)
+    assert complete(recipe(prepare__balance="none"), data, rows)[0].prepare.balance == "none"
+
+
+def test_a_declared_symmetry_is_taken():
+    class Header:
+        symmetry = "d4"
+
+    data = bars()
+    data.header = Header()
+    made, said = complete(recipe(), data)
+    assert made.prepare.symmetry == "d4"
+    assert "Symmetry d4: declared by the data." in said
+
+
+@pytest.mark.parametrize("n", [1, 2, 30, 1000, 100_000])
+def test_length_suits_the_number_of_objects(n):
+    data = ArraySet(np.zeros((n + 1, 2, 2, 1), np.uint8), np.arange(n + 1) % 2, "classification", ("a", "b"))
+    made, _ = complete(recipe(train__epochs="auto", train__batch="auto"), data)
+    assert 8 <= made.train.epochs <= 200
+    assert 16 <= made.train.batch <= 256
+
+
+def test_labelled_rows():
+    data = ArraySet(np.zeros((4, 2, 2, 1), np.uint8), np.array([0, -1, 1, -1]), "classification", ("a", "b"))
+    assert labelled_rows(data, None).tolist() == [0, 2]
+    assert labelled_rows(data, np.array([2, 1])).tolist() == [2]
+    values = ArraySet(data.images, np.array([0.5, np.nan, -3, np.inf]), "regression")
+    assert labelled_rows(values, None).tolist() == [0, 2]
+
+
+def test_one_class_only_is_refused():
+    data = bars()
+    with pytest.raises(DatasetError, match=r"1 class among the .* objects.*at least two"):
+        complete(recipe(), data, np.flatnonzero(data.labels == 1))
+
+
+def test_no_labels_are_refused():
+    data = bars()
+    data.labels[:] = -1
+    with pytest.raises(DatasetError, match="no labelled object"):
+        complete(recipe(), data)
+    data.task = "unlabelled"
+    with pytest.raises(DatasetError, match=r"has no labels.*--label"):
+        complete(recipe(), data)
+
+
+@pytest.mark.parametrize(("changes", "told"), [
+    ({"train__monitor": "acuracy"}, r"no metric 'acuracy'.*Did you mean 'accuracy'"),
+    ({"train__monitor": "mse"}, "no metric 'mse' for classification"),
+    ({"train__loss": "mse"}, "the loss is not for this task"),
+    ({"data__task": "regression"}, "the recipe's task is not that of the data"),
+    ({"model": {"name": "convnt"}}, r"no model 'convnt'.*Did you mean 'convnet'"),
+    ({"data__outputs": 7}, r"another number of outputs.*Allowed: 7.*Got: 3"),
+])  # fmt: skip
+def test_what_does_not_fit_is_refused_with_the_cure(changes, told):
+    with pytest.raises(RecipeError, match=told):
+        complete(recipe(**changes), bars())
+
+
+def test_an_unknown_model_option_names_the_nearest():
+    from estampa.train.fit import fit_net
+
+    with pytest.raises(EstampaError, match=r"unknown key 'filtres'.*Did you mean 'filters'"):
+        fit_net(bars(), recipe(model__filtres=[3]), train_rows=np.arange(20))
+
+
+def test_labels_out_of_range_are_refused():
+    from estampa.train.fit import fit_net
+
+    data = bars()
+    data.labels[5] = 3
+    with pytest.raises(DatasetError, match=r"a label is 3.*0\.\.2"):
+        fit_net(data, recipe(), train_rows=np.arange(20))
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_recipes_open_with_command_cost_and_score(name):
+    from estampa.recipe import RECIPES
+
+    lines = [line for line in (RECIPES / f"{name}.toml").read_text().splitlines() if line.startswith("#")]
+    assert lines[0].startswith("# estampa train DATA")
+    assert lines[1].startswith("# Cost: ")
+    assert lines[2].startswith("# Score: ")
+    made = read(name)
+    assert made.name == name
+    assert made.about
+    assert made.train.monitor == "auto" or made.train.monitor in measure.known()
