@@ -49,8 +49,9 @@ def head_of(data: bytes) -> Head:
         return _jpeg_head(data)
     try:
         with _open(data) as image:
-            orientation = int(image.getexif().get(_ORIENTATION, 1))
-            width, height = image.size
+            orientation = _orientation(image)
+            tags = getattr(image, "tag_v2", {})  # a TIFF's own size: Pillow's may be turned already
+            width, height = (tags[256], tags[257]) if tags else image.size
             grey = image.mode in ("1", "L", "LA", "I", "F") or image.mode.startswith("I;16")
             deep = _is_deep(image, data)
     except _BROKEN as error:
@@ -86,6 +87,13 @@ def _open(data: bytes) -> Image.Image:
     raise Unreadable("not a picture")
 
 
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation. A PNG's is looked for in what was read: asking Pillow for it would unpack a bomb's pixels."""
+    if isinstance(image, PngImagePlugin.PngImageFile) and "exif" not in image.info:
+        return 1
+    return int(image.getexif().get(_ORIENTATION, 1))
+
+
 def _is_deep(image: Image.Image, data: bytes) -> bool:
     """Whether a channel has more than 8 bits; Pillow would cut 16-bit colour to 8 without a word."""
     if data[:4] == b"\x89PNG":
@@ -116,7 +124,7 @@ def decode(data: bytes, mode: str, max_pixels: int, out: np.ndarray | None = Non
     if head.deep and not head.grey:
         raise Unreadable("colour of 16 bits a channel")
     if not head.jpeg:
-        return pixels.to_channels(_decode_slowly(data, head), mode)
+        return pixels.to_channels(_decode_slowly(data), mode)
     colours = "GRAY" if mode == "L" else "RGB"
     fits = out is not None and head.orientation == 1 and out.shape[:2] == (head.height, head.width)
     try:
@@ -127,16 +135,16 @@ def decode(data: bytes, mode: str, max_pixels: int, out: np.ndarray | None = Non
     return pixels.orient(image, head.orientation)
 
 
-def _decode_slowly(data: bytes, head: Head) -> np.ndarray:
+def _decode_slowly(data: bytes) -> np.ndarray:
     """Decode with Pillow: PNG, TIFF, WebP, CMYK JPEG; (h, w) or (h, w, 1..4), uint8 or uint16, upright."""
     try:
         with _open(data) as image:
             image.load()
-            array = _as_array(image)
+            array, orientation = _as_array(image), _orientation(image)
     except _BROKEN as error:
         kind = "truncated" if "truncated" in str(error).lower() or isinstance(error, EOFError) else "damaged"
         raise Unreadable(f"{kind} picture") from error
-    return pixels.orient(array, head.orientation)
+    return array if _kind(data) == "TIFF" else pixels.orient(array, orientation)  # Pillow turns TIFF itself
 
 
 def _as_array(image: Image.Image) -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import tarfile
+import weakref
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
@@ -155,7 +156,8 @@ class Tar(Archive):
             raise SourceError("not a tar file, or truncated", where=path, got=str(error)) from error
         self._offset = found
         self.names = sorted(found)
-        self._file = path.open("rb", buffering=0)
+        self._file = os.open(path, os.O_RDONLY)
+        self._closed = weakref.finalize(self, os.close, self._file)
 
     def read(self, name: str, count: int = -1) -> bytes:
         """See Store."""
@@ -164,14 +166,14 @@ class Tar(Archive):
         size = self._size[name]
         _require_small(size)
         wanted = size if count < 0 else min(count, size)
-        data = os.pread(self._file.fileno(), wanted, self._offset[name])
+        data = os.pread(self._file, wanted, self._offset[name])
         if len(data) < wanted:
             raise Unreadable("truncated archive")
         return data
 
     def close(self) -> None:
         """See Store."""
-        self._file.close()
+        self._closed()
 
 
 class Zip(Archive):
@@ -232,7 +234,8 @@ def _ignored(name: str) -> bool:
 
 def _read_file(path: Path, count: int) -> bytes:
     try:
-        with path.open("rb", buffering=0) as stream:
+        # Without O_NONBLOCK, opening a named pipe would wait for its writer for ever.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as stream:  # noqa: PTH123
             status = os.fstat(stream.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise Unreadable("not a regular file")
