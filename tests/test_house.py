@@ -97,9 +97,11 @@ def test_imports_point_upstream(path: Path) -> None:
 def test_files_and_functions_stay_small(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= MAX_FILE, f"{name_of(path)} is longer than {MAX_FILE} lines"
     for function in functions(path):
-        length = (function.end_lineno or 0) - function.lineno + 1
+        is_command = name_of(path).startswith("cli/") and function.name == "command"
+        first = function.body[0].lineno if is_command else function.lineno  # its signature: flags
+        length = (function.end_lineno or 0) - first + 1
         assert length <= MAX_FUNCTION, f"{name_of(path)}:{function.lineno}: {function.name} has {length} lines"
-        exempt = function.name == "__init__" or (name_of(path).startswith("cli/") and function.name == "command")
+        exempt = function.name == "__init__" or is_command
         arguments = function.args
         count = len(arguments.posonlyargs + arguments.args + arguments.kwonlyargs)
         count -= bool(arguments.args and arguments.args[0].arg in ("self", "cls"))
