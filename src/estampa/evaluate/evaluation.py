@@ -77,7 +77,7 @@ def rows_of(dataset: Dataset, part: str = "", bundle: Bundle | None = None) -> t
         raise InputError(f"there is no part {part!r}", where="--part", allowed=", ".join((*_PARTS, "all")))
     if bundle is not None and dataset.content_sha256 == bundle.manifest.hashes.data:
         ids = np.asarray(dataset.ids)
-        parts = {name: np.flatnonzero(np.isin(ids, bundle.held(name)[0])) for name in _PARTS}
+        parts = {name: np.flatnonzero(np.isin(ids, _held(bundle, name)[0])) for name in _PARTS}
     else:
         parts = {name: np.asarray(dataset.rows(name)) for name in _PARTS}
     chosen = part or ("test" if len(parts["test"]) else "all")
@@ -93,6 +93,13 @@ def rows_of(dataset: Dataset, part: str = "", bundle: Bundle | None = None) -> t
     return rows, chosen
 
 
+def _held(bundle: Bundle, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """Ids and hashes of a part that the bundle remembers; none when it had no such part."""
+    if f"hashes_{part}" not in bundle.tensors("held"):
+        return np.array([], np.str_), np.array([], np.uint64)
+    return bundle.held(part)
+
+
 def require_unseen(bundle: Bundle, dataset: Dataset, rows: np.ndarray, progress: Progress = SILENT) -> None:
     """Raise CheckFailed (exit 3), rows named, when the model learned from some of `rows`.
 
@@ -102,7 +109,7 @@ def require_unseen(bundle: Bundle, dataset: Dataset, rows: np.ndarray, progress:
     """
     ids, hashes = np.asarray(dataset.ids)[rows], np.asarray(dataset.hashes)[rows]
     own = dataset.content_sha256 == bundle.manifest.hashes.data
-    learned_ids, learned = bundle.held("train")
+    learned_ids, learned = _held(bundle, "train")
     equal = np.isin(hashes, learned)
     seen = np.isin(ids, learned_ids) if own else equal
     if seen.any():
@@ -115,7 +122,7 @@ def require_unseen(bundle: Bundle, dataset: Dataset, rows: np.ndarray, progress:
         )
     if own and equal.any():
         progress.warn(f"{int(equal.sum()):,} judged rows equal a training row: their answers may be remembered")
-    chosen_by = np.isin(hashes, bundle.held("validation")[1])
+    chosen_by = np.isin(hashes, _held(bundle, "validation")[1])
     if chosen_by.any():
         progress.warn(
             f"{int(chosen_by.sum()):,} judged rows helped to choose the kept epoch: the score is a little high"
