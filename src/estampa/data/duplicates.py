@@ -5,11 +5,12 @@
 **Near** duplicates are one picture stored twice: encoded again, made brighter, resized, with a little noise. Both
 reduced to at most 64 x 64 pixels, they must agree, channel by channel, in three ways, fixed before any data were seen:
 
-1. one explains 95 % of the other's variance, whatever gain and offset (r >= sqrt(.95)): the same shapes;
-2. likewise for the fine detail, each pixel minus the mean of its 3 x 3 neighbourhood: two pairs of trousers have the
-   same outline, not the same seams;
-3. in the half of the pixels with the least detail, if these vary at all, r >= 0.5: the noise is a copy too. Two bright
-   stars have the same shape and different skies. (8-bit pictures vary when they spread by more than 4 levels.)
+1. The shapes: one explains 95 % of the other's variance, whatever gain and offset (r >= sqrt(.95)).
+2. The noise, that is the fine detail (each pixel minus the mean of its 3 x 3 neighbourhood) in the half of the pixels
+   that has least of it: r >= 0.5, eight standard deviations from chance in 21 x 21 pixels. Two bright stars have the
+   same shape and different skies. In 8-bit pictures there is noise when it spreads by more than 2 levels.
+3. The fine detail: 80 % of the variance where the noise is a copy, since an encoder smooths grain away; 95 % where
+   there is no noise to compare. Two pairs of trousers have the same outline, not the same seams.
 
 Candidates come from locality-sensitive hashing: 256 signs of random projections (Charikar 2002, STOC, doi
 10.1145/509907.509965) of a mean-free 16 x 16 thumbnail on the set's principal components, sorted in 16 random orders
@@ -29,8 +30,9 @@ from estampa.data.survey import measured
 from estampa.progress import SILENT, Progress
 
 SHARED = 0.95  # share of the variance that twins have in common
-QUIET_R = 0.5
-_QUIET_LEVELS = 4.0  # of 255: a JPEG's own noise
+_NOISE = 0.5  # least correlation of the noise
+_DETAIL = 0.8**0.5  # least correlation of the fine detail where the noise is a copy
+_QUIET_LEVELS = 2.0  # of 255: a JPEG's own noise
 _BITS, _ORDERS, _WINDOW, _KEY_BITS = 256, 16, 8, 64
 _HAMMING = 40  # of 256 differing signs, beyond which no pair is looked at: 28 degrees between two thumbnails
 _THUMB, _SIDE = 16, 64
@@ -218,12 +220,13 @@ def agreement(one: np.ndarray, two: np.ndarray, *, eight_bit: bool) -> np.ndarra
     alive = np.flatnonzero((score >= least).all(axis=1))  # most pairs end here, before the dearer comparisons
     one, two = one[alive], two[alive]
     fine_one, fine_two = _detail(one), _detail(two)
-    score = np.minimum(score[alive], _correlation(fine_one, fine_two))
-    fine = np.maximum(np.abs(fine_one), np.abs(fine_two))
-    quiet = fine <= np.median(fine, axis=(1, 2), keepdims=True) if len(alive) else fine > 0
-    calm = _correlation(one, two, weight=quiet, floor=floor)
-    good = (score >= least).all(axis=1) & (calm >= QUIET_R).all(axis=1)
-    result[alive[good]] = score[good].min(axis=1)
+    shape, fine = score[alive], _correlation(fine_one, fine_two)
+    strength = np.maximum(np.abs(fine_one), np.abs(fine_two))
+    quiet = strength <= np.median(strength, axis=(1, 2), keepdims=True) if len(alive) else strength > 0
+    noise = _correlation(fine_one, fine_two, weight=quiet, floor=floor)
+    copied = (noise >= _NOISE) & (fine >= _DETAIL)
+    good = np.where(np.isnan(noise), fine >= least, copied).all(axis=1)
+    result[alive[good]] = np.minimum(shape, fine)[good].min(axis=1)
     return result
 
 
@@ -239,8 +242,8 @@ def _correlation(
 ) -> np.ndarray:
     """(m, c) Pearson correlation over the pixels (of `weight`).
 
-    Two channels without any spread agree (1); one with and one without do not (0). With a `floor`, a spread up to it
-    counts as none, and one such channel is enough to agree: there is nothing to compare.
+    Two channels without any spread agree (1); one with and one without do not (0). With a `floor`, the answer is NaN
+    where one of the two spreads no more than that: there is nothing to compare.
     """
     where = np.ones(one.shape, np.float32) if weight is None else weight.astype(np.float32)
     count = np.maximum(where.sum(axis=(1, 2)), 1)
@@ -253,5 +256,6 @@ def _correlation(
         flat.append(spread <= np.maximum(floor or 0.0, rounding))
     lengths = np.sqrt((sums[0] ** 2).sum(axis=(1, 2)) * (sums[1] ** 2).sum(axis=(1, 2)))
     r = np.minimum((sums[0] * sums[1]).sum(axis=(1, 2)) / np.maximum(lengths, 1e-30), 1.0)
-    agree = (flat[0] & flat[1]) if floor is None else (flat[0] | flat[1])
-    return np.where(agree, 1.0, np.where(flat[0] | flat[1], 0.0, r))
+    if floor is not None:
+        return np.where(flat[0] | flat[1], np.nan, r)
+    return np.where(flat[0] & flat[1], 1.0, np.where(flat[0] | flat[1], 0.0, r))

@@ -112,19 +112,28 @@ def _finding(result: CheckResult, finding: Finding) -> list[Any]:
     data = result.dataset
     if not finding.sets:
         rows = finding.rows[:_EXAMPLES]
-        return [_pictures(result, rows, f"The first {len(rows)} of {len(finding.rows):,}.")]
+        return [_pictures(result, rows, _of(len(rows), len(finding.rows), "picture") + ".")]
     sets = [np.asarray(s)[:4] for s in finding.sets[:_SETS]]
     blocks: list[Any] = []
     if all(len(s) == 2 for s in sets):
         rows = np.concatenate(sets)
-        caption = f"{len(sets)} of {len(finding.sets):,} pairs, the two of a pair beside each other."
+        caption = f"{_of(len(sets), len(finding.sets), 'pair')}, the two of a pair beside each other."
         blocks.append(_pictures(result, rows, caption, paired=True))
     else:
-        caption = f"{len(sets)} of {len(finding.sets):,} sets, at most four of each, one set after the other."
+        caption = f"{_of(len(sets), len(finding.sets), 'set')}, at most four of each, one set after the other."
         blocks.append(_pictures(result, np.concatenate(sets), caption))
     ids = [[" · ".join(str(data.ids[r]) for r in s[:6]), len(s)] for s in finding.sets[:200]]
-    blocks.append(Details(f"Ids of {len(ids):,} of {len(finding.sets):,}", [Table(["ids", "objects"], ids)]))
+    blocks.append(
+        Details(f"Their ids: {_of(len(ids), len(finding.sets), 'line').lower()}", [Table(["ids", "objects"], ids)])
+    )
     return blocks
+
+
+def _of(shown: int, total: int, noun: str) -> str:
+    """Say how many of how many: "The one pair", "All 8 pairs", "The first 12 of 852 pairs"."""
+    if shown == total:
+        return f"The one {noun}" if total == 1 else f"All {total:,} {noun}s"
+    return f"The first {shown:,} of {total:,} {noun}s"
 
 
 def _pictures(result: CheckResult, rows: np.ndarray, caption: str, *, paired: bool = False) -> Pictures:
@@ -192,7 +201,7 @@ def _values(result: CheckResult) -> list[Any]:
     for c in range(min(count, _CHANNELS)):
         low, high = (float(v) for v in looked.edges[c])
         ends = (
-            "all 8-bit values"
+            "from 0 to the largest value"
             if result.dataset.dtype == np.uint8
             else "the middle 99.8 %; what lies beyond is in the end bins"
         )

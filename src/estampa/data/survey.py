@@ -78,9 +78,9 @@ def _sample(dataset: Dataset) -> np.ndarray:
 
 
 def _edges(dataset: Dataset, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """(c, 2) ends of the histograms: all values of 8-bit pictures, else the middle 99.8 % of a few objects' values."""
+    """(c, 2) ends of the histograms: 0 and the largest value of 8-bit pictures, else the middle 99.8 % of a sample."""
     if dataset.dtype == np.uint8:
-        return np.tile([0.0, 256.0], (len(low), 1))
+        return np.tile([0.0, max(float(high.max()), 1.0) + 1.0], (len(low), 1))
     sample = _sample(dataset)
     values = dataset.take(sample[:: max(1, len(sample) // 64)]).astype(np.float64)
     edges = np.zeros((len(low), 2))
