@@ -64,18 +64,29 @@ class IdxFile:
 
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Rows start..stop, (stop - start, ...), in the file's dtype."""
+        wanted = (stop - start) * self._row
         try:
-            if self._stream is None or start < self._position:
-                self.close()
-                self._stream, self._position = self._open(), 0
-                self._stream.seek(self._offset)
-            if start > self._position:
-                self._stream.seek(self._offset + start * self._row)
-            data = self._stream.read((stop - start) * self._row)
+            if not self._packed:
+                with self.path.open("rb") as flat:
+                    flat.seek(self._offset + start * self._row)
+                    data = flat.read(wanted)
+            else:
+                data = self._unpacked(start, wanted)
+                self._position = stop
+            if len(data) < wanted:
+                raise EOFError(f"{wanted - len(data)} bytes are missing")
         except _BROKEN as error:
             raise SourceError("damaged or truncated", where=self.path, got=str(error)) from error
-        self._position = stop
         return np.frombuffer(data, self.dtype).reshape(stop - start, *self.shape[1:])
+
+    def _unpacked(self, start: int, wanted: int) -> bytes:
+        """Read from the gzip stream, which can only go forwards; earlier rows begin it again."""
+        if self._stream is None or start < self._position:
+            self.close()
+            self._stream, self._position = self._open(), -1
+        if start != self._position:
+            self._stream.seek(self._offset + start * self._row)
+        return self._stream.read(wanted)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -240,7 +240,8 @@ def _scan(path: Path, form: _Form) -> _Scan:
             labels.append(np.full(len(values), -1.0))
         if pixels.size:
             finite = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels
-            scan.whole = scan.whole and (pixels.dtype.kind == "i" or bool((pixels % 1 == 0).all()))
+            whole = pixels.dtype.kind == "i" or (finite.size == pixels.size and bool((finite % 1 == 0).all()))
+            scan.whole = scan.whole and whole
             if finite.size:
                 low, high = min(low, float(finite.min())), max(high, float(finite.max()))
         rows += len(values)

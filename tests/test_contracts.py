@@ -1,0 +1,181 @@
+"""One contract over every source: each is held to the same promises."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from estampa import parts
+from estampa.data.dataset import Dataset
+from estampa.data.read import ReadOptions, build, open_reading
+from estampa.data.record import DTYPES, TASKS, faults
+from estampa.errors import SourceError
+
+N = 12
+SIDE = 6
+
+
+def _images(channels: int = 1) -> np.ndarray:
+    return np.random.default_rng(5).integers(0, 256, (N, SIDE, SIDE, channels), dtype=np.uint8)
+
+
+def _arrays(folder: Path) -> Path:
+    np.savez_compressed(folder / "a.npz", images=_images(3), label=np.arange(N) % 3)
+    return folder / "a.npz"
+
+
+def _folder(folder: Path) -> Path:
+    for i, image in enumerate(_images(3)):
+        path = folder / "pictures" / "xyz"[i % 3] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    return folder / "pictures"
+
+
+def _text(folder: Path) -> Path:
+    rows = np.column_stack([np.arange(N) % 3, _images().reshape(N, -1)])
+    np.savetxt(folder / "a.txt", rows, fmt="%d")
+    return folder / "a.txt"
+
+
+def _idx(folder: Path) -> Path:
+    (folder / "set").mkdir()
+    for name, values in (("images-idx3", _images()[..., 0]), ("labels-idx1", (np.arange(N) % 3).astype(np.uint8))):
+        head = struct.pack(">BBBB", 0, 0, 8, values.ndim) + struct.pack(f">{values.ndim}I", *values.shape)
+        (folder / "set" / f"train-{name}-ubyte.gz").write_bytes(gzip.compress(head + values.tobytes()))
+    return folder / "set"
+
+
+def _dataset(folder: Path) -> Path:
+    return build(_arrays(folder), folder / "a.h5").path
+
+
+#: A well-formed example of every source: n = 12 rows, three classes. A new source adds its own.
+EXAMPLES: dict[str, Callable[[Path], Path]] = {
+    "arrays": _arrays,
+    "dataset": _dataset,
+    "folder": _folder,
+    "idx": _idx,
+    "text": _text,
+}
+SOURCES = parts.names("data/sources")
+
+
+def pixels_of(reading: Any, start: int = 0, size: int | None = None) -> np.ndarray:
+    return np.concatenate([block.images for block in reading.blocks(start, size)])
+
+
+def test_every_source_has_an_example() -> None:
+    assert sorted(EXAMPLES) == SOURCES
+
+
+@pytest.fixture(params=SOURCES)
+def example(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
+    return request.param, EXAMPLES[request.param](tmp_path)
+
+
+def test_it_alone_claims_its_data(example: tuple[str, Path]) -> None:
+    name, path = example
+    for other in SOURCES:
+        reason = parts.load("data/sources", other).is_mine([path], ReadOptions())
+        assert (reason is None) == (other == name), f"{other}: {reason}"
+        assert reason is None or (isinstance(reason, str) and reason)
+
+
+def test_what_it_says_agrees_with_itself(example: tuple[str, Path]) -> None:
+    name, path = example
+    reading = parts.load("data/sources", name).read([path], ReadOptions())
+    header = reading.header
+    assert not faults(header)
+    assert (header.n, header.task, len(header.classes)) == (N, "classification", 3)
+    assert header.dtype in DTYPES
+    assert header.task in TASKS
+    assert header.read.source
+    assert len(reading.ids) == N == len(set(reading.ids.tolist()))
+    assert reading.ids.dtype.kind in "UO"
+    assert reading.labels is not None
+    assert (len(reading.labels), reading.labels.dtype.kind) == (N, "i")
+    assert np.bincount(reading.labels).tolist() == [4, 4, 4]
+    for column in (reading.groups, reading.split):
+        assert column is None or len(column) == N
+    assert all(isinstance(note, str) for note in reading.notes)
+
+
+def test_blocks_hold_every_row_once_from_any_start(example: tuple[str, Path]) -> None:
+    name, path = example
+    reading = parts.load("data/sources", name).read([path], ReadOptions())
+    whole = pixels_of(reading)
+    assert whole.shape == (N, *reading.header.shape)
+    assert whole.dtype == np.dtype(reading.header.dtype)
+    for start, size in ((0, 1), (0, 5), (7, 3), (N - 1, None), (2, 1000)):
+        blocks = list(reading.blocks(start, size))
+        assert [b.start for b in blocks] == list(range(start, N, size or N))[: len(blocks)]
+        assert np.array_equal(np.concatenate([b.images for b in blocks]), whole[start:])
+    assert list(reading.blocks(N)) == []
+
+
+def test_reading_twice_gives_the_same_and_changes_nothing(example: tuple[str, Path]) -> None:
+    name, path = example
+    source = parts.load("data/sources", name)
+    before = _tree(path.parent)
+    first, second = source.read([path], ReadOptions()), source.read([path], ReadOptions())
+    assert first.fingerprint
+    assert first.fingerprint == second.fingerprint
+    assert np.array_equal(pixels_of(first), pixels_of(second))
+    assert first.ids.tolist() == second.ids.tolist()
+    assert _tree(path.parent) == before
+
+
+def _tree(folder: Path) -> list[tuple[str, int, int]]:
+    return sorted((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in folder.rglob("*") if p.is_file())
+
+
+def test_the_fingerprint_follows_the_files(example: tuple[str, Path]) -> None:
+    name, path = example
+    if name == "dataset":
+        pytest.skip("a Dataset's fingerprint is its content hash, which does not follow the clock")
+    source = parts.load("data/sources", name)
+    before = source.read([path], ReadOptions()).fingerprint
+    for file in [path] if path.is_file() else path.rglob("*"):
+        os.utime(file, ns=(1, 1))
+    assert source.read([path], ReadOptions()).fingerprint != before
+
+
+def test_the_read_record_replays_the_same_pixels(example: tuple[str, Path]) -> None:
+    """What a bundle keeps is enough to read new files as the training files were read."""
+    name, path = example
+    source = parts.load("data/sources", name)
+    trained = source.read([path], ReadOptions())
+    record = type(trained.header.read).from_json(trained.header.read.to_json())
+    scored = source.read([path], ReadOptions(record=record, classes=trained.header.classes))
+    assert np.array_equal(pixels_of(scored), pixels_of(trained))
+    assert scored.header.classes == trained.header.classes
+    assert np.array_equal(scored.labels, trained.labels)
+
+
+def test_it_builds_into_a_dataset(example: tuple[str, Path], tmp_path: Path) -> None:
+    _, path = example
+    reading = open_reading([path])
+    dataset = build([path], tmp_path / "built" / "set.h5")
+    assert isinstance(dataset, Dataset)
+    assert (dataset.n, dataset.classes, dataset.rejected) == (N, reading.header.classes, [])
+    assert np.array_equal(np.asarray(dataset.images), pixels_of(reading))
+    assert np.array_equal(dataset.labels, reading.labels)
+    assert dataset.ids.tolist() == reading.ids.tolist()
+
+
+def test_emptied_files_are_an_error_of_ours(example: tuple[str, Path]) -> None:
+    """Files cut to nothing: refused or rejected with a reason, by no other exception."""
+    name, path = example
+    for file in [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]:
+        file.write_bytes(b"")
+    with pytest.raises(SourceError):
+        open_reading([path], ReadOptions(as_=name))
