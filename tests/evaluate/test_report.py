@@ -43,6 +43,7 @@ def evidence(blobs: Any, monkeypatch: pytest.MonkeyPatch) -> Evidence:
         def predict(self, dataset: Any, rows: np.ndarray) -> np.ndarray:
             return thirds(dataset.take(rows))
 
+    quick = recipes.Recipe().with_values({"evaluate.resamples": 100})
     return Evidence(
         "emojis",
         blobs,
@@ -63,9 +64,7 @@ def evidence(blobs: Any, monkeypatch: pytest.MonkeyPatch) -> Evidence:
         parameters=111,
         recipe=recipes.read("emojis").to_toml(),
         consistency=consistency(thirds, blobs, rows, "hflip"),
-        crossval=crossval(
-            blobs, recipes.Recipe().with_values({"evaluate.resamples": 100}), 3, fit=lambda *_, **__: Stand()
-        ),
+        crossval=crossval(blobs, quick, 3, fit=lambda *_, **__: Stand()),
         twins=twins,
         seconds={"training": 1.5, "judging": 0.5},
         peak_memory=123 << 20,
