@@ -341,7 +341,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
     assert process.returncode != 0
     if blow == signal.SIGINT:
         assert "Interrupted" in said
-        assert "8,192 of 20,000 rows are saved" in said
+        assert "2,048 of 20,000 rows are saved" in said
     assert not (tmp_path / name).exists()
     with (tmp_path / f"{name}.part").open("ab") as stream:  # as if the kill had come amid a write
         stream.write(b"half a li")
@@ -379,12 +379,12 @@ def test_ctrl_c_saves_what_is_done(bundle: Bundle, tmp_path: Path, monkeypatch: 
     images, target = pictures(10_000), tmp_path / "p.csv"
     with monkeypatch.context() as patch:
         stopped(patch, 1)
-        with pytest.raises(Interrupted, match="4,096 of 10,000 rows are saved") as caught:
+        with pytest.raises(Interrupted, match="1,024 of 10,000 rows are saved") as caught:
             predict(bundle, images, target)
     assert caught.value.exit_code == 130
     lines: list[str] = []
     predict(bundle, images, target, progress=Listener(lines))
-    assert "goes on after 4,096 of 10,000 rows" in lines[0]
+    assert "goes on after 1,024 of 10,000 rows" in lines[0]
     assert len(target.read_text().splitlines()) == 10_001
 
 

@@ -24,7 +24,7 @@ _EVERY = 1.0  #: seconds between journal lines
 
 
 class Journal:
-    """The part file of `target`, open for appending; `rows` and `counts` say what an earlier run had finished."""
+    """The part file of `target`, open for appending; `rows`, `size` (bytes) and `counts` say what is in it."""
 
     def __init__(self, target: Path, key: Mapping[str, Any]) -> None:
         self.target = target
@@ -35,8 +35,8 @@ class Journal:
             self._log: IO[bytes] = stack.enter_context(self._path.open("a+b", buffering=0))
             self._lock()
             self._stream: IO[bytes] = stack.enter_context(self.part.open("a+b", buffering=0))
-            self._bytes = self._resume(dict(key))
-            self._stream.truncate(self._bytes)
+            self.size = self._resume(dict(key))
+            self._stream.truncate(self.size)
             self._stack = stack.pop_all()
         self._last = time.monotonic()
 
@@ -67,7 +67,7 @@ class Journal:
         """Add the text of finished rows; `rows` and `counts` are those of the run so far."""
         with storage_errors(self.target):
             _write(self._stream, data)
-        self._bytes += len(data)
+        self.size += len(data)
         self.rows, self.counts = rows, Counter(counts)
         if time.monotonic() - self._last >= _EVERY:
             self.note()
@@ -76,7 +76,7 @@ class Journal:
         """Make what was written durable, and say so in the journal."""
         with storage_errors(self.target):
             os.fsync(self._stream.fileno())
-            _write(self._log, _line({"rows": self.rows, "bytes": self._bytes, "counts": dict(self.counts)}))
+            _write(self._log, _line({"rows": self.rows, "bytes": self.size, "counts": dict(self.counts)}))
             os.fsync(self._log.fileno())
         self._last = time.monotonic()
 

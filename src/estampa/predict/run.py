@@ -22,7 +22,7 @@ from estampa.predict.predictions import Predictions
 from estampa.predict.source import Data, Source, open_source
 from estampa.progress import SILENT, Progress
 
-_CHUNK_ROWS, _CHUNK_BYTES = 4096, 8 << 20  #: of rows that are read, scored and written together
+_CHUNK_ROWS, _CHUNK_BYTES = 1024, 8 << 20  #: of rows that are read, scored and written together
 
 
 def predict(
@@ -107,7 +107,7 @@ def _to_file(
         if journal.rows:
             progress.say(f"goes on after {journal.rows:,} of {len(source):,} rows that an earlier run finished")
             progress.advance(journal.rows)
-        else:
+        if not journal.size:
             journal.append(writer.head(), 0, counts)
         for answers in _answers(bundle, source, journal.rows, threads):
             answers.count(counts)
@@ -130,6 +130,7 @@ def _to_file(
 
 
 def _answers(bundle: Bundle, source: Source, start: int, threads: int | None) -> Iterator[Answers]:
+    """Answers chunk by chunk, in the caller's thread, so that Ctrl-C stops a slow source at once."""
     for chunk in source.chunks(start, _chunk_size(bundle.contract)):
         yield answer(bundle, chunk, source.ids[chunk.start : chunk.start + len(chunk.images)], threads)
 
