@@ -100,7 +100,7 @@ def test_near_duplicates_are_found_and_the_leaking_rows_told(tmp_path: Path) -> 
     assert result.near is not None
     assert sorted(map(tuple, result.near.pairs.tolist())) == [(1, 71), (2, 72), (3, 73)]
     assert (result.near.correlation > 0.89).all()
-    assert kinds(result) == {"near_across": "warn", "near": "note", "label_conflict": "warn"}
+    assert kinds(result) == {"near_across": "warn", "near": "note"}
     assert result.near_across.tolist() == near_across(dataset).tolist() == [71, 72, 73]
     assert check(dataset, near=False).near is None
 

@@ -149,7 +149,6 @@ def _pictures(result: CheckResult, rows: np.ndarray, caption: str, *, paired: bo
     return Pictures(
         items,
         caption,
-        6 if paired and data.shape and data.shape[2] == 1 else None,
         channels=header.channels,
         pixel_scale=header.pixel_scale,
         scale_unit=_unit(result),
