@@ -426,3 +426,11 @@ def test_no_gallery_when_pictures_must_not_travel(tmp_path: Path) -> None:
     assert "gallery.safetensors" not in bundle.manifest.files
     with pytest.raises(InputError, match="has no gallery"):
         bundle.tensors("gallery")
+
+
+@pytest.mark.parametrize("number", range(1, FORMAT + 1))
+def test_every_format_that_was_ever_written_is_read(number: int) -> None:
+    """formats/N is a bundle as estampa wrote it when N was new: make one with `make` before FORMAT is raised."""
+    bundle = Bundle.open(Path(__file__).parent / "formats" / str(number))
+    assert bundle.manifest.format == number
+    assert bundle.score(pictures(4)).output.argmax(axis=1).tolist() == [0, 0, 0, 0]

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from estampa.bundle.store import Bundle
 from estampa.cli import application
 from estampa.data.dataset import Dataset, DatasetWriter, Header, ReadRecord
+from estampa.data.read import ReadOptions, build
 from estampa.errors import ContractError, InputError, Interrupted, SourceError, StorageError
 from estampa.predict import predict, read_predictions
 from estampa.predict.output import csv_plain, csv_safe
@@ -302,6 +303,23 @@ def test_a_bad_picture_gets_its_row_and_the_rest_is_finished(folder: Path, tmp_p
     assert {r["model"] for r in rows} == {ours.hash}
 
 
+def test_pictures_are_read_as_the_training_pictures_were(tmp_path: Path) -> None:
+    """Scoring the files gives what scoring a Dataset built from them gives: mode, size, fit and all."""
+    draw = np.random.default_rng(3)
+    for i, name in enumerate(["ñandú", "=b"] * 5):
+        (tmp_path / "set" / name).mkdir(parents=True, exist_ok=True)
+        picture = draw.integers(0, 256, (30 + i, 45 - i, 3), dtype=np.uint8)
+        Image.fromarray(picture).save(tmp_path / "set" / name / f"{i}.jpg")
+    built = build(tmp_path / "set", tmp_path / "set.h5", ReadOptions(size=(16, 12), fit="pad", mode="L"))
+    ours = make(tmp_path / "m", shape=(16, 12, 1), read=built.header.read)
+    files, rows = predict(ours, tmp_path / "set"), predict(ours, built)
+    np.testing.assert_array_equal(files.ids, rows.ids)
+    np.testing.assert_array_equal(files.probabilities, rows.probabilities)
+    other = build(tmp_path / "set", tmp_path / "other.h5", ReadOptions(size=(16, 12), fit="stretch", mode="L"))
+    with pytest.raises(ContractError, match="'stretch', not 'pad'"):
+        predict(ours, other)
+
+
 # ------------------------------------------------------------------------------------------------ killed, stopped, full
 
 SLOW = """
@@ -460,6 +478,7 @@ def test_a_full_disk_is_an_error_and_the_run_goes_on_later(bundle: Bundle, many:
 GROWTH = """
 import resource, sys
 from estampa.bundle.store import Bundle
+from estampa.data.read import ReadOptions, build
 from estampa.data.dataset import Dataset
 from estampa.predict import predict
 bundle, data = Bundle.open(sys.argv[1]), Dataset.open(sys.argv[2])

@@ -67,8 +67,8 @@ class Journal:
         """Add the text of finished rows; `rows` and `counts` are those of the run so far."""
         with storage_errors(self.target):
             _write(self._stream, data)
-        self.size += len(data)
-        self.rows, self.counts = rows, Counter(counts)
+        # One statement, so that an interrupt finds all three old or all three new.
+        self.rows, self.size, self.counts = rows, self.size + len(data), Counter(counts)
         if time.monotonic() - self._last >= _EVERY:
             self.note()
 
