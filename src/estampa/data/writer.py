@@ -10,6 +10,7 @@ rows cost no second copy of the pixels.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -30,6 +31,7 @@ from estampa.errors import InputError, SourceError, StorageError
 from estampa.files import require_writable, storage_errors, sync_folder
 
 _COPY_BYTES = 1 << 24
+_WRITE_BYTES = 1 << 20  #: of one system call; larger ones cost more system time a byte
 _NO_DIGESTS = np.empty((0, 32), np.uint8)
 
 
@@ -84,6 +86,7 @@ class DatasetWriter:
         self._resume()
         self.open = True
         self._require_space()
+        self._reserve()
 
     def put_table(self, table: np.ndarray) -> None:
         """Give the table, (n, columns) float32 or float64, before the first `write`."""
@@ -111,24 +114,38 @@ class DatasetWriter:
         keep = ~self._excluded[start : start + rows]
         keep[[row - start for row in reasons]] = False
         images = np.ascontiguousarray(images if keep.all() else images[keep])
-        digests = row_digests(images) if len(images) else _NO_DIGESTS
-        if self._excluded_hashes and len(digests):
-            stay = ~self._hash_excluded(digests, start + np.flatnonzero(keep))
-            if not stay.all():
-                keep[np.flatnonzero(keep)[~stay]] = False
-                images, digests = images[stay], digests[stay]
-        line = {
-            "start": start,
-            "rows": rows,
-            "left_out": np.flatnonzero(~keep).tolist(),
-            "rejected": {str(row): reason for row, reason in reasons.items()},
-            "digest": hashlib.sha256(digests.tobytes()).hexdigest(),
-        }
         with storage_errors(self.path):
-            _write_all(self._file, images, IMAGES_AT + self.kept * self._row_bytes)
+            digests = self._put(images, start, keep)
+            line = {
+                "start": start,
+                "rows": rows,
+                "left_out": np.flatnonzero(~keep).tolist(),
+                "rejected": {str(row): reason for row, reason in reasons.items()},
+                "digest": hashlib.sha256(digests.tobytes()).hexdigest(),
+            }
             self._stream.write(json.dumps(line) + "\n")
             self._stream.flush()
         self._record(start, keep, digests, reasons)
+
+    def _put(self, images: np.ndarray, start: int, keep: np.ndarray) -> np.ndarray:
+        """Write the rows that are kept and return their digests (k, 32); what a content hash excludes leaves `keep`.
+
+        Bit by bit, so that pixels are still in the processor's cache when they are copied to the system.
+        """
+        digests, at = [_NO_DIGESTS], IMAGES_AT + self.kept * self._row_bytes
+        step, offsets = max(1, _WRITE_BYTES // self._row_bytes), np.flatnonzero(keep)
+        for first in range(0, len(images), step):
+            some = images[first : first + step]
+            found = row_digests(some)
+            if self._excluded_hashes:
+                mine = offsets[first : first + step]
+                gone = self._hash_excluded(found, start + mine)
+                keep[mine[gone]] = False
+                some, found = some[~gone], found[~gone]
+            _write_all(self._file, some, at)
+            at += some.nbytes
+            digests.append(found)
+        return np.concatenate(digests)
 
     def finish(self) -> Dataset:
         """Complete the file, make it durable, give it its name, and open it.
@@ -246,6 +263,25 @@ class DatasetWriter:
                 cure="Free space, or choose another place with -o.",
             )
 
+    def _reserve(self) -> None:
+        """Have the disk set the room aside at once: a tenth of the system time of growing the file block by block.
+
+        Where the file system cannot, the file grows as it is written.
+        """
+        size = IMAGES_AT + self.header.n * self._row_bytes
+        if not self._row_bytes or not hasattr(os, "posix_fallocate"):
+            return
+        try:
+            with storage_errors(self.path):
+                os.posix_fallocate(self._file, 0, size)
+        except StorageError:
+            self.pause()
+            raise
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENODEV, errno.ENOSYS):
+                self.pause()
+                raise
+
     # ------------------------------------------------------------------------------------------ finish
 
     def _hash_excluded(self, digests: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -328,7 +364,7 @@ def _write_all(file: int, array: np.ndarray, at: int) -> None:
     """Write every byte; os.pwrite may stop early when the disk fills, and says why only when called again."""
     view = array.data.cast("B") if array.size else memoryview(b"")
     while view:
-        written = os.pwrite(file, view, at)
+        written = os.pwrite(file, view[:_WRITE_BYTES], at)
         view, at = view[written:], at + written
 
 
