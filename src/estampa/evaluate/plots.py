@@ -13,6 +13,7 @@ from estampa.page import style
 
 _MOST_POINTS = 400  # of a curve: more are not seen and only make the file large
 _MOST_LABELS = 5  # lines that are labelled directly
+_DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (7, 1.5, 1.5, 1.5)), (0, (3, 1)))  # so that colour is not alone
 _MOST_CELLS = 16  # classes up to which a confusion matrix shows numbers
 
 
@@ -136,6 +137,7 @@ def roc(judgement: Judgement, truth: np.ndarray, output: np.ndarray) -> page.Dra
             axis.plot(
                 np.maximum(false, floor) if close else false, true, color=colour, label=label, drawstyle="steps-post",
                 zorder=3 if strong else 2, linewidth=1.6 if strong else 1,
+                linestyle=_DASHES[named.index(name) % len(_DASHES)] if strong else "-",
             )  # fmt: skip
             point = (said[~mine] == c).mean(), (said[mine] == c).mean()
             axis.plot(max(point[0], floor) if close else point[0], point[1], "o", color=colour, zorder=4)

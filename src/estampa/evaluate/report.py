@@ -244,7 +244,11 @@ def _mistakes(evidence: Evidence) -> list[Any]:
         "may be wrong labels rather than wrong answers."
     )
     header = data.header
-    grid = page.Pictures(items, caption, columns=6, channels=header.channels, pixel_scale=header.pixel_scale)
+    tiles = 1 if data.shape[2] in (1, 3) else data.shape[2]
+    grid = page.Pictures(
+        items, caption, columns=6 if tiles == 1 else max(1, 6 // tiles), channels=header.channels,
+        pixel_scale=header.pixel_scale,
+    )  # fmt: skip
     return [grid]
 
 
@@ -252,7 +256,8 @@ def _mistake(evidence: Evidence, truth: Any, output: np.ndarray) -> tuple[str, s
     """Label and numbers of one mistake: the truth, what it was taken for, the largest probabilities."""
     if evidence.judgement.task == "regression":
         value = float(np.ravel(output)[0])
-        return f"{value:.3g} for {truth:.3g}", f"error {value - truth:+.3g}"
+        texts = f"{value:.3g} for {truth:.3g}", f"error {value - truth:+.3g}"
+        return texts[0].replace("-", "\N{MINUS SIGN}"), texts[1].replace("-", "\N{MINUS SIGN}")
     names = evidence.judgement.classes
     if np.ndim(output) == 0:
         return f"{names[int(truth)]}, taken for {names[int(output)]}", "no probabilities"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,10 +27,17 @@ def _direction(name: str) -> Literal["max", "min"]:
     return "max" if measure.larger_is_better(name) else "min"
 
 
+def _cell(found: Interval) -> Interval | float | None:
+    """An interval as a table's cell: a dash where undefined, the value alone where it has no interval."""
+    if math.isnan(found.value):
+        return None
+    return found.value if math.isnan(found.low) else found
+
+
 def metrics(judgement: Judgement) -> Table:
     """Every metric of one judgement, a row each."""
     rows = [
-        [words(name), found, "larger" if measure.larger_is_better(name) else "smaller"]
+        [words(name), _cell(found), "larger" if measure.larger_is_better(name) else "smaller"]
         for name, found in judgement.metrics.items()
     ]
     caption = f"{judgement.n:,} objects. " + _HOW.format(over=_over(judgement))
@@ -45,18 +53,20 @@ def versus(
     """
     shown = [
         m
-        for m in ("accuracy", "balanced_accuracy", "log_loss", "mse", "mae", "spearman")
+        for m in ("accuracy", "balanced_accuracy", "log_loss", "mse", "mae")
         if all(m in one.metrics for one in [judgement, *(b.judgement for b in baselines)])
     ]
     columns = ["method", *(words(m) for m in shown), "lead", "seconds"]
-    rows: list[list[Any]] = [[name, *(judgement.metrics[m] for m in shown), None, seconds]]
-    rows += [[b.name, *(b.judgement.metrics[m] for m in shown), leads.get(b.name), b.seconds] for b in baselines]
+    rows: list[list[Any]] = [[name, *(_cell(judgement.metrics[m]) for m in shown), None, seconds]]
+    rows += [[b.name, *(_cell(b.judgement.metrics[m]) for m in shown), leads.get(b.name), b.seconds] for b in baselines]
+    sign = "" if measure.larger_is_better(judgement.leading) else " (negative is better)"
     caption = (
-        f"The same {judgement.n:,} objects for all. Lead: {words(judgement.leading)} of {name} minus that of the row, "
-        "from resamples that both share; where its interval leaves out 0, the difference is beyond chance. "
+        f"The same {judgement.n:,} objects for all. Lead: {words(judgement.leading)} of {name} minus that of the "
+        f"row{sign}, from resamples that both share; where its interval leaves out 0, the difference is beyond chance. "
         "Seconds: training and scoring."
     )
-    notes = [f"{b.name.capitalize()}: {b.note}." for b in baselines if b.note]
+    by_note = {b.note: [o.name for o in baselines if o.note == b.note] for b in baselines if b.note}
+    notes = [f"{' and '.join(names).capitalize()}: {note}." for note, names in by_note.items()]
     return Table(
         columns,
         rows,
@@ -69,7 +79,7 @@ def versus(
 def per_class(judgement: Judgement, wanted: Sequence[str] = measure.PER_CLASS) -> Table:
     """Precision, recall, F1 and the areas of each class, or those `wanted`, in declared order."""
     kinds = [k for k in wanted if judgement.per_class and k in judgement.per_class[0]]
-    rows = [[r["class"], r["n"], *(r[k] for k in kinds)] for r in judgement.per_class]
+    rows = [[r["class"], r["n"], *(_cell(r[k]) for k in kinds)] for r in judgement.per_class]
     return Table(
         ["class", "n", *(words(k) for k in kinds)],
         rows,
@@ -90,13 +100,13 @@ def twins(every: Judgement, apart: Judgement) -> Table:
     """The score with and without the test objects that have a near twin in the training part."""
     kept = [m for m in every.metrics if m in apart.metrics]
     rows: list[list[Any]] = [
-        ["all objects", every.n, *(every.metrics[m] for m in kept[:3])],
-        ["without near twins", apart.n, *(apart.metrics[m] for m in kept[:3])],
+        ["all objects", every.n, *(_cell(every.metrics[m]) for m in kept[:3])],
+        ["without near twins", apart.n, *(_cell(apart.metrics[m]) for m in kept[:3])],
     ]
     return Table(
         ["judged on", "n", *(words(m) for m in kept[:3])],
         rows,
-        caption=f"{every.n - apart.n:,} of the judged objects look nearly the same as one that was learned from. "
+        caption=f"Judged objects that look nearly the same as one that was learned from: {every.n - apart.n:,}. "
         "A model that only remembers loses in the second row.",
     )
 
@@ -108,7 +118,7 @@ def folds(found: CrossValidation) -> Table:
         [f"{r['repeat'] + 1}.{r['fold'] + 1}", r["n"], *(r["metrics"][m] for m in names), r["seconds"]]
         for r in found.per_fold
     ]
-    rows.append(["pooled", found.judgement.n, *(found.judgement.metrics[m] for m in names), found.seconds])
+    rows.append(["pooled", found.judgement.n, *(_cell(found.judgement.metrics[m]) for m in names), found.seconds])
     return Table(
         ["fold", "n", *(words(m) for m in names), "seconds"],
         rows,
