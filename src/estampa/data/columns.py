@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from estampa.data.record import PARTS, Header, faults
+from estampa.data.record import PARTS, Header, faults, whose
 from estampa.errors import SourceError
 
 LONGEST_TEXT = 4096  #: bytes of an id or group
@@ -40,7 +40,7 @@ def checked(
     split: np.ndarray | None,
 ) -> Columns:
     """Check the columns of `header.n` rows against each other and the header; SourceError says what does not fit."""
-    where = str(header.origin.get("path", "")) or header.read.source
+    where = whose(header)
     wrong = faults(header)
     if header.n == 0:
         raise SourceError("holds no rows", where=where, cure="Point to data with at least one object.")

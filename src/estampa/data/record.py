@@ -100,6 +100,12 @@ class Header:
         return cls(**known)
 
 
+def whose(header: Header) -> str:
+    """Name of what the rows came from, for messages."""
+    paths = header.origin.get("paths") or [header.origin.get("path") or header.read.source]
+    return ", ".join(map(str, paths)) if isinstance(paths, (list, tuple)) else str(paths)
+
+
 def faults(header: Header) -> list[str]:
     """What contradicts itself in `header`, as clauses; empty when nothing does."""
     found = []

@@ -25,7 +25,7 @@ import numpy as np
 
 from estampa.data.columns import Columns, checked, checked_table
 from estampa.data.layout import IMAGES_AT, write_skeleton
-from estampa.data.record import FORMAT, Header, join_digests, row_digests, short_hashes
+from estampa.data.record import FORMAT, Header, join_digests, row_digests, short_hashes, whose
 from estampa.data.view import Dataset
 from estampa.errors import InputError, SourceError, StorageError
 from estampa.files import require_writable, storage_errors, sync_folder
@@ -303,7 +303,7 @@ class DatasetWriter:
         )
         raise SourceError(
             "no row is left",
-            where=self.header.origin.get("path", self.path),
+            where=whose(self.header),
             got=reasons or "all rows were excluded",
             cure="" if reasons else "Check the file of --exclude.",
         )
