@@ -124,7 +124,10 @@ def _finding(result: CheckResult, finding: Finding) -> list[Any]:
         blocks.append(_pictures(result, np.concatenate(sets), caption))
     ids = [[" · ".join(str(data.ids[r]) for r in s[:6]), len(s)] for s in finding.sets[:200]]
     blocks.append(
-        Details(f"Their ids: {_of(len(ids), len(finding.sets), 'line').lower()}", [Table(["ids", "objects"], ids)])
+        Details(
+            "Their ids" if len(ids) == len(finding.sets) else f"The first {len(ids)} ids",
+            [Table(["ids", "objects"], ids)],
+        )
     )
     return blocks
 
