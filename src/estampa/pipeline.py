@@ -100,12 +100,12 @@ def train(
         dataset = _open(source, reading, chosen, habits, progress)
     dataset, decisions = _parted(dataset, chosen, progress)
     with clock.of("check"):
-        twins = _checked(dataset, progress)
+        twins, warnings = _checked(dataset, progress)
     stage = _Stage(folder, dataset, _rows(dataset), progress, clock)
     complete, fitted = _learn(stage, chosen, decisions)
     part = "test" if len(stage.rows["test"]) else "validation"
     evidence = _judge(stage, complete, fitted, part)
-    evidence.twins = np.isin(evidence.rows, twins) if len(twins) else None
+    evidence.twins, evidence.warnings = np.isin(evidence.rows, twins), warnings
     evidence.command = habits.command or f"estampa train {dataset.path} --recipe {folder / 'recipe.toml'}"
     _ship(stage, fitted, evidence, habits)
     _report(stage, evidence)
@@ -196,20 +196,20 @@ def _rows(dataset: Dataset) -> dict[str, np.ndarray]:
     return {part: rows[known[rows]] for part in PARTS[1:] for rows in [dataset.rows(part)]}
 
 
-def _checked(dataset: Dataset, progress: Progress) -> np.ndarray:
-    """Refuse leaks; return the rows that have a near twin in the training part."""
+def _checked(dataset: Dataset, progress: Progress) -> tuple[np.ndarray, list[str]]:
+    """Refuse leaks; return the rows that have a near twin in the training part, and what weakens the result."""
     from estampa.data.check import check
 
     found = check(dataset, progress=progress)
-    for finding in found.findings:
-        if finding.severity != "note":
-            progress.warn(finding.message)
+    warnings = [f.message for f in found.findings if f.severity == "warn"]
+    for line in warnings:
+        progress.warn(line)
     if found.refused:
         leaks = "; ".join(f.message for f in found.findings if f.severity == "refuse")
         raise CheckFailed(
             leaks, where=dataset.path, cure="Part it again with: estampa split, which keeps them together."
         )
-    return np.asarray(found.near_across, np.int64)
+    return np.asarray(found.near_across, np.int64), warnings
 
 
 def _learn(stage: _Stage, chosen: Recipe, decisions: list[str]) -> tuple[Recipe, Fitted]:
@@ -309,7 +309,6 @@ def _report(stage: _Stage, evidence: Evidence) -> None:
     evidence.peak_memory, evidence.machine = machine.peak_memory(), machine.describe()
     evidence.date = datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds")
     write_report(stage.folder, evidence)
-    write_atomic(stage.folder / "metrics.json", json.dumps(evidence.to_json(), indent=1, allow_nan=False))
     best = max(evidence.baselines, key=lambda b: b.judgement.metrics[evidence.judgement.leading].value, default=None)
     if best is not None and evidence.judgement.task == "classification":
         stage.progress.say(f"best baseline: {best.name}, {spelled(best.judgement.metrics['accuracy'])}")

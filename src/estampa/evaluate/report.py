@@ -50,9 +50,9 @@ def write_report(folder: Path, evidence: Evidence) -> Path:
     for name, drawn in kept.figures.items():
         files.write_atomic(folder / "figures" / f"{name}.svg", drawn.svg)
         files.write_atomic(folder / "figures" / f"{name}.png", drawn.png)
-    record = json.dumps(evidence.to_json(), ensure_ascii=False, allow_nan=False, indent=1)
-    files.write_atomic(folder / "metrics.json", record + "\n")
     files.write_atomic(folder / "report.html", text)
+    record = json.dumps(evidence.to_json(), ensure_ascii=False, allow_nan=False, indent=1)
+    files.write_atomic(folder / "metrics.json", record + "\n")  # last: it marks the run as finished
     return folder / "report.html"
 
 
