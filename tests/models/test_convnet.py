@@ -64,6 +64,7 @@ def test_the_summary_is_true(name):
     shape, outputs, _ = PUBLISHED[name]
     made = recipe.read(name)
     body = build_body(made, shape, outputs).eval()
+    body.seen = shape[:2]  # the rows and columns that pooling drops, computed all the same
     shapes = []
     kinds = (torch.nn.Conv2d, torch.nn.MaxPool2d, torch.nn.Linear)
     for module in body.modules():
@@ -72,6 +73,41 @@ def test_the_summary_is_true(name):
     body(torch.zeros(1, shape[2], *shape[:2]))
     told = [r.shape for r in layers_of(made, shape, outputs) if r.kind in ("Conv2D", "MaxPooling2D", "Dense")]
     assert [(*s[1:], s[0]) if len(s) == 3 else s for s in shapes] == told
+
+
+@pytest.mark.parametrize("side", range(12, 34))
+@pytest.mark.parametrize("after", [(1, 2), (1,), (2, 3), ()])
+def test_rows_that_pooling_drops_are_left_out_without_a_trace(side, after):
+    torch.manual_seed(side)
+    options = Options(filters=(2, 3, 2), kernel=(3, 2, 3), pool_after=after, dense=())
+    try:
+        body = convnet.build(options, (side, side + 1, 1), 3)
+    except RecipeError:
+        assert side < 20
+        return
+    x = torch.rand(2, 1, side, side + 1)
+    got = body(x)
+    changed = x.clone()
+    changed[:, :, body.seen[0] :] = 9
+    changed[:, :, :, body.seen[1] :] = 9
+    body.seen = (side, side + 1)
+    torch.testing.assert_close(body(x), got)
+    torch.testing.assert_close(body(changed), got)
+
+
+def test_the_fashion_net_reads_26_of_28_rows():
+    assert build_body(recipe.read("fashion"), (28, 28, 1), 10).seen == (26, 26)
+
+
+@pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh", "elu", "gelu", "linear"])
+def test_pooling_before_a_rising_activation_changes_nothing(activation):
+    torch.manual_seed(0)
+    body = convnet.build(Options(filters=(4,), pool_after=(1,), dense=(), conv_activation=activation), (9, 9, 1), 2)
+    conv = next(m for m in body.modules() if isinstance(m, torch.nn.Conv2d))
+    rise = getattr(F, activation) if activation != "linear" else (lambda z: z)
+    x = torch.randn(3, 1, 9, 9)
+    h = F.max_pool2d(rise(F.conv2d(x, conv.weight, conv.bias)), 2)
+    torch.testing.assert_close(body.embed(x), h.permute(0, 2, 3, 1).flatten(1))
 
 
 def test_no_convolution_is_a_multilayer_perceptron():

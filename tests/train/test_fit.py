@@ -63,7 +63,7 @@ def test_the_first_step_is_plain_torch():
 
 @pytest.mark.parametrize("changes", [
     {}, {"prepare__symmetry": "d4", "prepare__shift": 2, "prepare__erase": 0.2, "model__dropout_pool": 0.3},
-    {"model": {"name": "picturenet", "width": 4}, "train__averaging": 0.9, "train__dtype": "bf16"},
+    {"model": {"name": "picturenet", "widths": 8}, "train__averaging": 0.9, "train__dtype": "bf16"},
     {"prepare__balance": "sampling"},
 ])  # fmt: skip
 def test_one_seed_gives_the_same_weights_twice_and_another_seed_others(changes):
@@ -216,10 +216,12 @@ def test_a_feed_gives_every_object_once_an_epoch(in_memory, drawing, monkeypatch
     assert np.array_equal(ordered.numpy(), stored)
 
 
-def test_averaged_weights_get_their_own_normalisation_statistics():
+@pytest.mark.parametrize("averaging", [0.0, 0.95])
+def test_normalisation_statistics_are_those_of_plain_pictures(averaging):
     data = bars(200)
-    model = {"name": "picturenet", "width": 8}
-    fitted = fit(data, recipe(model=model, train__epochs=3, train__averaging=0.95, train__rate=0.02))
+    model = {"name": "picturenet", "widths": 16}
+    made = recipe(model=model, train__epochs=3, train__averaging=averaging, train__rate=0.02, prepare__erase=0.5)
+    fitted = fit(data, made)
     norm = next(m for m in fitted.network.body.modules() if isinstance(m, torch.nn.BatchNorm2d))
     conv = next(m for m in fitted.network.body.modules() if isinstance(m, torch.nn.Conv2d))
     seen = []
@@ -240,7 +242,7 @@ def test_a_last_batch_of_one_is_left_out_only_where_it_must():
     data = bars(33)
     train = np.arange(33)
     fit_net(data, recipe(train__epochs=1), train_rows=train)
-    made = recipe(model={"name": "picturenet", "width": 4}, train__epochs=1)
+    made = recipe(model={"name": "picturenet", "widths": 8}, train__epochs=1)
     assert np.isfinite(fit_net(data, made, train_rows=train).history[0]["train_loss"])
 
 

@@ -88,15 +88,26 @@ def test_sgd_is_torchs_nesterov():
     same(train("sgd", momentum=0.8), net)
 
 
-def test_muon_moves_hidden_kernels_orthogonally_and_the_rest_by_adamw():
+def test_muon_moves_convolutions_orthogonally_and_the_rest_by_adamw():
     net, before = train("muon", steps=1), body()
-    moved = [a - b for a, b in zip(net.parameters(), before.parameters(), strict=True)]
-    hidden = moved[2].reshape(6, -1)  # the second convolution
-    singular = torch.linalg.svdvals(hidden) / 0.01
-    assert singular.min() > 0.4
-    assert singular.max() < 1.4
-    first = moved[0].abs()
-    torch.testing.assert_close(first[first > 0], torch.full_like(first[first > 0], 0.003), atol=1e-4, rtol=0.05)
+    moved = {
+        name: a.detach() - b.detach() for (name, a), b in zip(net.named_parameters(), before.parameters(), strict=True)
+    }
+    kernels = [v for v in moved.values() if v.ndim == 4]
+    assert len(kernels) == 2
+    for kernel in kernels:
+        singular = torch.linalg.svdvals(kernel.reshape(len(kernel), -1)) / 0.01
+        assert singular.min() > 0.4
+        assert singular.max() < 1.4
+    rest = torch.cat([v.flatten() for v in moved.values() if v.ndim < 4]).abs()
+    torch.testing.assert_close(rest[rest > 0], torch.full_like(rest[rest > 0], 0.003), atol=1e-4, rtol=0.05)
+
+
+def test_muon_takes_the_hidden_layers_of_a_perceptron():
+    net = convnet.build(convnet.Options(filters=(), pool_after=(), dense=(5, 4)), (4, 4, 1), 3)
+    flat = Flat(net, half=False, channels_last=True)
+    mover = Optimizer(flat, TrainRecipe(optimizer="muon"))
+    assert [tuple(p.shape) for p, _ in mover._matrices] == [(5, 16), (4, 5)]
 
 
 @pytest.mark.parametrize("shape", [(8, 30), (30, 8), (16, 16)])

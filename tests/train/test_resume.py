@@ -42,7 +42,7 @@ class Teller:
 
 
 RICH = {
-    "model": {"name": "picturenet", "width": 4, "dropout": 0.2}, "train__optimizer": "muon", "train__averaging": 0.9,
+    "model": {"name": "picturenet", "widths": 8, "dropout": 0.2}, "train__optimizer": "muon", "train__averaging": 0.9,
     "prepare__symmetry": "d4", "prepare__shift": 1, "prepare__erase": 0.2, "train__epochs": 6,
 }  # fmt: skip
 PLAIN = {"train__epochs": 6, "model__dropout_dense": 0.2}

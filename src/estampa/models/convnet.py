@@ -23,6 +23,10 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
 }  # fmt: skip
 
 
+#: Activations that rise or stay level: the maximum may be taken before them.
+_RISING = ("relu", "sigmoid", "tanh", "elu", "linear")
+
+
 class Options(Record):
     """The net's numbers, `[model]` of a recipe with `name = "convnet"`."""
 
@@ -51,6 +55,7 @@ class ConvNet(Body):
     def __init__(self, options: Options, shape: tuple[int, int, int], outputs: int) -> None:
         super().__init__()
         self.options, self.output_kind = options, options.output
+        self.seen = tuple(_seen(options, side) for side in shape[:2])  # rows, columns of the picture that count
         steps: list[nn.Module] = []
         self._decayed: list[tuple[Tensor, float]] = []
         channels = shape[2]
@@ -66,6 +71,8 @@ class ConvNet(Body):
                     self._decayed.append((conv.weight, options.l2_conv))
                     steps += [conv, _ACTIVATIONS[options.conv_activation]()]
                     channels = size[2]
+                case "max_pooling2d" if options.conv_activation in _RISING:
+                    steps.insert(-1, nn.MaxPool2d(options.pool))  # the same result for a quarter of the activations
                 case "max_pooling2d":
                     steps.append(nn.MaxPool2d(options.pool))
                 case "dropout":
@@ -87,7 +94,8 @@ class ConvNet(Body):
 
     def embed(self, x: Tensor) -> Tensor:
         """(n, c, h, w) to (n, e), the values that the output layer reads."""
-        e: Tensor = self.dense(self.features(x).permute(0, 2, 3, 1).flatten(1))
+        height, width = self.seen
+        e: Tensor = self.dense(self.features(x[:, :, :height, :width]).permute(0, 2, 3, 1).flatten(1))
         return e
 
     def head(self, e: Tensor) -> Tensor:
@@ -155,6 +163,20 @@ def _plan(options: Options, shape: tuple[int, int, int]) -> Iterator[tuple[str, 
         yield "dense", "Dense", (count,)
         if options.dropout_dense:
             yield "dropout", "Dropout", (count,)
+
+
+def _seen(options: Options, side: int) -> int:
+    """How much of a side reaches the output: pooling drops a rest, and what only that rest saw need not be computed."""
+    if options.padding == "same":
+        return side
+    sizes = []
+    for number, kernel in enumerate(_kernels(options), start=1):
+        side -= kernel - 1
+        sizes.append((kernel, number in options.pool_after))
+        side = side // options.pool if number in options.pool_after else side
+    for kernel, pooled in reversed(sizes):
+        side = (side * options.pool if pooled else side) + kernel - 1
+    return side
 
 
 def _kernels(options: Options) -> tuple[int, ...]:

@@ -11,23 +11,23 @@ from estampa.models._network import Body, Network
 from estampa.train.feed import Feed
 from estampa.train.optim import Flat
 
-#: Training pictures from which BatchNorm's statistics are found anew for averaged weights.
+#: Training pictures from which BatchNorm's statistics are found anew.
 STATISTICS = 4096
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 class Average:
     """Keeps the mean of the vector over the steps with weight `decay` on what was; `decay` 0 keeps nothing.
 
-    As a context it puts the averaged weights into the net, and takes them out again. BatchNorm's running statistics
-    belong to the weights that made them, so those of averaged weights are found anew by a pass over training pictures
-    (`refresh`, set up with `prepare_refresh`).
+    As a context it puts what counts into the net, and takes it out again. BatchNorm's running statistics belong to the
+    weights and the (augmented) pictures that made them, so they are found anew, with or without averaging, by a pass
+    over training pictures as they are; `prepare_refresh` says where these come from.
     """
 
     def __init__(self, flat: Flat, body: Body, decay: float) -> None:
         self.flat, self.body, self.decay, self.count = flat, body, decay, 0
         self.mean = flat.vector.clone() if decay else None
         self._aside: dict[str, Tensor] | None = None
+        self._norms = [m for m in body.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
         self._source: tuple[Feed, Network] | None = None
 
     def prepare_refresh(self, feed: Feed, network: Network) -> None:
@@ -41,9 +41,9 @@ class Average:
             self.mean.lerp_(self.flat.vector, 1 - min(self.decay, (1 + self.count) / (10 + self.count)))
 
     def __enter__(self) -> Average:
-        if self.mean is not None:
+        if self.mean is not None or self._norms:
             self._aside = self.weights()
-            self._use_mean()
+            self.settle()
         return self
 
     def __exit__(
@@ -54,17 +54,12 @@ class Average:
             self._aside = None
 
     def settle(self) -> None:
-        """Put the averaged weights into the net for good."""
+        """Put what counts into the net: the averaged weights, and statistics that belong to them."""
         if self.mean is not None:
-            self._use_mean()
-
-    def _use_mean(self) -> None:
-        assert self.mean is not None
-        self.flat.vector.copy_(self.mean)
-        self.flat.publish()
-        norms = [m for m in self.body.modules() if isinstance(m, _NORMS)]
-        if norms and self._source is not None:
-            self._refresh(norms, *self._source)
+            self.flat.vector.copy_(self.mean)
+            self.flat.publish()
+        if self._norms and self._source is not None:
+            self._refresh(self._norms, *self._source)
 
     def _refresh(self, norms: list[nn.BatchNorm1d | nn.BatchNorm2d], feed: Feed, network: Network) -> None:
         self.body.eval()

@@ -19,7 +19,7 @@ from estampa.models._network import Network
 from estampa.prepare.augment import Augment
 from estampa.progress import Progress
 from estampa.recipe import Recipe
-from estampa.train import checkpoint
+from estampa.train import checkpoint, memory
 from estampa.train.average import Average
 from estampa.train.feed import Feed
 from estampa.train.losses import Loss
@@ -97,7 +97,7 @@ class Loop:
         self.progress.advance(len(self.history))
         assert isinstance(self.recipe.threads, int)
         try:
-            with threads_set(self.recipe.threads):
+            with threads_set(self.recipe.threads), memory.kept():
                 while not self.stopped:
                     self._epoch(len(self.history) + 1)
                 self._finish()

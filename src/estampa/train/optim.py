@@ -105,8 +105,8 @@ class Optimizer:
     adamw : the same with betas 0.9 and 0.99, which suits short schedules.
     rmsprop : rho 0.9, epsilon 1e-7 inside the root, no momentum, as Keras.
     sgd : Nesterov momentum (Sutskever et al. 2013), as torch arranges it.
-    muon : Jordan et al. 2024, momentum orthogonalised by Newton-Schulz steps, for kernels between hidden layers;
-        the first and last layer, biases and normalisation move by adamw.
+    muon : Jordan et al. 2024, momentum orthogonalised by Newton-Schulz steps, for the kernels of convolutions (of a
+        perceptron's hidden layers); everything else moves by adamw at MUON_OTHERS times the rate.
     """
 
     def __init__(self, flat: Flat, recipe: TrainRecipe) -> None:
@@ -118,8 +118,9 @@ class Optimizer:
         self._spare = torch.empty_like(flat.vector)
         self._matrices: list[tuple[Tensor, slice]] = []
         if self.kind == "muon":
-            kernels = [(p, place) for p, place in flat.pieces() if p.ndim > 1]
-            self._matrices = kernels[1:-1]
+            kernels = [(p, place) for p, place in flat.pieces() if p.ndim == 4]
+            dense = [(p, place) for p, place in flat.pieces() if p.ndim == 2]
+            self._matrices = kernels or dense[:-1]
             self._rest = torch.ones_like(flat.vector)
             for _, place in self._matrices:
                 self._rest[place] = 0
