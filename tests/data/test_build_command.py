@@ -57,7 +57,7 @@ def test_exclude_writes_a_new_file(stamps: Path, tmp_path: Path, capsys: pytest.
     [
         (["--size", "12"], "--size: not understood. Allowed: HxW"),
         (["--size", "0x3"], "--size: not understood"),
-        (["--reshape", "3x3"], "--reshape: not understood. Allowed: HxWxC"),
+        (["--reshape", "3"], "--reshape: not understood. Allowed: HxWxC"),
         (["--layout", "CHW"], "--layout: not understood. Allowed: NCHW, NHWC"),
         (["--fit", "crpo"], "--fit: not understood. Allowed: stretch, pad, crop. Got: 'crpo'. Did you mean 'crop'?"),
         (["--mode", "CMYK"], "--mode: not understood"),

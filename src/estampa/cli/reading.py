@@ -16,10 +16,12 @@ def height_width(text: str | None) -> tuple[int, int] | None:
 
 
 def height_width_channels(text: str | None) -> tuple[int, int, int] | None:
-    """Read --reshape, "HxWxC"; None stays None."""
+    """Read --reshape, "HxWxC" or "HxW" for one channel; None stays None."""
     if text is None:
         return None
-    height, width, channels = _numbers(text, "--reshape", "HxWxC, as 21x21x1")
+    if re.fullmatch(r"\s*\d+[x,X]\d+\s*", text):
+        text += "x1"
+    height, width, channels = _numbers(text, "--reshape", "HxWxC, as 21x21x4; or HxW for one channel")
     return height, width, channels
 
 
