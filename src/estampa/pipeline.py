@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Habits", "Plan", "Run", "plan", "train"]
 
 NEEDS = ("torch", "sklearn", "scipy", "matplotlib", "onnx", "onnxscript", "tomli_w")
+SEARCH_VALIDATION = 0.1  #: share that a search gets when its recipe has no validation part
 
 
 def plan(
@@ -98,6 +99,9 @@ def train(
     folder = _folder(output, chosen.name)
     with clock.of("reading"):
         dataset = _open(source, reading, chosen, habits, progress)
+    if chosen.search.values and not chosen.data.validation:
+        chosen = chosen.with_values({"data.validation": SEARCH_VALIDATION})
+        progress.say(f"A validation part of {SEARCH_VALIDATION:.0%} is taken: a search is judged on nothing else.")
     dataset, decisions = _parted(dataset, chosen, progress)
     with clock.of("check"):
         twins, warnings = _checked(dataset, progress)
