@@ -62,9 +62,7 @@ def _fetch(url: str, partial: Path, progress: Progress) -> None:
             status = 0 if error.response is None else error.response.status_code
             if status < 500 and status != 429:
                 partial.unlink(missing_ok=True)
-                raise DownloadError(
-                    f"the server answers {status}", where=url, cure="Check the address"
-                ) from error
+                raise DownloadError(f"the server answers {status}", where=url, cure="Check the address") from error
             problem: Exception = error
         except (requests.RequestException, EOFError) as error:
             problem = error
