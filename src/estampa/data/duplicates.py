@@ -168,9 +168,10 @@ def _candidates(signatures: np.ndarray, seed: int) -> np.ndarray:
         new = [found]
         for lag in range(1, min(_WINDOW, n - 1) + 1):
             one, two = order[:-lag], order[lag:]
-            near = _hamming(words, one, two) <= _HAMMING
-            low, high = np.minimum(one[near], two[near]), np.maximum(one[near], two[near])
-            new.append(low * n + high)
+            for half in (words[:, : _BITS // 32], words):  # most pairs end at the first half of the bits
+                near = _hamming(half, one, two) <= _HAMMING
+                one, two = one[near], two[near]
+            new.append(np.minimum(one, two) * n + np.maximum(one, two))
         found = np.unique(np.concatenate(new))
     return np.stack([found // max(n, 1), found % max(n, 1)], axis=1)
 
