@@ -17,7 +17,7 @@ class Endless(ArraySet):
     def n(self):
         return 1 << 14
 
-    def blocks(self, rows=None, size=None):
+    def blocks(self, rows=None, size=None):  # noqa: ARG002 - as a Dataset has it
         for start in range(0, len(rows), 64):
             part = rows[start : start + 64]
             yield part, np.broadcast_to((part % 251).astype(np.uint8)[:, None, None, None], (len(part), 64, 64, 1))
