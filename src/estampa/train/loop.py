@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Iterator
@@ -66,7 +67,7 @@ class Loop:
     def __init__(self, job: Job, folder: Path | None, progress: Progress) -> None:
         self.job, self.folder, self.progress, self.recipe = job, folder, progress, job.recipe.train
         prepare = job.recipe.prepare
-        self.augment = Augment(prepare.symmetry, prepare.shift, prepare.rotate, prepare.zoom, prepare.erase)
+        self.augment = Augment(**{f.name: getattr(prepare, f.name) for f in dataclasses.fields(Augment)})
         self.network, self.body = job.network, job.network.body
         self.flat = Flat(
             self.body, half=self.recipe.dtype == "bf16", channels_last=self.recipe.memory_format == "channels_last"
@@ -85,7 +86,8 @@ class Loop:
         self.kept: dict[str, Tensor] = {}
         self.kept_epoch, self.worse, self.earlier, self.stopped = 0, 0, 0.0, ""
         self.began = self.wrote = time.perf_counter()
-        self.pending: checkpoint.Checkpoint | None = None
+        self.pending: checkpoint.Checkpoint | None = None  #: taken down, not yet written
+        self.taken: checkpoint.Checkpoint | None = None  #: taken down last
 
     def run(self) -> Outcome:
         """Train to the end; the network holds the kept weights, in float32.
@@ -102,8 +104,7 @@ class Loop:
                     self._epoch(len(self.history) + 1)
                 self._finish()
         except KeyboardInterrupt:
-            self._write(always=True)
-            done = len(self.history)
+            done = self._keep_last_whole_epoch()
             raise Interrupted(
                 f"training stopped after epoch {done} of {self.epochs}",
                 where=self.folder or "",
@@ -256,8 +257,6 @@ class Loop:
         """Take down the state at an epoch's end: history to its file, tensors to the checkpoint now and then."""
         if self.folder is None:
             return
-        lines = "".join(json.dumps(row) + "\n" for row in self.history)
-        files.write_atomic(self.folder / "history.jsonl", lines)
         tensors = {f"now.{k}": v for k, v in self.average.everything().items()}
         tensors |= {f"kept.{k}": v for k, v in self.kept.items()}
         tensors |= {f"optimizer.{k}": v.clone() for k, v in self.optimizer.state.items()}
@@ -267,8 +266,22 @@ class Loop:
             "steps": self.optimizer.steps, "averaged": self.average.count, "seconds": self.seconds,
             "recipe": self.job.recipe.model_dump(mode="json"),
         }  # fmt: skip
-        self.pending = checkpoint.Checkpoint(self.job.fingerprint, tensors, json.loads(json.dumps(state)))
+        self.taken = self.pending = checkpoint.Checkpoint(self.job.fingerprint, tensors, json.loads(json.dumps(state)))
+        self._write_history(self.folder)
         self._write()
+
+    def _write_history(self, folder: Path) -> None:
+        rows = self.taken.state["history"] if self.taken else []
+        files.write_atomic(folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+    def _keep_last_whole_epoch(self) -> int:
+        """Write what was taken down last, wherever the interruption came; returns its epoch."""
+        if self.folder is not None and self.taken is not None:
+            self._write_history(self.folder)
+            self._write(always=True)
+        if self.taken is None:
+            return 0 if self.folder else len(self.history)
+        return len(self.taken.state["history"])
 
     def _write(self, *, always: bool = False) -> None:
         due = always or time.perf_counter() - self.wrote >= CHECKPOINT_SECONDS
@@ -286,7 +299,7 @@ class Loop:
             self.progress.warn(f"{why}: training starts anew.")
         if found is None:
             return
-        state, tensors = found.state, found.tensors
+        self.taken, state, tensors = found, found.state, found.tensors
         self.history, self.kept_epoch, self.worse = state["history"], state["kept_epoch"], state["worse"]
         self.stopped, self.earlier = state["stopped"], state["seconds"]
         self.optimizer.steps, self.average.count = state["steps"], state["averaged"]
