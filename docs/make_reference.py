@@ -80,6 +80,7 @@ def recipe_page() -> str:
         "TrainRecipe": "train",
         "EvaluateRecipe": "evaluate",
         "SearchRecipe": "search",
+        "FewRecipe": "few",
     }
     found = {name: (about, keys) for name, about, keys in records(SOURCE / "recipe.py")}
     text += "\n## Top\n\n| key | meaning |\n| --- | --- |\n| `name` | the recipe's name, part of the run folder's |\n| `about` | one line on what it is |\n"

@@ -76,3 +76,11 @@ def test_every_shipped_recipe_is_sound(name: str) -> None:
     made = recipe.read(name)
     assert made.name == name
     assert made.about
+
+
+def test_changing_one_key_sets_no_other() -> None:
+    made = recipe.Recipe(name="mine").with_values({"train.epochs": 3})
+    assert made.train.model_fields_set == {"epochs"}
+    assert made.prepare.model_fields_set == set()
+    again = made.with_values({"train.rate": 0.5})
+    assert again.train.model_fields_set == {"epochs", "rate"}

@@ -308,11 +308,13 @@ def _ship(stage: _Stage, fitted: Fitted, evidence: Evidence, habits: Habits) -> 
 def _report(stage: _Stage, evidence: Evidence) -> None:
     """Write the report, then metrics.json, which marks the run as finished."""
     from estampa.evaluate.report import write_report
+    from estampa.train import checkpoint
 
     evidence.seconds = {k: round(v, 3) for k, v in stage.clock.seconds.items()}
     evidence.peak_memory, evidence.machine = machine.peak_memory(), machine.describe()
     evidence.date = datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds")
     write_report(stage.folder, evidence)
+    checkpoint.remove(stage.folder)  # the run is whole: nothing is left to go on from
     best = max(evidence.baselines, key=lambda b: b.judgement.metrics[evidence.judgement.leading].value, default=None)
     if best is not None and evidence.judgement.task == "classification":
         stage.progress.say(f"best baseline: {best.name}, {spelled(best.judgement.metrics['accuracy'])}")

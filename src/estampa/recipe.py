@@ -54,8 +54,11 @@ class PrepareRecipe(Record):
     views: Literal["one", "symmetry"] = "one"  #: the answer is of the picture, or the mean over its symmetric views
     shift: Annotated[int, Field(ge=0, le=64)] = 0  #: random shift in training, pixels
     rotate: Annotated[float, Field(ge=0, le=180)] = 0.0  #: random rotation in training, degrees either way
-    zoom: Annotated[float, Field(ge=0, lt=1)] = 0.0  #: random zoom in training, share either way
-    erase: Annotated[float, Field(ge=0, lt=1)] = 0.0  #: side of an erased square in training, share of the side
+    zoom: Annotated[float, Field(ge=0, le=1)] = 0.0  #: random zoom in training, by exp(u), u at most this either way
+    aspect: Annotated[float, Field(ge=0, le=1)] = 0.0  #: the same for width by height
+    shear: Annotated[float, Field(ge=0, le=1)] = 0.0  #: random slant in training, share
+    elastic: Annotated[float, Field(ge=0, le=16)] = 0.0  #: deviation of a smooth random displacement, pixels
+    erase: Annotated[float, Field(ge=0, le=1)] = 0.0  #: sides of an erased rectangle, drawn up to this share
     balance: Literal["auto", "none", "weights", "sampling"] = "auto"  #: class weights in the loss, or balanced drawing
 
 
@@ -121,6 +124,13 @@ class SearchRecipe(Record):
     trials: Count | None = None  #: at most so many, drawn at random; None = the whole grid
 
 
+class FewRecipe(Record):
+    """`[few]`: what changes when there are few objects to learn from."""
+
+    below: Annotated[int, Field(ge=0)] = 0  #: this many objects to learn from are enough; fewer are few
+    values: dict[str, Any] = Field(default_factory=dict)  #: dotted keys and their values for few objects
+
+
 class Recipe(Record):
     """How a model is made, whole."""
 
@@ -132,15 +142,17 @@ class Recipe(Record):
     train: TrainRecipe = TrainRecipe()
     evaluate: EvaluateRecipe = EvaluateRecipe()
     search: SearchRecipe = SearchRecipe()
+    few: FewRecipe = FewRecipe()
 
     def with_values(self, changes: Mapping[str, Any], where: str = "flags") -> Recipe:
         """Return a copy with dotted keys set ({"train.epochs": 3}); raises RecipeError as `parse` does."""
-        tree = self.model_dump()
+        tree = self.model_dump(exclude_unset=True)  # what nobody set stays unset: a default recipe may still fill it
+        _override_few(tree.get("few", {}).get("values", {}), changes)
         for key, value in changes.items():
             stage, _, name = key.partition(".")
             if not name:
                 tree[stage] = value
-            elif isinstance(tree.get(stage), dict):
+            elif stage in Recipe.model_fields and isinstance(tree.setdefault(stage, {}), dict):
                 tree[stage][name] = value
             else:
                 raise RecipeError(f"unknown key {key!r}", where=where, cure=nearest(key, known_keys()))
@@ -151,6 +163,15 @@ class Recipe(Record):
         import tomli_w
 
         return str(tomli_w.dumps(self.model_dump(mode="json", exclude_none=True)))
+
+
+def _override_few(values: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    """What is told from outside holds for few objects too: `values` of `[few]` give way to `changes`."""
+    if "model.name" in changes:
+        for key in [k for k in values if k.startswith("model.")]:
+            del values[key]
+    if values:
+        values |= {k: v for k, v in changes.items() if k in values or k.startswith("model.")}
 
 
 def known_keys() -> list[str]:
@@ -245,6 +266,6 @@ def value_of(text: str) -> Any:
 
 
 __all__ = [
-    "DataRecipe", "EvaluateRecipe", "ModelRecipe", "PrepareRecipe", "Recipe", "Record", "SearchRecipe",
+    "DataRecipe", "EvaluateRecipe", "FewRecipe", "ModelRecipe", "PrepareRecipe", "Recipe", "Record", "SearchRecipe",
     "TrainRecipe", "check_options", "from_environment", "known_keys", "parse", "read", "shipped", "value_of",
 ]  # fmt: skip

@@ -73,16 +73,62 @@ def test_the_seed_decides():
     assert not torch.equal(one.gather(images, rows, rng(3)), one.gather(images, rows, rng(4)))
 
 
-def test_erasing_sets_one_square_to_the_mean():
-    x = torch.ones(50, 3, 10, 10)
-    y = Augment(erase=0.3).change(x, rng())
+def test_erasing_sets_one_rectangle_to_the_mean_in_all_channels():
+    x = torch.ones(200, 3, 10, 20)
+    y = Augment(erase=0.5).change(x, rng())
+    areas = []
     for picture in y:
         gone = picture == 0
         assert torch.equal(gone[0], gone[1])
-        area = int(gone[0].sum())
-        assert 1 <= area <= 9
-        rows, columns = gone[0].any(1).sum(), gone[0].any(0).sum()
-        assert area == rows * columns
+        rows, columns = int(gone[0].any(1).sum()), int(gone[0].any(0).sum())
+        assert int(gone[0].sum()) == rows * columns
+        assert rows <= 6
+        assert columns <= 11
+        areas.append(rows * columns)
+    assert max(areas) > 30
+    assert min(areas) < 5
+
+
+def box(n: int) -> torch.Tensor:
+    grid = torch.arange(41) - 20
+    return (grid[:, None].abs().maximum(grid[None].abs()) <= 8).float()[None, None].repeat(n, 1, 1, 1)
+
+
+def test_aspect_trades_width_for_height_and_keeps_the_area():
+    y = Augment(aspect=0.4).change(box(60), rng())[:, 0]
+    tall, wide = y[:, :, 20].sum(1), y[:, 20].sum(1)
+    assert (tall * wide).sub(17**2).abs().max() < 45
+    ratio = wide / tall
+    assert 1.2 < ratio.max() < 1.6
+    assert 0.62 < ratio.min() < 0.85
+
+
+def test_shear_moves_the_top_against_the_bottom_and_keeps_the_area():
+    y = Augment(shear=0.5).change(box(60), rng())[:, 0]
+    assert (y.sum((1, 2)) - 17**2).abs().max() < 20
+    columns = torch.arange(41.0)
+    lean = [float(((p[26] - p[14]) * columns).sum() / p[20].sum()) for p in y]
+    assert max(lean) > 3
+    assert min(lean) < -3
+    assert max(map(abs, lean)) < 12 * 0.5 * 1.15
+
+
+def test_an_elastic_warp_moves_pixels_by_about_its_deviation_and_keeps_the_picture():
+    columns = torch.arange(41.0).repeat(41, 1)[None, None].repeat(40, 1, 1, 1)
+    moved = (Augment(elastic=1.5).change(columns, rng()) - columns)[:, 0, 8:-8, 8:-8]
+    assert 0.6 < float(moved.std()) < 2.0
+    steps = moved.diff(dim=2).abs()
+    assert float(steps.mean()) < 0.5  # neighbours move together
+
+
+def test_warps_are_seeded_and_whole_pixels_stay_without_them():
+    x = torch.rand(8, 1, 12, 12)
+    one = Augment(rotate=10, zoom=0.2, aspect=0.2, shear=0.1, elastic=0.5)
+    assert one.warps
+    assert torch.equal(one.change(x, rng(3)), one.change(x, rng(3)))
+    assert not torch.equal(one.change(x, rng(3)), one.change(x, rng(4)))
+    assert not Augment("d4", shift=2).warps
+    assert Augment("d4", shift=2).change(x, rng()) is x
 
 
 @pytest.mark.parametrize("size", [(31, 31), (31, 45)])
@@ -105,11 +151,10 @@ def test_rotation_turns():
 
 
 def test_zoom_changes_the_size_within_its_share():
-    grid = torch.arange(41) - 20
-    x = (grid[:, None].abs().maximum(grid[None].abs()) <= 8).float()[None, None].repeat(60, 1, 1, 1)
+    x = box(60)
     sides = Augment(zoom=0.25).change(x, rng()).sum((1, 2, 3)).sqrt()
-    assert sides.min() > 17 * 0.74
-    assert sides.max() < 17 * 1.26
+    assert sides.min() > 17 * 0.76
+    assert sides.max() < 17 * 1.31
     assert sides.max() - sides.min() > 4
 
 
@@ -117,3 +162,16 @@ def test_channels_last_memory_is_kept():
     x = torch.rand(4, 3, 8, 8).contiguous(memory_format=torch.channels_last)
     y = Augment(rotate=10, zoom=0.1, erase=0.2).change(x, rng())
     assert y.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_shift_is_part_of_the_warp_where_there_is_one():
+    one = Augment(shift=3, rotate=1e-6)
+    assert one.steps == 0
+    y = one.change(box(60), rng())[:, 0]
+    place = torch.arange(41.0)
+    rows = (y.sum(2) * place).sum(1) / y.sum((1, 2)) - 20
+    columns = (y.sum(1) * place).sum(1) / y.sum((1, 2)) - 20
+    for move in (rows, columns):
+        assert move.abs().max() < 3.05
+        assert move.max() > 2
+        assert move.min() < -2

@@ -13,7 +13,8 @@ from estampa.train.feed import ArraySet
 
 def test_nothing_told_gives_the_default_recipe_whole_and_reasons():
     made, said = complete(Recipe(), bars())
-    assert made.model.name == read("pictures").model.name
+    assert made.model.name == read("pictures").few.values["model.name"]
+    assert any("few" in line for line in said)
     assert made.data.task == "classification"
     assert isinstance(made.train.epochs, int)
     assert isinstance(made.train.batch, int)
@@ -37,6 +38,7 @@ def test_what_is_told_stays():
     own = Recipe().with_values({"train.epochs": 3, "prepare.shift": 0, "train.seed": 9})
     made, _ = complete(own, bars())
     assert (made.train.epochs, made.prepare.shift, made.train.seed) == (3, 0, 9)
+    assert made.train.optimizer == read("pictures").train.optimizer  # what was not told is the default recipe's
 
 
 def test_regression():
@@ -139,3 +141,27 @@ def test_shipped_recipes_open_with_command_cost_and_score(name):
     assert made.name == name
     assert made.about
     assert made.train.monitor == "auto" or made.train.monitor in measure.known()
+
+
+def test_what_is_told_holds_for_few_objects_too():
+    told = read("pictures").with_values({"train.rate": 0.5, "prepare.rotate": 1.0, "model.dropout_dense": 0.1})
+    made, _ = complete(told, bars())
+    assert (made.train.rate, made.prepare.rotate, made.model.options["dropout_dense"]) == (0.5, 1.0, 0.1)
+    assert made.prepare.shear == read("pictures").few.values["prepare.shear"]
+    assert made.few == Recipe().few
+
+
+def test_a_model_that_is_named_is_kept_for_few_objects():
+    made, _ = complete(read("pictures").with_values({"model.name": "picturenet"}), bars())
+    assert made.model.name == "picturenet"
+    assert "dropout_dense" not in made.model.options
+
+
+def test_many_objects_leave_the_settings_for_few_alone():
+    told = read("pictures").with_values({"few.below": 3})
+    made, said = complete(told, bars())
+    assert made.model.name == "picturenet"
+    assert made.prepare.rotate == 0
+    assert not any("few" in line for line in said)
+    again, _ = complete(made, bars())
+    assert again == made

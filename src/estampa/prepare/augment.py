@@ -1,7 +1,8 @@
-"""Random changes in training that keep the label: mirrors and turns as declared, shift, rotation, zoom, erased squares.
+"""Random changes in training that keep the label: mirrors and turns as declared, shift, warps, erased rectangles.
 
 Whole batches at once, on any number of channels. Mirrors, quarter turns and shifts move whole pixels, so stored values
-stay what they are; they are done in the same step that gathers the batch. Rotation by any angle and zoom resample.
+stay what they are; they are done in the same step that gathers the batch. Rotation by any angle, zoom, aspect, shear
+and elastic warps resample, all in one bilinear step.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+#: Random displacements on so many points along each axis, smoothly joined.
+ELASTIC_KNOTS = 5
+
 
 @dataclass(frozen=True)
 class Augment:
@@ -20,22 +24,40 @@ class Augment:
 
     symmetry : "none", "hflip" (left and right may be exchanged) or "d4" (mirrors and quarter turns of a square; for
         pictures that are not square the two mirrors and the half turn).
-    shift : at most so many pixels along each axis; what comes in is the picture mirrored at its edge.
+    shift : at most so many pixels along each axis; what comes in is the picture mirrored at its edge. Where there is a
+        warp as well, the shift is part of it, and the edge goes on.
     rotate : at most so many degrees either way.
-    zoom : size changes by at most this share either way.
-    erase : side of one square set to 0 (the mean, when pixels are standardised), as a share of the shorter side.
+    zoom : size is multiplied by exp(u), u at most this either way.
+    aspect : width by height is multiplied by exp(u), u at most this either way.
+    shear : columns are moved by at most this share of their distance from the middle row.
+    elastic : deviation, in pixels, of a smooth random displacement (Simard et al. 2003, ICDAR, 958-963).
+    erase : a rectangle is set to 0 (the mean, when pixels are standardised); its sides are drawn up to this share of
+        the picture's (Zhong et al. 2020, AAAI 34, 13001-13008).
     """
 
     symmetry: str = "none"
     shift: int = 0
     rotate: float = 0.0
     zoom: float = 0.0
+    aspect: float = 0.0
+    shear: float = 0.0
+    elastic: float = 0.0
     erase: float = 0.0
+
+    @property
+    def warps(self) -> bool:
+        """Whether pictures are resampled."""
+        return any((self.rotate, self.zoom, self.aspect, self.shear, self.elastic))
 
     @property
     def moves(self) -> bool:
         """Whether `gather` does more than gather."""
-        return self.symmetry != "none" or self.shift > 0
+        return self.symmetry != "none" or self.steps > 0
+
+    @property
+    def steps(self) -> int:
+        """Whole pixels that `gather` shifts by; 0 when `change` shifts."""
+        return 0 if self.warps else self.shift
 
     def gather(self, images: Tensor, rows: Tensor, random: torch.Generator) -> Tensor:
         """Take `rows` (m,) of stored images (n, h, w, c), mirrored, turned and shifted at random: (m, h, w, c)."""
@@ -55,8 +77,8 @@ class Augment:
         """For each of m pictures, where in it each pixel of the result comes from: (m, h, w) int64, row-major."""
         along_rows = torch.arange(height).expand(m, height)
         along_columns = torch.arange(width).expand(m, width)
-        if self.shift:
-            move = torch.randint(-self.shift, self.shift + 1, (2, m, 1), generator=random)
+        if self.steps:
+            move = torch.randint(-self.steps, self.steps + 1, (2, m, 1), generator=random)
             along_rows = _mirrored(along_rows + move[0], height)
             along_columns = _mirrored(along_columns + move[1], width)
         turn = torch.rand(3, m, 1, generator=random) < 0.5
@@ -70,35 +92,46 @@ class Augment:
         return first[:, :, None] + second[:, None, :]
 
     def change(self, x: Tensor, random: torch.Generator) -> Tensor:
-        """Rotate, zoom and erase prepared pictures (m, c, h, w) float at random; the memory format is kept."""
-        if self.rotate or self.zoom:
+        """Warp and erase prepared pictures (m, c, h, w) float at random; the memory format is kept."""
+        if self.warps:
             x = self._warped(x, random)
         if self.erase:
             x = self._erased(x, random)
         return x
 
     def _warped(self, x: Tensor, random: torch.Generator) -> Tensor:
+        """Each result pixel is taken from where the inverse of the drawn change puts it; outside, the edge goes on."""
         m, _, height, width = x.shape
-        angle = (torch.rand(m, generator=random) * 2 - 1) * math.radians(self.rotate)
-        size = 1 + (torch.rand(m, generator=random) * 2 - 1) * self.zoom
-        cosine, sine, zero = angle.cos() / size, angle.sin() / size, torch.zeros(m)
+
+        def drawn(most: float) -> Tensor:
+            return (torch.rand(m, generator=random) * 2 - 1) * most
+
+        angle, shrink = drawn(math.radians(self.rotate)), torch.exp(-drawn(self.zoom))
+        across, lean = torch.exp(drawn(self.aspect) / 2), drawn(self.shear)
+        cosine, sine = angle.cos() * shrink, angle.sin() * shrink
+        right, down = drawn(2 * self.shift / width), drawn(2 * self.shift / height)
         ratio = height / width  # the grid's unit is half a side, which differs along the two axes
-        rows = [cosine, -sine * ratio, zero, sine / ratio, cosine, zero]
-        matrix = torch.stack(rows, 1).view(m, 2, 3).to(x.device, x.dtype)
+        rows = [cosine * across, (lean * shrink - sine) * ratio, right, sine / ratio, cosine / across, down]
+        matrix = torch.stack(rows, 1).view(m, 2, 3)
         grid = F.affine_grid(matrix, [m, 1, height, width], align_corners=False)
-        warped = F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+        if self.elastic:
+            units = torch.tensor([2 / width, 2 / height]).view(1, 2, 1, 1) * self.elastic
+            knots = torch.randn(m, 2, ELASTIC_KNOTS, ELASTIC_KNOTS, generator=random) * units
+            bend = F.interpolate(knots, size=(height, width), mode="bicubic", align_corners=True)
+            grid = grid + bend.permute(0, 2, 3, 1)
+        grid = grid.to(x.device, x.dtype)
+        warped = F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
         last = x.is_contiguous(memory_format=torch.channels_last)
         return warped.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
 
     def _erased(self, x: Tensor, random: torch.Generator) -> Tensor:
         m, _, height, width = x.shape
-        side = max(1, round(self.erase * min(height, width)))
-        top = torch.randint(0, height, (m, 1), generator=random) - side // 2
-        left = torch.randint(0, width, (m, 1), generator=random) - side // 2
-        row, column = torch.arange(height), torch.arange(width)
-        inside_rows = (row >= top) & (row < top + side)
-        inside_columns = (column >= left) & (column < left + side)
-        kept = ~(inside_rows[:, None, :, None] & inside_columns[:, None, None, :])
+        inside = []
+        for side in (height, width):
+            half = torch.rand(m, 1, generator=random) * self.erase * side / 2
+            middle = torch.rand(m, 1, generator=random) * side - 0.5
+            inside.append((torch.arange(side) - middle).abs() <= half)
+        kept = ~(inside[0][:, None, :, None] & inside[1][:, None, None, :])
         return x * kept.to(x.device, x.dtype)
 
 

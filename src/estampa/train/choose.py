@@ -16,7 +16,7 @@ from estampa.train.fitted import ImageSet
 #: A whole number target with at most so many values is taken for classes only when the Dataset says so; see `_task`.
 DEFAULT = "pictures"
 #: Steps that "auto" epochs aim at: enough for a small net to settle, whatever the number of objects.
-STEPS = 3000
+STEPS = 2000
 LEAST_EPOCHS, MOST_EPOCHS = 8, 200
 
 
@@ -36,6 +36,7 @@ def complete(
     rows = labelled_rows(dataset, train_rows)
     if len(rows) == 0:
         raise DatasetError("no labelled object to learn from", cure="Give labels, or check the split.")
+    recipe = _few(recipe, len(rows), said)
     changes: dict[str, Any] = {}
     classes = len(dataset.classes)
     _symmetry(recipe, dataset, changes, said)
@@ -140,6 +141,20 @@ def _task(recipe: Recipe, dataset: ImageSet, said: list[str]) -> Recipe:
             got=dataset.task, cure="Use another recipe, or build the data with other labels.",
         )  # fmt: skip
     return recipe
+
+
+def _few(recipe: Recipe, n: int, said: list[str]) -> Recipe:
+    """Apply what a recipe changes for few objects, once: the recipe that is written back holds the outcome."""
+    few = recipe.few
+    if not few.below:
+        return recipe
+    if n >= few.below:
+        return recipe.with_values({"few": {}}, recipe.name)
+    values = dict(few.values)
+    if "model.name" in values:  # the keys of another model go with its name
+        recipe = recipe.with_values({"model": {"name": values["model.name"]}}, recipe.name)
+    said.append(f"{n:,} objects to learn from are few (below {few.below:,}): the recipe's settings for few are taken.")
+    return recipe.with_values({**values, "few": {}}, recipe.name)
 
 
 def _symmetry(recipe: Recipe, dataset: ImageSet, changes: dict[str, Any], said: list[str]) -> None:
