@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,3 +50,19 @@ def test_an_output_under_a_file_is_refused_before_the_work(tmp_path: Path) -> No
 def test_other_faults_of_the_system_pass_unchanged(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), files.storage_errors(tmp_path):
         (tmp_path / "none").read_bytes()
+
+
+def test_a_lock_makes_another_process_wait_and_goes_with_its_holder(tmp_path: Path) -> None:
+    program = (
+        "import sys, time\nfrom pathlib import Path\nfrom estampa.files import locked\n"
+        "with locked(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)\n"
+    )
+    words = [sys.executable, "-c", program, str(tmp_path / "a")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with (tmp_path / "a.lock").open() as stream, pytest.raises(BlockingIOError):
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        holder.kill()
+    with files.locked(tmp_path / "a"):
+        assert (tmp_path / "a.lock").exists()

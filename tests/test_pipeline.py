@@ -13,11 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from estampa import pipeline
 from estampa.bundle.store import Bundle
 from estampa.data.builders import drawings
 from estampa.data.dataset import Dataset, DatasetWriter, Header, ReadRecord, write_split
+from estampa.data.read import ReadOptions
 from estampa.errors import CheckFailed, DatasetError, InputError, RecipeError, SourceError
 
 QUICK = {"train.epochs": 2, "evaluate.baselines": False, "evaluate.resamples": 200, "train.threads": 1}
@@ -153,6 +155,21 @@ def test_unlabelled_data_are_refused(tmp_path: Path) -> None:
 def test_a_recipe_made_for_other_data_names_both_sides(data: Dataset, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"28 x 28 x 1.*32 x 32 x 1"):
         pipeline.train(data, recipe="fashion", changes=QUICK, output=tmp_path / "run")
+
+
+def test_large_pictures_are_read_smaller_unless_a_size_is_given(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for k in range(12):
+            pixels = np.random.default_rng(k).integers(0, 256, (120, 200, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "set" / name / f"{k}.png")
+    made = pipeline.train(tmp_path / "set", changes={**QUICK, "train.epochs": 1}, output=tmp_path / "one")
+    assert Bundle.open(made.folder).contract.shape == (38, 64, 3)
+    told = pipeline.train(
+        tmp_path / "set", changes={**QUICK, "train.epochs": 1}, output=tmp_path / "two",
+        reading=ReadOptions(size=(24, 40)),
+    )  # fmt: skip
+    assert Bundle.open(told.folder).contract.shape == (24, 40, 3)
 
 
 def test_a_missing_path_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
@@ -78,3 +79,15 @@ def require_writable(path: Path) -> None:
             ) from error
     if not os.access(folder, os.W_OK):
         raise StorageError("cannot be written", where=folder, cure="Choose another place with -o.")
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of `path` (the file `path`.lock beside it); another process that wants it waits.
+
+    The system lets the lock go when its holder ends, however it ends.
+    """
+    require_writable(path)
+    with path.with_name(path.name + ".lock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

@@ -20,7 +20,7 @@ import numpy as np
 from estampa import machine, parts
 from estampa import recipe as recipes
 from estampa.data.dataset import PARTS, Dataset
-from estampa.data.read import ReadOptions, open_any
+from estampa.data.read import ReadOptions, open_any, open_reading
 from estampa.errors import CheckFailed, DatasetError, InputError, RecipeError
 from estampa.evaluate.judge import spelled
 from estampa.files import require_writable, write_atomic
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Habits", "Plan", "Run", "plan", "train"]
 
 NEEDS = ("torch", "sklearn", "scipy", "matplotlib", "onnx", "onnxscript", "tomli_w")
+LARGEST, READ_SIDE = 96, 64  #: pictures with a longer side than the first are read with the second
 SEARCH_VALIDATION = 0.1  #: share that a search gets when its recipe has no validation part
 
 
@@ -157,13 +158,32 @@ def _open(
     options = reading or ReadOptions(label=recipe.data.label, group=recipe.data.group)
     if recipe.data.size is not None and options.size is None:
         options = replace(options, size=recipe.data.size, fit=recipe.data.fit)
-    dataset = source if isinstance(source, Dataset) else open_any(source, options, progress, skip_bad=habits.skip_bad)
+    if isinstance(source, Dataset):
+        dataset = source
+    else:
+        options = _sized(source, options, recipe, progress)
+        dataset = open_any(source, options, progress, skip_bad=habits.skip_bad)
     if dataset.shape is None:
         raise DatasetError("holds no images", where=dataset.path, cure="Give pictures or arrays.")
     height, width, channels = dataset.shape
     kind = f"{len(dataset.classes)} classes" if dataset.task == "classification" else dataset.task
     progress.say(f"{dataset.n:,} objects, {kind}, {height} x {width} x {channels} {dataset.dtype}, from {source}")
     return dataset
+
+
+def _sized(source: Path | str, options: ReadOptions, recipe: Recipe, progress: Progress) -> ReadOptions:
+    """Large pictures are read smaller, unless somebody said how large: the default net is for small ones."""
+    path = Path(source)
+    if options.size is not None or recipe.data.shape is not None or path.suffix == ".h5" or not path.exists():
+        return options
+    header = open_reading([path], options).header
+    if header.shape is None or not header.read.mode or max(header.shape[:2]) <= LARGEST:
+        return options  # small ones, and arrays, which have no pictures' resize rule
+    height, width = header.shape[:2]
+    share = READ_SIDE / max(height, width)
+    size = max(1, round(height * share)), max(1, round(width * share))
+    progress.say(f"Pictures of {height} x {width} are read at {size[0]} x {size[1]} (--size says otherwise).")
+    return replace(options, size=size)
 
 
 def _parted(dataset: Dataset, recipe: Recipe, progress: Progress) -> tuple[Dataset, list[str]]:

@@ -81,6 +81,7 @@ class TrainRecipe(Record):
     epochs: Annotated[int, Field(ge=1, le=100_000)] | Literal["auto"] = (
         "auto"  #: passes over the training part; "auto" = from the number of objects
     )
+    steps: Count = 2000  #: what "auto" epochs aim at, with at least 8 and at most 200 epochs
     batch: Annotated[int, Field(ge=1, le=1_000_000)] | Literal["auto"] = (
         "auto"  #: objects a step; "auto" = from the number of objects
     )

@@ -18,7 +18,9 @@ from estampa.progress import SILENT, Progress
 __all__ = ["CheckResult", "Finding", "check", "near_across", "near_duplicates"]
 
 
-def check(dataset: Dataset, *, near: bool = True, page: Path | None = None, progress: Progress = SILENT) -> CheckResult:
+def check(
+    source: Dataset | Path | str, *, near: bool = True, page: Path | None = None, progress: Progress = SILENT
+) -> CheckResult:
     """Look through a Dataset and say what was found, worst first.
 
     Exact duplicates or groups on two sides of a split that we made are refused; near duplicates, and whatever a
@@ -26,8 +28,8 @@ def check(dataset: Dataset, *, near: bool = True, page: Path | None = None, prog
 
     Parameters
     ----------
-    dataset : Dataset
-        What to look through.
+    source : Dataset, Path or str
+        What to look through: a Dataset or its file.
     near : bool
         Look for near duplicates too (see duplicates.py).
     page : Path or None
@@ -41,6 +43,7 @@ def check(dataset: Dataset, *, near: bool = True, page: Path | None = None, prog
         Before any work, when `page` cannot be written.
     """
     began = time.monotonic()
+    dataset = source if isinstance(source, Dataset) else Dataset.open(source)
     if page is not None:
         require_writable(page)
     looked = survey(dataset, progress) if dataset.shape is not None else None

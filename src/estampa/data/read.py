@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from estampa.data.splitfile import write_split
 from estampa.data.view import Dataset
 from estampa.data.writer import DatasetWriter
 from estampa.errors import DatasetError, InputError, Interrupted, SourceError, nearest
-from estampa.files import require_writable
+from estampa.files import locked, require_writable
 from estampa.progress import SILENT, Progress
 
 __all__ = ["Block", "ReadOptions", "Reading", "build", "cache_folder", "open_any", "open_reading", "write_reading"]
@@ -104,11 +105,13 @@ def build(
     fingerprint = fingerprint_of(FORMAT, reading.fingerprint, reading.header.to_json(), exclusion.facts)
     target = Path(output) if output is not None else cache_folder() / f"{fingerprint[:32]}.h5"
     _require_not_input(target, paths)
-    dataset = _existing(target, fingerprint, force or output is None)
-    if dataset is None:
-        dataset = _stream(reading, exclusion, target, fingerprint, progress)
-    else:
-        progress.say(f"{target}: already built from the same data, nothing to do")
+    # Two runs on the same files share one cached Dataset: the second waits for the first to build it.
+    with locked(target) if output is None else contextlib.nullcontext():
+        dataset = _existing(target, fingerprint, force or output is None)
+        if dataset is None:
+            dataset = _stream(reading, exclusion, target, fingerprint, progress)
+        else:
+            progress.say(f"{target}: already built from the same data, nothing to do")
     _report_rejected(dataset, skip_bad, progress)
     return dataset
 

@@ -47,12 +47,18 @@ def parameters_of(name: str, dataset: Dataset) -> int:
     return pipeline.plan(name, dataset).parameters
 
 
-def folds_right(ledger: Ledger, dataset: Dataset, name: str, how: str, *, way: str, by_group: bool) -> Row:
-    """k-fold done right: stratified, everything refitted in each fold; whole groups held out when `by_group`."""
+def folds_right(
+    ledger: Ledger, dataset: Dataset, name: str, how: str, *, way: str, by_group: bool, symmetry: str = "none"
+) -> Row:
+    """k-fold done right: stratified, everything refitted in each fold; whole groups held out when `by_group`.
+
+    `symmetry` is what the study declares of its pictures, for recipes that leave it to the data.
+    """
     alone = np.array([f"row {i}" for i in range(dataset.n)])
-    found = crossval(
-        dataset, recipe.read(name), 5, groups=dataset.groups if by_group else alone, progress=ledger.progress
-    )
+    made = recipe.read(name)
+    if made.prepare.symmetry == "auto":
+        made = made.with_values({"prepare.symmetry": symmetry})
+    found = crossval(dataset, made, 5, groups=dataset.groups if by_group else alone, progress=ledger.progress)
     return row_of(found.judgement, way, how, seconds=found.seconds, parameters=parameters_of(name, dataset))
 
 

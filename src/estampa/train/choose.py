@@ -15,8 +15,6 @@ from estampa.train.fitted import ImageSet
 
 #: A whole number target with at most so many values is taken for classes only when the Dataset says so; see `_task`.
 DEFAULT = "pictures"
-#: Steps that "auto" epochs aim at: enough for a small net to settle, whatever the number of objects.
-STEPS = 2000
 LEAST_EPOCHS, MOST_EPOCHS = 8, 200
 
 
@@ -179,7 +177,7 @@ def _length(recipe: Recipe, n: int, changes: dict[str, Any], said: list[str]) ->
         batch = train.batch
     epochs = train.epochs
     if epochs == "auto":
-        epochs = min(MOST_EPOCHS, max(LEAST_EPOCHS, round(STEPS * batch / n)))
+        epochs = min(MOST_EPOCHS, max(LEAST_EPOCHS, round(train.steps * batch / n)))
         changes["train.epochs"] = epochs
     if changes:
         said.append(f"{epochs} epochs in batches of {batch}: for {n:,} objects to learn from.")
