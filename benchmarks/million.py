@@ -12,8 +12,6 @@ import threading
 import time
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 
 def resident() -> int:
     """Resident memory of this process, bytes."""

@@ -212,7 +212,6 @@ def main() -> None:
     words.add_argument("--only", default="train,million,folder")
     words.add_argument("--keep", type=Path)
     asked = words.parse_args()
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     text = machine_lines()
     with tempfile.TemporaryDirectory() as temporary:
         scratch = asked.keep or Path(temporary)

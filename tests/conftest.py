@@ -9,7 +9,6 @@ import pytest
 
 # One thread per test process: two OpenMP pools that wait for each other cost more than they give on small pictures.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 FASHION = Path("/usr/share/datasets/fashion-mnist")

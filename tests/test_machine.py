@@ -44,3 +44,17 @@ def test_the_record_holds_versions_of_what_is_installed_only() -> None:
     assert versions["numpy"]
     assert "no_such_thing" not in versions
     assert machine.version_of("no_such_thing") is None
+
+
+def test_waiting_threads_turn_a_little_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    machine.patient_threads()
+    assert os.environ["GOMP_SPINCOUNT"] == machine.SPINS
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    machine.patient_threads()
+    assert os.environ["GOMP_SPINCOUNT"] == "7"
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    machine.patient_threads()
+    assert "GOMP_SPINCOUNT" not in os.environ

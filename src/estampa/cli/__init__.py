@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from estampa.errors import EstampaError, nearest
+from estampa.machine import patient_threads
 
 #: Every verb with its line of help; `estampa VERB` is the function `command` of the file cli/VERB.py.
 VERBS = {
@@ -89,8 +90,7 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the `estampa` command; ends the process with the exit code of DESIGN.md."""
-    # Waiting threads that spin starve each other on a shared machine; must be set before OpenMP starts.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    patient_threads()
     words = list(sys.argv[1:] if arguments is None else arguments)
     verb = next((w for w in words if not w.startswith("-")), None)
     if verb is not None and verb not in VERBS:

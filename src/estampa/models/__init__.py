@@ -1,6 +1,5 @@
 """Nets and unfitted estimators. The folder is the registry: `models/x.py` is the model x."""
 
-import os
+from estampa.machine import patient_threads
 
-# Threads that wait must sleep: OpenMP's waiting loop costs more than it gives as soon as another program wants a core.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+patient_threads()  # before anything here loads torch
