@@ -213,7 +213,7 @@ def _report_rejected(dataset: Dataset, skip_bad: bool, progress: Progress) -> No
         return
     raise SourceError(
         f"{rows} could not be read; the other {dataset.n:,} are built",
-        where=dataset.path,
+        where=", ".join(dataset.header.origin.get("paths", [str(dataset.path)])),
         got=named + more,
         cure="Repair or remove them and build again, or accept it with --skip-bad.",
     )
