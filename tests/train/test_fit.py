@@ -116,6 +116,32 @@ def test_early_stopping_keeps_the_best_epoch():
     assert measure.log_loss(data.labels[rows], fitted.predict(data, rows)) == pytest.approx(min(followed), rel=1e-3)
 
 
+def test_early_stopping_stops_whichever_epoch_is_kept():
+    data, made = bars(60, seed=3), recipe(train__patience=3, train__epochs=60, train__rate=0.05)
+    fitted = fit(data, made.with_values({"train.monitor": "log_loss"}))
+    followed = [row["validation_log_loss"] for row in fitted.history]
+    assert len(followed) == int(np.argmin(followed)) + 1 + 3 == fitted.kept_epoch
+    assert fitted.stopped == "no better log_loss for 3 epochs"
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_a_metric_that_is_not_a_number_is_the_worst(monkeypatch, keep):
+    followed = iter([np.nan, 0.2, np.nan, 0.1, 0.3, 0.9])
+    real = Loop._validate
+    monkeypatch.setattr(Loop, "_validate", lambda *a: real(*a) | {"validation_accuracy": next(followed)})
+    fitted = fit(bars(), recipe(train__keep=keep, train__patience=2, train__epochs=6))
+    assert fitted.stopped == "no better accuracy for 2 epochs"
+    assert len(fitted.history) == 4
+    assert fitted.kept_epoch == (2 if keep == "best" else 4)
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_without_validation_all_epochs_are_trained_and_it_is_said(keep):
+    fitted = fit(bars(), recipe(train__keep=keep, train__patience=2), validation=None)
+    assert any("All epochs are trained" in line for line in fitted.decisions)
+    assert (fitted.recipe.train.keep, fitted.recipe.train.patience) == ("last", 0)
+
+
 def test_without_validation_the_last_epoch_is_kept_and_said():
     fitted = fit(bars(), recipe(train__keep="best", train__patience=2), validation=None)
     assert fitted.kept_epoch == 4

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from made import bars, halves, recipe
 
-from estampa.errors import EstampaError, InputError, RecipeError
-from estampa.recipe import SearchRecipe
+from estampa.errors import EstampaError, InputError, Interrupted, RecipeError, StorageError
+from estampa.recipe import Recipe, SearchRecipe
+from estampa.train.choose import complete
 from estampa.train.fit import fit_net
 from estampa.train.search import NAME, full_key, search, settings
 
@@ -124,3 +125,62 @@ def test_no_validation_part_is_refused(tmp_path):
         search(
             bars(), searched(widths=[3]), tmp_path, train_rows=np.arange(9), validation_rows=np.zeros(0, int)
         )  # fmt: skip
+
+
+DIVERGED = EstampaError("the loss is nan in epoch 1, step 3", where="training")
+
+
+def test_a_trial_that_diverges_is_listed_and_the_search_goes_on(tmp_path):
+    tried = []
+
+    def fit(data, made, **rows):
+        tried.append(made.train.rate)
+        if made.train.rate == 9:
+            raise DIVERGED
+        return fit_net(data, made, **rows)
+
+    for _ in range(2):  # the second time from the file
+        found = run(searched(rate=[9, 0.01]), tmp_path, fit=fit)
+        assert tried == [9, 0.01]
+        assert found.best.train.rate == 0.01
+        assert found.trials[-1].score is None
+        assert "the loss is nan" in found.trials[-1].error
+
+
+@pytest.mark.parametrize("error", [StorageError("disk full"), Interrupted("stopped")])
+def test_what_is_not_the_settings_fault_ends_the_search(tmp_path, error):
+    def fit(*_, **__):
+        raise error
+
+    with pytest.raises(type(error)):
+        run(searched(rate=[0.01]), tmp_path, fit=fit)
+    assert not (tmp_path / NAME).exists()
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_steps_and_batch_decide_the_epochs_of_a_trial(tmp_path, named):
+    values = {"train.steps": [60, 240], "train.batch": [16, 30]}
+    asked = (recipe() if named else Recipe(name="auto")).with_values({"train.epochs": "auto", "search.values": values})
+    data, epochs = bars(), {}
+
+    def fit(data, made, **rows):
+        made, _ = complete(made, data, rows["train_rows"])
+        epochs[made.train.steps, made.train.batch] = made.train.epochs
+        assert set(made.model.options) >= set(recipe().model.options) or not named
+        return fit_net(data, made.with_values({"train.epochs": 1}), **rows)
+
+    whole, _ = complete(asked, data, halves(data)[0])
+    found = run(whole, tmp_path, data, fit=fit, asked=asked)
+    assert epochs == {(60, 16): 8, (60, 30): 15, (240, 16): 32, (240, 30): 60}
+    assert found.best.train.epochs == epochs[found.best.train.steps, found.best.train.batch]
+    assert complete(found.best, data, halves(data)[0])[0] == found.best
+
+
+def test_trials_of_another_recipe_are_neither_taken_nor_kept(tmp_path):
+    run(searched(rate=[0.01]), tmp_path)
+    old = (tmp_path / NAME).read_text()
+    other = searched(rate=[0.01, 0.02]).with_values({"train.batch": 20})
+    assert len(run(other, tmp_path).trials) == 2
+    lines = (tmp_path / NAME).read_text().splitlines()
+    assert len(lines) == 2
+    assert old.strip() not in lines

@@ -40,7 +40,8 @@ def fit_net(
 ) -> Fitted:
     """Train the recipe's net on `train_rows` of the data; rows without a label are left out.
 
-    The validation part only chooses the kept epoch (`train.keep = "best"`) and draws its curve. With a `folder` an
+    The validation part only chooses the kept epoch (`train.keep = "best"`), stops early (`train.patience`) and draws
+    its curve. With a `folder` an
     epoch's end is kept there and an interrupted training goes on from it. The same recipe, as it is written back in
     the result, gives the same weights on the same machine.
 
@@ -50,9 +51,11 @@ def fit_net(
     began = time.perf_counter()
     recipe, decisions = complete(recipe, dataset, train_rows)
     parted = _Parts.of(dataset, recipe, train_rows, validation_rows)
-    if recipe.train.keep == "best" and not len(parted.validation):
+    if (recipe.train.keep == "best" or recipe.train.patience) and not len(parted.validation):
         recipe = recipe.with_values({"train.keep": "last", "train.patience": 0}, recipe.name)
-        decisions.append("The last epoch's weights are kept: there is no validation part to choose by.")
+        decisions.append(
+            "All epochs are trained and the last one's weights kept: there is no validation part to choose by."
+        )
     for line in decisions:
         progress.say(line)
     own, recipe = _identity(dataset, recipe, parted, folder)

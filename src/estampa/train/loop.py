@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,6 @@ class Job:
     loss: Loss
     truth: dict[str, np.ndarray[Any, Any]]  #: "train", "validation": labels in the target's unit, as metrics want them
     fingerprint: str = ""
-    decisions: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -84,7 +84,7 @@ class Loop:
         self.total = self.epochs * job.train.steps(self.batch, self.smallest)
         self.history: list[dict[str, float]] = []
         self.kept: dict[str, Tensor] = {}
-        self.kept_epoch, self.worse, self.earlier, self.stopped = 0, 0, 0.0, ""
+        self.kept_epoch, self.earlier, self.stopped = 0, 0.0, ""
         self.began = self.wrote = time.perf_counter()
         self.pending: checkpoint.Checkpoint | None = None  #: taken down, not yet written
         self.taken: checkpoint.Checkpoint | None = None  #: taken down last
@@ -223,19 +223,18 @@ class Loop:
         return {"validation_loss": loss, **{f"validation_{m}": measure.score(m, truth, output) for m in self.metrics}}
 
     def _judge(self, epoch: int, row: dict[str, float]) -> None:
-        """Keep this epoch's weights if they are the best, and stop when there has been none for `patience` epochs."""
-        if self.recipe.keep == "last":
-            return
+        """Take the weights of a best epoch aside if they are to be kept; stop after `patience` epochs without one.
+
+        Of equal epochs the first is the best; a metric that is not a number is the worst there is.
+        """
         key = f"validation_{self.recipe.monitor}"
         sign = 1 if measure.larger_is_better(self.recipe.monitor) else -1
-        best = self.history[self.kept_epoch - 1][key] if self.kept_epoch else None
-        if best is None or sign * row[key] > sign * best:
-            self.kept_epoch, self.worse = epoch, 0
-            self.kept = self.average.weights()
-            return
-        self.worse += 1
-        if self.recipe.patience and self.worse >= self.recipe.patience:
-            self.stopped = f"no better {self.recipe.monitor} for {self.worse} epochs"
+        scores = [-math.inf if math.isnan(past[key]) else sign * past[key] for past in (*self.history, row)]
+        best = scores.index(max(scores)) + 1
+        if best == epoch and self.recipe.keep == "best":
+            self.kept_epoch, self.kept = epoch, self.average.weights()
+        if self.recipe.patience and epoch - best >= self.recipe.patience:
+            self.stopped = f"no better {self.recipe.monitor} for {epoch - best} epochs"
 
     def _note(self, row: dict[str, float]) -> str:
         metric = self.recipe.monitor
@@ -262,7 +261,7 @@ class Loop:
         tensors |= {f"optimizer.{k}": v.clone() for k, v in self.optimizer.state.items()}
         tensors |= checkpoint.random_states(self.random)
         state = {
-            "history": self.history, "kept_epoch": self.kept_epoch, "worse": self.worse, "stopped": self.stopped,
+            "history": self.history, "kept_epoch": self.kept_epoch, "stopped": self.stopped,
             "steps": self.optimizer.steps, "averaged": self.average.count, "seconds": self.seconds,
             "recipe": self.job.recipe.model_dump(mode="json"),
         }  # fmt: skip
@@ -300,7 +299,7 @@ class Loop:
         if found is None:
             return
         self.taken, state, tensors = found, found.state, found.tensors
-        self.history, self.kept_epoch, self.worse = state["history"], state["kept_epoch"], state["worse"]
+        self.history, self.kept_epoch = state["history"], state["kept_epoch"]
         self.stopped, self.earlier = state["stopped"], state["seconds"]
         self.optimizer.steps, self.average.count = state["steps"], state["averaged"]
         for name, value in self.optimizer.state.items():

@@ -6,7 +6,7 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from estampa import files, measure, parts
-from estampa.errors import EstampaError, InputError, RecipeError, nearest
+from estampa.errors import EstampaError, InputError, Interrupted, RecipeError, StorageError, nearest
 from estampa.progress import SILENT, Progress
 from estampa.recipe import Recipe, known_keys
 from estampa.train import checkpoint
@@ -142,23 +142,29 @@ def search(
     *,
     train_rows: Array,
     validation_rows: Array,
+    asked: Recipe | None = None,
     time_limit: float | None = None,
     fit: Fit = fit_net,
 ) -> SearchResult:
     """Train with each of the `settings` and compare them on the validation part; the test part is never looked at.
 
+    Each trial is `asked` with its values, completed anew: so a value of `train.steps` or `train.batch` decides the
+    epochs. `asked` is the recipe before its completion; None = `recipe`, which may be complete already.
+
     Each finished trial is a line of `folder`/trials.jsonl; the same search in the same folder goes on after the last
-    one. With a `time_limit` (seconds, for the whole search) no new trial is begun after it (the
-    first one always is). Raises InputError without
-    a validation part, EstampaError when every trial failed.
+    one, and lines of another recipe or other data are removed. A trial whose loss is no longer a number, or whose net
+    cannot be built, has failed: it is listed with its error. With a `time_limit` (seconds, for the whole search) no
+    new trial is begun after it; the first one always is.
+
+    Raises InputError without a validation part, EstampaError when every trial failed.
     """
     if len(validation_rows) == 0:
         raise InputError("a search needs a validation part", where="search", cure="Split with --validation 0.1.")
     plan, (base, decisions) = settings(recipe), complete(recipe, dataset, train_rows)
-    metric = base.train.monitor
+    metric, start = base.train.monitor, asked or recipe
     folder.mkdir(parents=True, exist_ok=True)
-    own = checkpoint.fingerprint(recipe, dataset.content_sha256, np.sort(train_rows), np.sort(validation_rows))
-    done = {json.dumps(t.values, sort_keys=True): t for t in _earlier(folder, own)}
+    own = checkpoint.fingerprint(start, dataset.content_sha256, np.sort(train_rows), np.sort(validation_rows))
+    done = {json.dumps(t.values, sort_keys=True): t for t in _earlier(folder, own, progress)}
     if done:
         progress.say(f"Going on with an earlier search: {len(done)} of {len(plan)} trials are done.")
     began, stopped = time.perf_counter(), "every setting tried"
@@ -170,7 +176,7 @@ def search(
             if trials and time_limit is not None and time.perf_counter() - began > time_limit:
                 stopped = f"time limit of {time_limit:g} s reached after {len(trials)} of {len(plan)} trials"
                 break
-            trial = _try(number, values, recipe, lambda r: fit(
+            trial = _try(number, values, start, lambda r: fit(
                 dataset, r, train_rows=train_rows, validation_rows=validation_rows), metric)  # fmt: skip
             _append(folder, own, trial)
         trials.append(trial)
@@ -181,15 +187,17 @@ def search(
     if not any(t.score is not None for t in trials):
         raise EstampaError("every trial failed", where="search", got=trials[0].error if trials else stopped)
     ranked = sorted(trials, key=lambda t: (t.score is None, -sign * (t.score or 0.0), t.parameters, t.number))
-    best = recipe.with_values({**ranked[0].values, "search": {}}, "search")
+    best, _ = complete(start.with_values({**ranked[0].values, "search": {}}, "search"), dataset, train_rows)
     return SearchResult(metric, ranked, best, stopped, len(plan), decisions)
 
 
 def _try(number: int, values: dict[str, Any], recipe: Recipe, fit: Callable[[Recipe], Fitted], metric: str) -> Trial:
-    """Train one setting; an error of its own (a net too deep for the pictures) is noted, not raised."""
+    """Train one setting; an error of its own (a net too deep for the pictures, a loss that diverges) is noted."""
     try:
         fitted = fit(recipe.with_values({**values, "train.monitor": metric}, "search"))
-    except RecipeError as error:
+    except (StorageError, Interrupted):  # of the machine or the user, not of the setting
+        raise
+    except EstampaError as error:
         return Trial(number, values, None, error=str(error))
     row = fitted.history[fitted.kept_epoch - 1]
     score = float(row[f"validation_{metric}"])
@@ -205,16 +213,16 @@ def _append(folder: Path, own: str, trial: Trial) -> None:
         stream.write(json.dumps({"search": own, **vars(trial)}) + "\n")
 
 
-def _earlier(folder: Path, own: str) -> Iterator[Trial]:
-    """Trials of the same search that are on disk; a line cut short by a kill is passed over."""
+def _earlier(folder: Path, own: str, progress: Progress) -> list[Trial]:
+    """Trials of the same search that are on disk. A line cut short by a kill is removed, as are those of others."""
     path = folder / NAME
     if not path.is_file():
-        return
+        return []
     text = path.read_text(encoding="utf-8")
-    if not text.endswith("\n"):
-        text = text[: text.rfind("\n") + 1]
-        files.write_atomic(path, text)
-    for line in text.splitlines():
-        row = json.loads(line)
-        if row.pop("search") == own:
-            yield Trial(**row)
+    lines = text[: text.rfind("\n") + 1].splitlines(keepends=True)
+    ours = [line for line in lines if json.loads(line)["search"] == own]
+    if len(ours) < len(lines):
+        progress.warn(f"{len(lines) - len(ours)} trials in {path} belong to another recipe or other data: removed.")
+    if "".join(ours) != text:
+        files.write_atomic(path, "".join(ours))
+    return [Trial(**{k: v for k, v in json.loads(line).items() if k != "search"}) for line in ours]
