@@ -19,7 +19,7 @@ from estampa import pipeline
 from estampa.bundle.store import Bundle
 from estampa.data.builders import drawings
 from estampa.data.dataset import Dataset, DatasetWriter, Header, ReadRecord, write_split
-from estampa.data.read import ReadOptions
+from estampa.data.read import ReadOptions, build
 from estampa.errors import CheckFailed, DatasetError, InputError, RecipeError, SourceError
 
 QUICK = {"train.epochs": 2, "evaluate.baselines": False, "evaluate.resamples": 200, "train.threads": 1}
@@ -87,6 +87,36 @@ def test_a_folder_that_is_no_run_is_left_alone(data: Dataset, tmp_path: Path) ->
     with pytest.raises(InputError, match="is not empty and not a run"):
         pipeline.train(data, changes=QUICK, output=tmp_path)
     assert (tmp_path / "thesis.tex").read_text() == "all of it"
+
+
+def test_a_recipe_and_a_model_folder_of_someone_else_are_left_alone(data: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text("[train]\nepochs = 1\n")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "precious").write_text("x")
+    with pytest.raises(InputError, match="is not empty and not a run"):
+        pipeline.train(data, changes=QUICK, output=tmp_path)
+    assert (tmp_path / "model" / "precious").read_text() == "x"
+
+
+def test_a_plan_is_of_what_would_be_trained(data: Dataset, tmp_path: Path) -> None:
+    planned = pipeline.plan("auto", data, changes={"model.dropout_dense": 0.1})
+    assert planned.recipe.model.name == "convnet"  # few objects
+    assert planned.recipe.model.options["dropout_dense"] == 0.1
+    with pytest.raises(RecipeError, match="Did you mean 'dropout"):
+        pipeline.plan("auto", data, changes={"model.dropuot_dense": 1})
+
+
+def test_tiny_pictures_work_with_the_default_recipe(tmp_path: Path) -> None:
+    digits = build("digits", tmp_path / "digits.h5")
+    again = build("digits", tmp_path / "digits.h5")  # a second build of the same is opened, not refused
+    assert again.content_sha256 == digits.content_sha256
+    made = pipeline.train(digits, changes={**QUICK, "train.epochs": 5}, output=tmp_path / "run")
+    assert made.judgement.metrics["accuracy"].low > 0.8
+
+
+def test_a_size_on_a_dataset_file_is_refused(data: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="--size applies to raw files"):
+        pipeline.train(data.path, changes=QUICK, reading=ReadOptions(size=(8, 8)), output=tmp_path / "run")
 
 
 def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_happened(data: Dataset, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ another, and what each leaves is written into the run folder at once, so that a 
 from __future__ import annotations
 
 import datetime
-import json
 import shutil
 import time
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ import numpy as np
 from estampa import machine, parts
 from estampa import recipe as recipes
 from estampa.data.dataset import PARTS, Dataset
-from estampa.data.read import ReadOptions, open_any, open_reading
+from estampa.data.read import ReadOptions, begins_like_hdf5, open_any, open_reading
 from estampa.errors import CheckFailed, DatasetError, InputError, RecipeError
 from estampa.evaluate.judge import spelled
 from estampa.files import require_writable, write_atomic
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Habits", "Plan", "Run", "plan", "train"]
 
 NEEDS = ("torch", "sklearn", "scipy", "matplotlib", "onnx", "onnxscript", "tomli_w")
+SIGN = "unfinished"  #: file in a run folder that was begun by us and is not finished
 LARGEST, READ_SIDE = 96, 64  #: pictures with a longer side than the first are read with the second
 SEARCH_VALIDATION = 0.1  #: share that a search gets when its recipe has no validation part
 
@@ -45,19 +45,23 @@ def plan(
     source: Path | str | Dataset | None = None,
     *,
     changes: Mapping[str, Any] | None = None,
+    reading: ReadOptions | None = None,
+    habits: Habits | None = None,
     progress: Progress = SILENT,
 ) -> Plan:
     """Say what would be trained, without training. A shipped recipe that states its input needs no data.
 
-    Raises RecipeError when neither the recipe nor data say what goes in, and as `recipe.read` does.
+    Raises RecipeError when neither the recipe nor data say what goes in, and as `train` does.
     """
     chosen = _recipe(recipe, changes or {})
     decisions: list[str] = []
     if source is not None:
         from estampa.train.choose import complete
 
-        dataset = source if isinstance(source, Dataset) else open_any(source, progress=progress)
-        chosen, decisions = complete(chosen, dataset)
+        dataset, chosen = _open(source, reading, chosen, habits or Habits(), progress)
+        dataset, decisions = _parted(dataset, chosen, progress)
+        chosen, said = complete(chosen, dataset, _rows(dataset)["train"])
+        decisions += said
         shape, outputs = dataset.shape, len(dataset.classes) if dataset.task == "classification" else 1
     else:
         shape, outputs = chosen.data.shape, chosen.data.outputs or 0
@@ -97,9 +101,9 @@ def train(
     machine.require("train", *NEEDS, needed_for="estampa train")
     began, habits, clock = time.monotonic(), habits or Habits(), Clock()
     chosen = recipe if isinstance(recipe, Recipe) else _recipe(recipe, changes or {})
-    folder = _folder(output, chosen.name)
+    folder = _folder(output, "pictures" if chosen.name == "auto" else chosen.name)
     with clock.of("reading"):
-        dataset = _open(source, reading, chosen, habits, progress)
+        dataset, chosen = _open(source, reading, chosen, habits, progress)
     if chosen.search.values and not chosen.data.validation:
         chosen = chosen.with_values({"data.validation": SEARCH_VALIDATION})
         progress.say(f"A validation part of {SEARCH_VALIDATION:.0%} is taken: a search is judged on nothing else.")
@@ -107,9 +111,12 @@ def train(
     with clock.of("check"):
         twins, warnings = _checked(dataset, progress)
     stage = _Stage(folder, dataset, _rows(dataset), progress, clock)
-    complete, fitted = _learn(stage, chosen, decisions)
+    fitted, trials = _learn(stage, chosen, decisions)
     part = "test" if len(stage.rows["test"]) else "validation"
-    evidence = _judge(stage, complete, fitted, part)
+    if part == "validation" and (trials or fitted.recipe.train.keep == "best"):
+        warnings.append("There is no test part: the figures are of the validation part, which chose the kept epoch.")
+    evidence = _judge(stage, fitted, part)
+    evidence.trials = trials
     evidence.twins, evidence.warnings = np.isin(evidence.rows, twins), warnings
     evidence.command = habits.command or f"estampa train {dataset.path} --recipe {folder / 'recipe.toml'}"
     _ship(stage, fitted, evidence, habits)
@@ -145,38 +152,43 @@ def _folder(output: Path | str | None, name: str) -> Path:
     folder = Path(output) if output is not None else Path("runs") / f"{stamp}-{name}"
     if (folder / "metrics.json").exists():
         raise InputError("holds a finished run", where=folder, cure="Choose another folder with -o, or remove it.")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "recipe.toml").exists():
+    begun = any((folder / sign).exists() for sign in (SIGN, "history.jsonl", "checkpoint.safetensors"))
+    if folder.is_dir() and any(folder.iterdir()) and not begun:
         raise InputError("is not empty and not a run", where=folder, cure="Choose another folder with -o.")
-    require_writable(folder / "recipe.toml")
+    require_writable(folder / SIGN)
     return folder
 
 
 def _open(
     source: Path | str | Dataset, reading: ReadOptions | None, recipe: Recipe, habits: Habits, progress: Progress
-) -> Dataset:
-    """Open a Dataset, or build one from files into the cache; say in one line what was understood."""
+) -> tuple[Dataset, Recipe]:
+    """Open a Dataset, or build one from files into the cache; the recipe then says how pictures were read."""
     options = reading or ReadOptions(label=recipe.data.label, group=recipe.data.group)
-    if recipe.data.size is not None and options.size is None:
-        options = replace(options, size=recipe.data.size, fit=recipe.data.fit)
     if isinstance(source, Dataset):
         dataset = source
+    elif Path(source).is_file() and begins_like_hdf5(Path(source)):
+        dataset = open_any(source, replace(options, group=""), progress)
     else:
         options = _sized(source, options, recipe, progress)
         dataset = open_any(source, options, progress, skip_bad=habits.skip_bad)
+        if options.size is not None:
+            recipe = recipe.with_values({"data.size": options.size, "data.fit": options.fit}, "size")
     if dataset.shape is None:
         raise DatasetError("holds no images", where=dataset.path, cure="Give pictures or arrays.")
     height, width, channels = dataset.shape
     kind = f"{len(dataset.classes)} classes" if dataset.task == "classification" else dataset.task
-    progress.say(f"{dataset.n:,} objects, {kind}, {height} x {width} x {channels} {dataset.dtype}, from {source}")
-    return dataset
+    name = dataset.path if isinstance(source, Dataset) else source
+    progress.say(f"{dataset.n:,} objects, {kind}, {height} x {width} x {channels} {dataset.dtype}, from {name}")
+    return dataset, recipe
 
 
 def _sized(source: Path | str, options: ReadOptions, recipe: Recipe, progress: Progress) -> ReadOptions:
-    """Large pictures are read smaller, unless somebody said how large: the default net is for small ones."""
-    path = Path(source)
-    if options.size is not None or recipe.data.shape is not None or path.suffix == ".h5" or not path.exists():
+    """Size from the flag, else from the recipe; large pictures are read smaller when neither says how large."""
+    if options.size is None and recipe.data.size is not None:
+        return replace(options, size=recipe.data.size, fit=recipe.data.fit)
+    if options.size is not None or recipe.data.shape is not None or not Path(source).exists():
         return options
-    header = open_reading([path], options).header
+    header = open_reading([Path(source)], options).header
     if header.shape is None or not header.read.mode or max(header.shape[:2]) <= LARGEST:
         return options  # small ones, and arrays, which have no pictures' resize rule
     height, width = header.shape[:2]
@@ -236,7 +248,7 @@ def _checked(dataset: Dataset, progress: Progress) -> tuple[np.ndarray, list[str
     return np.asarray(found.near_across, np.int64), warnings
 
 
-def _learn(stage: _Stage, chosen: Recipe, decisions: list[str]) -> tuple[Recipe, Fitted]:
+def _learn(stage: _Stage, chosen: Recipe, decisions: list[str]) -> tuple[Fitted, list[dict[str, Any]]]:
     """Complete the recipe, search if asked, and train; recipe.toml and history.jsonl are written."""
     from estampa.train.choose import complete
     from estampa.train.fit import fit_net
@@ -244,6 +256,7 @@ def _learn(stage: _Stage, chosen: Recipe, decisions: list[str]) -> tuple[Recipe,
     whole, said = complete(chosen, stage.dataset, stage.rows["train"])
     for line in said:
         stage.progress.say(line)
+    trials: list[dict[str, Any]] = []
     if whole.search.values:
         from estampa.train.search import search
 
@@ -253,7 +266,9 @@ def _learn(stage: _Stage, chosen: Recipe, decisions: list[str]) -> tuple[Recipe,
                 folder=stage.folder / "search", progress=stage.progress,
             )  # fmt: skip
         whole, said = found.best, [*said, found.sentence]
+        trials = [vars(trial) for trial in found.trials]
         stage.progress.say(found.sentence)
+    write_atomic(stage.folder / SIGN, "This run has begun and is not finished; the same command goes on with it.\n")
     write_atomic(stage.folder / "recipe.toml", whole.to_toml())
     with stage.clock.of("training"):
         fitted = fit_net(
@@ -262,17 +277,17 @@ def _learn(stage: _Stage, chosen: Recipe, decisions: list[str]) -> tuple[Recipe,
         )  # fmt: skip
     write_atomic(stage.folder / "recipe.toml", fitted.recipe.to_toml())
     fitted.decisions[:] = [*decisions, *said, *(d for d in fitted.decisions if d not in said)]
-    return fitted.recipe, fitted
+    return fitted, trials
 
 
-def _judge(stage: _Stage, recipe: Recipe, fitted: Fitted, part: str) -> Evidence:
+def _judge(stage: _Stage, fitted: Fitted, part: str) -> Evidence:
     """Judge the kept model once on `part`, beside baselines, with cross-validation if asked."""
     from estampa.evaluate.baselines import baselines
     from estampa.evaluate.crossval import crossval
     from estampa.evaluate.evidence import Evidence, consistency
     from estampa.evaluate.judge import judge
 
-    dataset, rows = stage.dataset, stage.rows[part]
+    dataset, rows, recipe = stage.dataset, stage.rows[part], fitted.recipe
     with stage.clock.of("judging"):
         output = fitted.predict(dataset, rows)
         judgement = judge(
@@ -301,9 +316,6 @@ def _judge(stage: _Stage, recipe: Recipe, fitted: Fitted, part: str) -> Evidence
     evidence.history, evidence.kept_epoch, evidence.stopped = fitted.history, fitted.kept_epoch, fitted.stopped
     evidence.monitor, evidence.recipe, evidence.about = recipe.train.monitor, recipe.to_toml(), recipe.about
     evidence.decisions, evidence.layers, evidence.parameters = fitted.decisions, fitted.layers, fitted.parameters
-    trials = stage.folder / "search" / "trials.jsonl"
-    if trials.is_file():
-        evidence.trials = [json.loads(line) for line in trials.read_text().splitlines()]
     return evidence
 
 
@@ -316,7 +328,8 @@ def _ship(stage: _Stage, fitted: Fitted, evidence: Evidence, habits: Habits) -> 
         shutil.rmtree(stage.folder / "model")
     with stage.clock.of("export"):
         bundle = bundle_from(
-            fitted, stage.dataset, stage.rows, evidence.judgement.to_json(), stage.folder / "model",
+            fitted, stage.dataset, stage.rows, {**evidence.judgement.to_json(), "part": evidence.part},
+            stage.folder / "model",
             gallery=habits.gallery,
         )  # fmt: skip
         predict(bundle, stage.dataset, stage.folder / "predictions.csv", part=evidence.part, progress=stage.progress)
@@ -335,6 +348,7 @@ def _report(stage: _Stage, evidence: Evidence) -> None:
     evidence.date = datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds")
     write_report(stage.folder, evidence)
     checkpoint.remove(stage.folder)  # the run is whole: nothing is left to go on from
+    (stage.folder / SIGN).unlink(missing_ok=True)
     best = max(evidence.baselines, key=lambda b: b.judgement.metrics[evidence.judgement.leading].value, default=None)
     if best is not None and evidence.judgement.task == "classification":
         stage.progress.say(f"best baseline: {best.name}, {spelled(best.judgement.metrics['accuracy'])}")

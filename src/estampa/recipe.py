@@ -190,9 +190,19 @@ def known_keys() -> list[str]:
 def parse(tree: Mapping[str, Any], where: str) -> Recipe:
     """Check a tree of keys; all faults are told at once, in one RecipeError."""
     try:
-        return Recipe.model_validate(tree)
+        recipe = Recipe.model_validate(tree)
     except ValidationError as error:
         raise RecipeError(_faults(error, known_keys()), where=where) from None
+    _check_few(recipe, where)
+    return recipe
+
+
+def _check_few(recipe: Recipe, where: str) -> None:
+    """The keys of [few.values] must be real ones; their values are checked when they are taken."""
+    known = known_keys()
+    for key in recipe.few.values:
+        if key not in known and not key.startswith("model."):
+            raise RecipeError(f"unknown key {key!r} in few.values", where=where, cure=nearest(key, known))
 
 
 def check_options(kind: type[Record], options: Mapping[str, Any], where: str) -> Any:

@@ -254,14 +254,17 @@ def test_a_builder_is_called_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return make(output, noise(5), np.arange(5) % 2)
 
     monkeypatch.setattr(parts, "names", lambda folder: ["sky"] if folder == "data/builders" else [])
-    monkeypatch.setattr(parts, "load", lambda *_: SimpleNamespace(OPTIONS={"count": "how many"}, build=run))
+    sky = SimpleNamespace(OPTIONS={"count": "how many"}, build=run, is_built=lambda _set, asked: asked == calls[0])
+    monkeypatch.setattr(parts, "load", lambda *_: sky)
     assert build("sky", tmp_path / "a.h5", builder_options={"count": "5"}).n == 5
+    assert build("sky", tmp_path / "a.h5", builder_options={"count": "5"}).n == 5  # it is there: opened, not built
     with pytest.raises(InputError, match="exists already"):
         build("sky", tmp_path / "a.h5")
     with pytest.raises(InputError, match=r"unknown option 'cuont'.*Did you mean 'count'"):
         build("sky", tmp_path / "b.h5", builder_options={"cuont": "5"})
     with pytest.raises(InputError, match="decides how its files are read"):
         build("sky", tmp_path / "b.h5", ReadOptions(size=(3, 3)))
+    sky.is_built = lambda _set, _asked: True
     assert open_any("sky").path == open_any("sky").path
     assert calls == [{"count": "5"}, {}]
 
@@ -317,6 +320,24 @@ def test_a_made_split_survives_an_exclusion(tmp_path: Path) -> None:
     smaller = build(dataset.path, tmp_path / "2.h5", ReadOptions(exclude=tmp_path / "out.txt"))
     np.testing.assert_array_equal(smaller.split, (np.arange(9) % 3 + 1)[1:])
     assert smaller.split_record == {"seed": 5, "carried_over": True}
+
+
+def test_parts_survive_joining_when_every_file_has_them(tmp_path: Path) -> None:
+    one, two, bare = (
+        make(tmp_path / f"{k}.h5", noise(9, k), np.arange(9) % 2, ids=[f"{k}.{i}" for i in range(9)]) for k in range(3)
+    )
+    for dataset in (one, two):
+        write_split(dataset.path, np.arange(9) % 3 + 1, {"seed": 5})
+    heard = Heard()
+    joined = build([one.path, two.path], tmp_path / "joined.h5", progress=heard)
+    np.testing.assert_array_equal(joined.split, np.tile(np.arange(9) % 3 + 1, 2))
+    assert joined.split_record == {"joined": 2, "published": False, "carried_over": True}
+    assert any("parts of the 2 files are kept" in line for line in heard.said + heard.warned)
+
+    mixed = build([one.path, bare.path], tmp_path / "mixed.h5", progress=heard)
+    assert not mixed.split.any()
+    assert mixed.split_record == {}
+    assert any("parts of 0.h5 are dropped, as 2.h5 has none" in line for line in heard.said + heard.warned)
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,13 @@ def test_a_damaged_row_is_named_with_its_cure(tmp_path: Path) -> None:
         Ledger(tmp_path, SILENT).add("key", a_row)
 
 
+def test_a_folder_with_rows_of_other_data_is_refused(tmp_path: Path) -> None:
+    Ledger(tmp_path, SILENT).bind("abc")
+    Ledger(tmp_path, SILENT).bind("abc")
+    with pytest.raises(InputError, match="holds rows of other data"):
+        Ledger(tmp_path, SILENT).bind("def")
+
+
 def test_the_published_figures_are_those_printed() -> None:
     assert fashion.ACCURACY == 0.8951
     assert np.mean(fashion.RECALLS) == pytest.approx(0.8951, abs=5e-5)  # balanced classes: the mean recall is accuracy

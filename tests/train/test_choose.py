@@ -11,8 +11,21 @@ from estampa.train.choose import complete, labelled_rows
 from estampa.train.feed import ArraySet
 
 
-def test_nothing_told_gives_the_default_recipe_whole_and_reasons():
+def large():
+    """Bars in pictures of 20 x 20."""
+    small = bars()
+    return ArraySet(small.images.repeat(2, axis=1).repeat(2, axis=2), small.labels, "classification", small.classes)
+
+
+def test_pictures_too_small_for_the_net_for_few_keep_the_default_net_without_its_warps():
     made, said = complete(Recipe(), bars())
+    assert made.model.name == read("pictures").model.name
+    assert made.prepare.rotate == made.prepare.shift == 0
+    assert any("too small" in line for line in said)
+
+
+def test_nothing_told_gives_the_default_recipe_whole_and_reasons():
+    made, said = complete(Recipe(), large())
     assert made.model.name == read("pictures").few.values["model.name"]
     assert any("few" in line for line in said)
     assert made.data.task == "classification"
@@ -145,7 +158,7 @@ def test_shipped_recipes_open_with_command_cost_and_score(name):
 
 def test_what_is_told_holds_for_few_objects_too():
     told = read("pictures").with_values({"train.rate": 0.5, "prepare.rotate": 1.0, "model.dropout_dense": 0.1})
-    made, _ = complete(told, bars())
+    made, _ = complete(told, large())
     assert (made.train.rate, made.prepare.rotate, made.model.options["dropout_dense"]) == (0.5, 1.0, 0.1)
     assert made.prepare.shear == read("pictures").few.values["prepare.shear"]
     assert made.few == Recipe().few

@@ -21,6 +21,7 @@ def command(
     The data are scikit-learn's bundled handwritten digits, so it works without network.
     """
     import time
+    from datetime import UTC, datetime
 
     from estampa import pipeline
     from estampa.data.check import check
@@ -35,7 +36,7 @@ def command(
     console.say("2/4  check: duplicates, leaks, missing values")
     checked = check(dataset, page=folder / "check.html", progress=console)
     console.say("3/4  train: choose, learn, judge on objects not seen, export")
-    run = pipeline.train(dataset, output=None if output is None else output / "run", progress=console)
+    run = pipeline.train(dataset, output=folder / f"run-{datetime.now(tz=UTC):%Y%m%d-%H%M%S}", progress=console)
     target = run.folder
     console.say("4/4  predict: score the set with the bundle, on ONNX Runtime alone")
     made = predict(target, dataset, target / "all.csv", progress=console)

@@ -39,6 +39,7 @@ def command(
     repeats: Annotated[int | None, typer.Option(min=1, help="Of the cross-validation.")] = None,
     baselines: Annotated[bool, typer.Option(help="Majority, logistic regression, random forest beside it.")] = True,
     gallery: Annotated[bool, typer.Option(help="Thumbnails of training examples in the bundle.")] = True,
+    as_: Annotated[str, typer.Option("--as", help="Name of the source; default: ask each whether it is its own.")] = "",
     size: Annotated[str | None, typer.Option(metavar="HxW", help="Bring pictures to this height and width.")] = None,
     fit: Annotated[str, typer.Option(help="How: stretch, pad or crop.")] = "stretch",
     layout: Annotated[str, typer.Option(help="NCHW or NHWC, where an array does not say.")] = "",
@@ -70,26 +71,31 @@ def command(
         changes["evaluate.baselines"] = False
     if search:
         changes["search"] = {"values": _grid(search), **({"trials": trials} if trials else {})}
+    reading = ReadOptions(
+        size=height_width(size), fit=one_of("--fit", fit, "stretch", "pad", "crop"),
+        layout=one_of("--layout", layout.upper(), "", "NCHW", "NHWC"), reshape=height_width_channels(reshape),
+        label=label, group=group, as_=as_,
+    )  # fmt: skip
+    habits = pipeline.Habits(gallery=gallery, skip_bad=skip_bad, command=_spelled())
     if dry_run:
-        planned = pipeline.plan(recipe, data, changes=changes, progress=console)
+        planned = pipeline.plan(recipe, data, changes=changes, reading=reading, habits=habits, progress=console)
         console.result(planned.to_json(), _summary(planned))
         return
     if data is None:
         raise InputError("needs data", where="estampa train", cure="Give a path, or --dry-run with a shipped recipe.")
+    if trials and not search:
+        raise InputError(
+            "--trials needs --search", where="estampa train", cure="As in: --search widths=16,32 --trials 5"
+        )
+    if repeats and not folds:
+        raise InputError("--repeats needs --folds", where="estampa train", cure="As in: --folds 5 --repeats 3")
     run = pipeline.train(
         data,
         recipe=recipe,
         changes=changes,
         output=output,
-        reading=ReadOptions(
-            size=height_width(size),
-            fit=one_of("--fit", fit, "stretch", "pad", "crop"),
-            layout=one_of("--layout", layout.upper(), "", "NCHW", "NHWC"),
-            reshape=height_width_channels(reshape),
-            label=label,
-            group=group,
-        ),
-        habits=pipeline.Habits(gallery=gallery, skip_bad=skip_bad, command=_spelled()),
+        reading=reading,
+        habits=habits,
         progress=console,
     )
     console.result(run.to_json(), run.lines())

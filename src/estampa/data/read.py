@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from estampa import parts
 from estampa.data.exclude import Exclusion, read_exclusion
@@ -124,9 +125,9 @@ def open_any(
     Unreadable rows are left out with a warning, and stand in `Dataset.rejected` with their rows and reasons; without
     `skip_bad` they are a SourceError, as in `build`.
     """
-    if isinstance(source, (str, Path)) and options.exclude is None and not options.as_:
+    if isinstance(source, (str, Path)) and options == _DEFAULT:  # else the source `dataset` says what it cannot do
         path = Path(source)
-        if path.is_file() and _begins_like_hdf5(path):
+        if path.is_file() and begins_like_hdf5(path):
             return Dataset.open(path)
     return build(source, None, options, skip_bad=skip_bad, progress=progress)
 
@@ -233,14 +234,19 @@ def _run_builder(
             )
     key = fingerprint_of(FORMAT, name, sorted(options.items()))
     target = Path(output) if output is not None else cache_folder() / f"{name}-{key[:16]}.h5"
-    if target.exists():
-        if output is None:
-            return Dataset.open(target)
-        if not force:
+    with locked(target) if output is None else contextlib.nullcontext():
+        if target.exists() and not force:
+            try:
+                dataset: Dataset = Dataset.open(target)
+            except DatasetError:
+                _refuse_existing(target)
+            if builder.is_built(dataset, options):
+                progress.say(f"{target}: already built from the same data, nothing to do")
+                return dataset
             _refuse_existing(target)
-    require_writable(target)
-    dataset: Dataset = builder.build(target, options, progress)
-    return dataset
+        require_writable(target)
+        built: Dataset = builder.build(target, options, progress)
+        return built
 
 
 def _is_builder(name: str) -> bool:
@@ -278,7 +284,7 @@ def _existing(target: Path, fingerprint: str, replace: bool) -> Dataset | None:
     return None
 
 
-def _refuse_existing(target: Path) -> None:
+def _refuse_existing(target: Path) -> NoReturn:
     raise InputError(
         "exists already, and was built from other data or options",
         where=target,
@@ -304,6 +310,7 @@ def _read(name: str, paths: Sequence[Path], options: ReadOptions) -> Reading:
     return reading
 
 
-def _begins_like_hdf5(path: Path) -> bool:
+def begins_like_hdf5(path: Path) -> bool:
+    """Whether a file has the first bytes of HDF5: most probably a Dataset."""
     with path.open("rb") as stream:
         return stream.read(8) == b"\x89HDF\r\n\x1a\n"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from estampa import machine, page
-from estampa.errors import StorageError
+from estampa.errors import InputError, StorageError
 from estampa.evaluate.judge import Judgement
 from estampa.files import write_atomic
 from estampa.measure import Interval
@@ -142,6 +142,13 @@ class Ledger:
         self.folder, self.progress = folder, progress
         self.rows: list[Row] = []
         folder.mkdir(parents=True, exist_ok=True)
+
+    def bind(self, data: str) -> None:
+        """Say which data the rows are of (a content hash); a folder that holds rows of other data is refused."""
+        path = self.folder / "data.txt"
+        if path.is_file() and path.read_text() != data:
+            raise InputError("holds rows of other data", where=self.folder, cure="Choose another folder with -o.")
+        write_atomic(path, data)
 
     def add(self, key: str, make: Callable[[], Row]) -> Row:
         """Return the row `key` as kept, or make it now, keep it, and say its figure."""

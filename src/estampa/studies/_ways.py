@@ -31,7 +31,8 @@ def trained(ledger: Ledger, key: str, dataset: Dataset, name: str, changes: Mapp
     metrics = folder / "metrics.json"
     if not metrics.is_file():
         ledger.progress.say(f"\n{key}: recipe {name}")
-        pipeline.train(dataset, recipe=name, changes=changes, output=folder, progress=ledger.progress)
+        made = recipe.read(name).with_values(changes) if changes else recipe.read(name)  # whatever the environment says
+        pipeline.train(dataset, recipe=made, output=folder, progress=ledger.progress)
     record = json.loads(metrics.read_text())
     seconds = record["seconds"]
     return {
@@ -48,18 +49,21 @@ def parameters_of(name: str, dataset: Dataset) -> int:
 
 
 def folds_right(
-    ledger: Ledger, dataset: Dataset, name: str, how: str, *, way: str, by_group: bool, symmetry: str = "none"
+    ledger: Ledger, dataset: Dataset, name: str, how: str, *, way: str, by_group: bool, **asked: str
 ) -> Row:
     """k-fold done right: stratified, everything refitted in each fold; whole groups held out when `by_group`.
 
-    `symmetry` is what the study declares of its pictures, for recipes that leave it to the data.
+    `asked` may hold `symmetry`, what the study declares of its pictures, and `fault`, what weakens this way.
     """
     alone = np.array([f"row {i}" for i in range(dataset.n)])
     made = recipe.read(name)
     if made.prepare.symmetry == "auto":
-        made = made.with_values({"prepare.symmetry": symmetry})
+        made = made.with_values({"prepare.symmetry": asked.get("symmetry", "none")})
     found = crossval(dataset, made, 5, groups=dataset.groups if by_group else alone, progress=ledger.progress)
-    return row_of(found.judgement, way, how, seconds=found.seconds, parameters=parameters_of(name, dataset))
+    return row_of(
+        found.judgement, way, how, seconds=found.seconds, parameters=parameters_of(name, dataset),
+        fault=asked.get("fault", ""),
+    )  # fmt: skip
 
 
 def folds_as_published(dataset: Dataset, name: str, fold: np.ndarray, progress: Progress) -> np.ndarray:
@@ -83,6 +87,7 @@ def folds_as_published(dataset: Dataset, name: str, fold: np.ndarray, progress: 
     return output
 
 
-def judged_folds(dataset: Dataset, output: np.ndarray) -> Judgement:
-    """Judge held-out answers of all objects together."""
-    return judge(dataset.labels, output, task="classification", classes=dataset.classes)
+def judged_folds(dataset: Dataset, output: np.ndarray, *, by_group: bool) -> Judgement:
+    """Judge held-out answers of all objects together; whole groups are resampled when whole groups were held out."""
+    groups = dataset.groups if by_group else None
+    return judge(dataset.labels, output, task="classification", classes=dataset.classes, groups=groups)

@@ -21,6 +21,7 @@ def run(source: Path | None, ledger: Ledger) -> tuple[str, list[str]]:
     progress = ledger.progress
     dataset = open_any(source, progress=progress) if source else build("fashion_mnist", progress=progress)
     _require(dataset)
+    ledger.bind(dataset.content_sha256)
     recalls = dict(zip(dataset.classes, RECALLS, strict=True))
     ledger.add("published", lambda: published(ACCURACY, TEST, "15 epochs, published test part", recalls, PARAMETERS))
     plain = {"evaluate.baselines": False}

@@ -10,10 +10,10 @@ import numpy as np
 from estampa import measure, parts
 from estampa.errors import DatasetError, RecipeError, nearest
 from estampa.prepare import balance
-from estampa.recipe import Recipe, read
+from estampa.recipe import Recipe, check_options, read
 from estampa.train.fitted import ImageSet
 
-#: A whole number target with at most so many values is taken for classes only when the Dataset says so; see `_task`.
+#: The recipe of who names none.
 DEFAULT = "pictures"
 LEAST_EPOCHS, MOST_EPOCHS = 8, 200
 
@@ -34,7 +34,7 @@ def complete(
     rows = labelled_rows(dataset, train_rows)
     if len(rows) == 0:
         raise DatasetError("no labelled object to learn from", cure="Give labels, or check the split.")
-    recipe = _few(recipe, len(rows), said)
+    recipe = _few(recipe, dataset, len(rows), said)
     changes: dict[str, Any] = {}
     classes = len(dataset.classes)
     _symmetry(recipe, dataset, changes, said)
@@ -113,9 +113,10 @@ def _model(recipe: Recipe, dataset: ImageSet, said: list[str]) -> Recipe:
     height, width, _ = dataset.shape
     default = read(DEFAULT)
     own: dict[str, Any] = {}
-    for stage in ("data", "prepare", "train", "evaluate", "search"):
+    for stage in ("data", "prepare", "train", "evaluate", "search", "few"):
         part = getattr(recipe, stage)
         own |= {f"{stage}.{key}": getattr(part, key) for key in part.model_fields_set}
+    own |= {f"model.{key}": value for key, value in recipe.model.options.items()}
     large = "; larger than the 96 pixels that it was tuned up to" if max(height, width) > 96 else ""
     said.append(f"Recipe '{DEFAULT}': the default for pictures, here {height} x {width}{large}.")
     return default.with_values(own, recipe.name)
@@ -141,7 +142,7 @@ def _task(recipe: Recipe, dataset: ImageSet, said: list[str]) -> Recipe:
     return recipe
 
 
-def _few(recipe: Recipe, n: int, said: list[str]) -> Recipe:
+def _few(recipe: Recipe, dataset: ImageSet, n: int, said: list[str]) -> Recipe:
     """Apply what a recipe changes for few objects, once: the recipe that is written back holds the outcome."""
     few = recipe.few
     if not few.below:
@@ -149,10 +150,27 @@ def _few(recipe: Recipe, n: int, said: list[str]) -> Recipe:
     if n >= few.below:
         return recipe.with_values({"few": {}}, recipe.name)
     values = dict(few.values)
+    if "model.name" in values and not _fits(values, dataset):
+        said.append(f"Pictures too small for the net for few objects and its warps: {recipe.model.name} is kept.")
+        values = {key: value for key, value in values.items() if key.startswith("train.")}
     if "model.name" in values:  # the keys of another model go with its name
         recipe = recipe.with_values({"model": {"name": values["model.name"]}}, recipe.name)
     said.append(f"{n:,} objects to learn from are few (below {few.below:,}): the recipe's settings for few are taken.")
     return recipe.with_values({**values, "few": {}}, recipe.name)
+
+
+def _fits(values: dict[str, Any], dataset: ImageSet) -> bool:
+    """Whether the net that these dotted keys describe can be built for the data's pictures."""
+    module = parts.load("models", values["model.name"])
+    own = {
+        key.removeprefix("model."): v for key, v in values.items() if key.startswith("model.") and key != "model.name"
+    }
+    options = check_options(module.Options, own, f"few: model {values['model.name']!r}")
+    try:
+        module.summary(options, dataset.shape, max(1, len(dataset.classes)))
+    except RecipeError:  # its message would be of a net that nobody asked for
+        return False
+    return True
 
 
 def _symmetry(recipe: Recipe, dataset: ImageSet, changes: dict[str, Any], said: list[str]) -> None:
@@ -161,7 +179,7 @@ def _symmetry(recipe: Recipe, dataset: ImageSet, changes: dict[str, Any], said: 
     declared = str(getattr(getattr(dataset, "header", None), "symmetry", "auto"))
     if declared == "auto":
         changes["prepare.symmetry"] = "none"
-        said.append("No mirrored or turned copies: whether they keep the label is not declared (prepare.symmetry).")
+        said.append("No mirrored copies or quarter turns: that they keep the label is not declared (prepare.symmetry).")
     else:
         changes["prepare.symmetry"] = declared
         said.append(f"Symmetry {declared}: declared by the data.")
@@ -179,7 +197,7 @@ def _length(recipe: Recipe, n: int, changes: dict[str, Any], said: list[str]) ->
     if epochs == "auto":
         epochs = min(MOST_EPOCHS, max(LEAST_EPOCHS, round(train.steps * batch / n)))
         changes["train.epochs"] = epochs
-    if changes:
+    if "auto" in (train.batch, train.epochs):
         said.append(f"{epochs} epochs in batches of {batch}: for {n:,} objects to learn from.")
 
 

@@ -24,6 +24,11 @@ SPANISH = ("cero", "uno", "dos", "tres", "cuatro", "cinco", "seis", "siete", "oc
 ENGLISH = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
+def is_built(dataset: Dataset, options: Mapping[str, str]) -> bool:  # noqa: ARG001 - every builder is asked alike
+    """Whether `dataset` is this bundled set: there is only one."""
+    return dataset.header.origin.get("builder") == "digits"
+
+
 def build(output: Path, options: Mapping[str, str], progress: Progress = SILENT) -> Dataset:
     """Write the set to the Dataset file `output`. Who wrote which digit is not known: there are no groups."""
     del options

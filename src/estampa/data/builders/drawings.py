@@ -168,6 +168,16 @@ def _numbers(options: Mapping[str, str]) -> tuple[int, int, int]:
     return chosen["people"], chosen["each"], chosen["seed"]
 
 
+def _fingerprint(options: Mapping[str, str]) -> str:
+    people, each, seed = _numbers(options)
+    return f"drawings people={people} each={each} seed={seed} version=1"
+
+
+def is_built(dataset: Dataset, options: Mapping[str, str]) -> bool:
+    """Whether `dataset` is what `build` with these options would write."""
+    return dataset.fingerprint == _fingerprint(options)
+
+
 def build(output: Path, options: Mapping[str, str], progress: Progress = SILENT) -> Dataset:
     """Draw the set into the Dataset file `output`; groups are the people. See OPTIONS."""
     people, each, seed = _numbers(options)
@@ -183,7 +193,7 @@ def build(output: Path, options: Mapping[str, str], progress: Progress = SILENT)
         ids=np.array([f"p{p:03d}_{CLASSES[c]}_{k:03d}" for p, c, k in names]),
         labels=np.array([c for _, c, _ in names], np.int32),
         groups=np.array([f"p{p:03d}" for p, _, _ in names]),
-        fingerprint=f"drawings people={people} each={each} seed={seed} version=1",
+        fingerprint=_fingerprint(options),
     )  # fmt: skip
     block = len(CLASSES) * each
     progress.start("drawing", len(names), "drawings")
