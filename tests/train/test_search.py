@@ -8,6 +8,7 @@ from made import bars, halves, recipe
 
 from estampa.errors import EstampaError, InputError, Interrupted, RecipeError, StorageError
 from estampa.recipe import Recipe, SearchRecipe
+from estampa.train import search as searching
 from estampa.train.choose import complete
 from estampa.train.fit import fit_net
 from estampa.train.search import NAME, full_key, search, settings
@@ -18,10 +19,12 @@ def searched(trials=None, **values):
     return recipe().model_copy(update={"search": SearchRecipe(values=values, trials=trials)})
 
 
-def run(made, folder, data=None, **more):
+def run(made, folder, data=None, fit=fit_net, **more):
     data = data or bars()
     train, validation = halves(data)
-    return search(data, made, folder, train_rows=train, validation_rows=validation, **more)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(searching, "fit_net", fit)
+        return search(data, made, folder, train_rows=train, validation_rows=validation, **more)
 
 
 def test_the_grid_is_whole_and_in_order():
@@ -66,17 +69,15 @@ def test_every_trial_is_listed_and_the_best_one_is_the_recipe(tmp_path):
     assert found._repr_html_().count("<tr>") == 5
 
 
-def test_only_the_parts_given_are_touched(tmp_path):
+def test_only_the_parts_given_are_touched(tmp_path, monkeypatch):
     seen = []
 
     def fit(data, made, **rows):
         seen.append(np.concatenate([rows["train_rows"], rows["validation_rows"]]))
         return fit_net(data, made, **rows)
 
-    data = bars()
-    search(
-        data, searched(widths=[3, 4]), tmp_path, train_rows=np.arange(80), validation_rows=np.arange(80, 110), fit=fit
-    )
+    monkeypatch.setattr(searching, "fit_net", fit)
+    search(bars(), searched(widths=[3, 4]), tmp_path, train_rows=np.arange(80), validation_rows=np.arange(80, 110))
     assert all(rows.max() < 110 for rows in seen)
 
 

@@ -23,7 +23,6 @@ from estampa.train.fit import fit_net
 from estampa.train.fitted import Fitted, ImageSet
 
 Array = np.ndarray[Any, Any]
-Fit = Callable[..., Fitted]
 NAME = "trials.jsonl"
 
 
@@ -144,7 +143,6 @@ def search(
     validation_rows: Array,
     asked: Recipe | None = None,
     time_limit: float | None = None,
-    fit: Fit = fit_net,
 ) -> SearchResult:
     """Train with each of the `settings` and compare them on the validation part; the test part is never looked at.
 
@@ -176,7 +174,7 @@ def search(
             if trials and time_limit is not None and time.perf_counter() - began > time_limit:
                 stopped = f"time limit of {time_limit:g} s reached after {len(trials)} of {len(plan)} trials"
                 break
-            trial = _try(number, values, start, lambda r: fit(
+            trial = _try(number, values, start, lambda r: fit_net(
                 dataset, r, train_rows=train_rows, validation_rows=validation_rows), metric)  # fmt: skip
             _append(folder, own, trial)
         trials.append(trial)
