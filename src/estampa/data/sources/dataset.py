@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
 from estampa.data.record import Header
 from estampa.data.sources._base import Block, Reading, ReadOptions, fingerprint_of, rows_per_block
+from estampa.data.split import is_published
 from estampa.data.view import Dataset
 from estampa.errors import SourceError
 
@@ -44,15 +46,17 @@ def read(paths: Sequence[Path], options: ReadOptions) -> Reading:
     groups = None
     if any(one.groups is not None for one in sets):
         groups = np.concatenate([one.ids if one.groups is None else one.groups for one in sets])
+    split, record, notes = _joined_split(sets)
     return DatasetReading(
         header=header,
         ids=np.concatenate([one.ids for one in sets]),
         labels=None if header.task == "unlabelled" else np.concatenate(labels),
         groups=groups,
-        split=np.concatenate([one.split for one in sets]),
+        split=split,
         table=np.concatenate([one.table for one in sets if one.table is not None]) if header.columns else None,
         fingerprint=fingerprint_of([(one.content_sha256, one.split.tobytes().hex()) for one in sets], header.to_json()),
-        split_record=sets[0].split_record if len(sets) == 1 else {},
+        split_record=record,
+        notes=notes,
         sets=sets,
     )
 
@@ -104,6 +108,27 @@ def _joined_header(sets: Sequence[Dataset], options: ReadOptions) -> Header:
         origin=origin,
         published_split=all(one.header.published_split for one in sets),
     )
+
+
+def _joined_split(sets: Sequence[Dataset]) -> tuple[np.ndarray | None, dict[str, Any], list[str]]:
+    """The parts of all rows, the record of how they were made, and what to say.
+
+    Parts are kept when every file has them: what was tested on in one must not be learned from in the joined file.
+    """
+    split = np.concatenate([one.split for one in sets])
+    if len(sets) == 1:
+        return split, dict(sets[0].split_record), []
+    if all(one.header.published_split for one in sets):
+        return split, {}, []
+    parted = [one.path.name for one in sets if one.split.any()]
+    bare = [one.path.name for one in sets if not one.split.any()]
+    if not bare:
+        record = {"joined": len(sets), "published": all(is_published(one) for one in sets)}
+        return split, record, [f"the parts of the {len(sets)} files are kept"]
+    if not parted:
+        return None, {}, []
+    said = f"the parts of {', '.join(parted)} are dropped, as {', '.join(bare)} has none"
+    return None, {}, [f"{said}: what was tested on may be learned from when the joined file is parted"]
 
 
 def _relabelled(one: Dataset, header: Header) -> np.ndarray:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import math
-import re
 import struct
 import zlib
 from collections.abc import Sequence
@@ -196,15 +195,6 @@ def _pairs(paths: Sequence[Path]) -> list[_Pair]:
         pairs.append(_Pair(file, labels, PARTS[number or 0] if number else ""))
     order = ["train", "validation", "test", ""]
     return sorted(pairs, key=lambda p: order.index(p.part))
-
-
-def _part_in(name: str) -> str:
-    """Part that a file's name says (t10k is MNIST's test part), or ""."""
-    for word in re.split(r"[^a-z0-9]+", name.lower()):
-        number = PARTS.index("test") if word == "t10k" else part_of(word)
-        if number is not None:
-            return PARTS[number]
-    return ""
 
 
 def _labels_of(images: Path, given: dict[str, IdxFile]) -> IdxFile | None:
