@@ -50,4 +50,4 @@ system:
 	  || echo "not installed (needs root and apt): chromium, dataset-fashion-mnist; the tests that use them will skip"; }
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .demo runs benchmarks/.peers
