@@ -6,11 +6,16 @@ python docs/make_reference.py --check    exit 1 when a page is not what would be
 
 from __future__ import annotations
 
+import ast
+import importlib
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+from pydantic import BaseModel
 
 DOCS = Path(__file__).parent
 SOURCE = DOCS.parent / "src" / "estampa"
@@ -46,21 +51,57 @@ def cli_page() -> str:
     return text
 
 
-def records(path: Path) -> list[tuple[str, str, list[tuple[str, str, str, str]]]]:
-    """(class, docstring, [(key, type, default, meaning)]) of the pydantic records in a source file."""
+def records(module: str) -> list[tuple[str, str, list[tuple[str, str, str, str]]]]:
+    """(class, docstring, [(key, type, default, meaning)]) of the pydantic records that a module defines.
+
+    Keys and defaults are those of the imported class; type and meaning (the `#:` comment) are read in its source.
+    """
+    loaded = importlib.import_module(module)
+    source = Path(str(loaded.__file__)).read_text()
+    names = aliases((SOURCE / "recipe.py").read_text()) | aliases(source)
     found = []
-    source = path.read_text()
-    for match in re.finditer(
-        r"^class (\w+)\((?:Record|BaseModel)\):\n    \"\"\"(.+?)\"\"\"\n(.*?)(?=^\S|\Z)", source, re.S | re.M
-    ):
-        name, about, body = match.groups()
+    for node in ast.parse(source).body:
+        kind = getattr(loaded, node.name) if isinstance(node, ast.ClassDef) else None
+        if not (isinstance(node, ast.ClassDef) and isinstance(kind, type) and issubclass(kind, BaseModel)):
+            continue
         keys = []
-        for line in re.finditer(r"^    (\w+): (.+?) = (.+?)(?:  #: (.+))?$", body, re.M):
-            key, kind, default, meaning = line.groups()
-            if key != "model_config":
-                keys.append((key, kind, default, meaning or ""))
-        found.append((name, " ".join(about.split()), keys))
+        for part in node.body:
+            if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):
+                key = part.target.id
+                default = kind.model_fields[key].get_default(call_default_factory=True)
+                allowed = " ".join(str(ast.get_source_segment(source, part.annotation)).split())
+                for name, meant in names.items():
+                    allowed = re.sub(rf"\b{name}\b", meant, allowed)
+                keys.append((key, allowed, spelled(default), comment(source, part)))
+        found.append((node.name, " ".join((kind.__doc__ or "").split()), keys))
     return found
+
+
+def aliases(source: str) -> dict[str, str]:
+    """Names that a module gives to types (Share, Count), and what they stand for."""
+    return {
+        node.targets[0].id: str(ast.get_source_segment(source, node.value))
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and re.match(r"(Annotated|Literal)\[", str(ast.get_source_segment(source, node.value)))
+    }
+
+
+def spelled(default: object) -> str:
+    """A default as one would write it: texts in double quotes."""
+    return json.dumps(default, ensure_ascii=False) if isinstance(default, str) else repr(default)
+
+
+def comment(source: str, node: ast.AnnAssign) -> str:
+    """The `#:` comment in a field's lines, or in the lines right above it."""
+    lines = source.splitlines()
+    own = lines[node.lineno - 1 : node.end_lineno]
+    first = node.lineno - 1
+    while lines[first - 1].lstrip().startswith("#:"):
+        first -= 1
+    said = [line.partition("#:")[2].strip() for line in [*lines[first : node.lineno - 1], *own] if "#:" in line]
+    return " ".join(said)
 
 
 def key_table(stage: str, keys: list[tuple[str, str, str, str]]) -> str:
@@ -82,7 +123,7 @@ def recipe_page() -> str:
         "SearchRecipe": "search",
         "FewRecipe": "few",
     }
-    found = {name: (about, keys) for name, about, keys in records(SOURCE / "recipe.py")}
+    found = {name: (about, keys) for name, about, keys in records("estampa.recipe")}
     text += "\n## Top\n\n| key | meaning |\n| --- | --- |\n| `name` | the recipe's name, part of the run folder's |\n| `about` | one line on what it is |\n"
     for name, stage in stages.items():
         about, keys = found[name]
@@ -90,7 +131,7 @@ def recipe_page() -> str:
         if stage == "prepare":
             text += "\n## `[model]`\n\n`model.name` is a file of `models/`, or `auto`; the other keys are that model's own.\n"
             for path in sorted((SOURCE / "models").glob("[a-z]*.py")):
-                for _, own, own_keys in records(path):
+                for _, own, own_keys in records(f"estampa.models.{path.stem}"):
                     text += f"\n### `{path.stem}`\n\n{own}\n\n" + key_table("model.", own_keys)
     text += "\n## Shipped recipes\n"
     for path in sorted((SOURCE / "recipes").glob("*.toml")):

@@ -41,6 +41,19 @@ def test_generated_pages_are_current() -> None:
     assert ended.returncode == 0, ended.stderr
 
 
+def test_the_recipe_page_gives_every_key_a_default_and_a_meaning() -> None:
+    rows = re.findall(
+        r"^\| `(\w+\.\w+)` \| (.+?) \| `(.+?)` \| (.*) \|$", (ROOT / "docs" / "recipe.md").read_text(), re.M
+    )
+    assert len(rows) > 60
+    for key, allowed, default, meaning in rows:
+        assert allowed, key
+        assert meaning, key
+        assert default != "(", key
+        assert "Field(" not in default, key
+    assert ("train.epochs", '"auto"') in [(key, default) for key, _, default, _ in rows]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):

@@ -37,8 +37,8 @@ class Options(Record):
     pool: Annotated[int, Field(ge=2)] = 2  #: side and stride of the pooling windows
     dense: tuple[Count, ...] = (64,)  #: widths of the dense layers before the output
     widths: Count | None = None  #: the widest convolution (or dense layer) gets this many, the others in proportion
-    conv_activation: Activation = "relu"
-    dense_activation: Activation = "relu"
+    conv_activation: Activation = "relu"  #: after each convolution
+    dense_activation: Activation = "relu"  #: after each dense layer before the output
     dropout_pool: Share = 0.0  #: share of values dropped after each pooling
     dropout_dense: Share = 0.0  #: share of values dropped after each dense layer
     l2_conv: Annotated[float, Field(ge=0)] = 0.0  #: times the sum of squared kernel values, added to the loss

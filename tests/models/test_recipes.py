@@ -1,0 +1,40 @@
+"""Every shipped recipe's net can be built for small pictures, or the recipe states which pictures it is for."""
+
+import numpy as np
+import pytest
+
+from estampa import parts
+from estampa.recipe import check_options, read, shipped
+from estampa.train.choose import complete
+from estampa.train.feed import ArraySet
+
+CLASSES = ("a", "b", "c")
+
+
+def pictures(side, channels, n=6):
+    """n pictures without content, two of each class."""
+    return ArraySet(np.zeros((n, side, side, channels), np.uint8), np.arange(n) % 3, "classification", CLASSES)
+
+
+@pytest.mark.parametrize("few", [True, False])
+@pytest.mark.parametrize("name", [name for name in shipped() if read(name).data.shape is None])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("side", [8, 12, 16, 28, 64])
+def test_the_net_fits_small_pictures(name, side, channels, few):
+    recipe = read(name)
+    if recipe.few.below:
+        recipe = recipe.with_values({"few.below": 7 if few else 1})
+    recipe, said = complete(recipe, pictures(side, channels))
+    assert any("are few" in line for line in said) is (few and bool(read(name).few.below))
+    model = parts.load("models", recipe.model.name)
+    layers = model.summary(check_options(model.Options, recipe.model.options, name), (side, side, channels), 3)
+    assert tuple(layers[-1].shape) == (3,)
+
+
+@pytest.mark.parametrize("name", [name for name in shipped() if read(name).data.shape is not None])
+def test_the_net_fits_the_pictures_that_its_recipe_states(name):
+    recipe = read(name)
+    model = parts.load("models", recipe.model.name)
+    options = check_options(model.Options, recipe.model.options, name)
+    layers = model.summary(options, recipe.data.shape, recipe.data.outputs)
+    assert tuple(layers[-1].shape) == (recipe.data.outputs,)
