@@ -16,7 +16,7 @@ from sklearn import metrics as sk
 
 from estampa import measure
 from estampa.errors import InputError
-from estampa.measure.intervals import bootstrap
+from estampa.measure.intervals import bootstrap, unit_numbers
 
 CLASSES = 4
 
@@ -332,3 +332,19 @@ def test_hits_published_scores(shared: Path) -> None:
     assert 0.990 < net.value < 0.997
     lead = measure.paired_difference(["accuracy"], truth, outputs["p_cnn"], outputs["p_rf"], resamples=200)["accuracy"]
     assert lead.low > 0
+
+
+def test_an_unknown_group_is_a_unit_of_its_own() -> None:
+    found = unit_numbers(5, np.array(["", "a", "", "b", "a"]))
+    assert found is not None
+    assert sorted(found.tolist()) == [0, 0, 1, 2, 3]
+    assert found[1] == found[4]
+    assert unit_numbers(3, ["", "", ""]) is None
+    repeated = unit_numbers(4, np.array([7, 7, 3, 3]))
+    assert repeated is not None
+    assert repeated.tolist() == [1, 1, 0, 0]
+    with pytest.raises(InputError, match="one group for each object"):
+        unit_numbers(3, ["a"])
+    truth, output = np.array([0, 1, 1, 0, 1, 0]), np.array([0, 1, 0, 0, 1, 1])
+    alone = measure.intervals(["accuracy"], truth, output)
+    assert measure.intervals(["accuracy"], truth, output, np.array([""] * 6)) == alone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from estampa import recipe as recipes
 from estampa.errors import InputError
-from estampa.evaluate.crossval import crossval, fold_numbers, joined
+from estampa.evaluate.crossval import crossval, fold_numbers
 
 
 @given(st.integers(2, 6), st.integers(6, 80), st.integers(1, 4), st.integers(0, 2**32 - 1))
@@ -52,15 +53,11 @@ def test_too_many_folds_are_refused() -> None:
         fold_numbers(np.zeros(9, int), 4, task="classification", groups=np.arange(9) // 3)
 
 
-def test_copies_and_groups_are_joined_through_each_other() -> None:
-    groups = np.array(["a", "a", "b", "c", "d", "d"])
-    hashes = np.array([1, 2, 2, 3, 4, 5], np.uint64)  # row 2 equals row 1, which ties b to a
-    found = joined(groups, hashes, 6)
-    assert found is not None
-    assert found[0] == found[1] == found[2]
-    assert len({int(found[0]), int(found[3]), int(found[4])}) == 3
-    assert joined(None, np.arange(4), 4) is None
-    assert joined(None, np.array([1, 1, 2]), 3) is not None
+def test_an_unknown_group_ties_nothing() -> None:
+    groups = np.array(["", "", "", "", "a", "a"])
+    found = fold_numbers(np.zeros(6, int), 3, task="classification", groups=groups)
+    assert found[4] == found[5]
+    assert np.bincount(found, minlength=3).tolist() == [2, 2, 2]
 
 
 class Memory:
@@ -174,3 +171,14 @@ def test_unlabelled_rows_are_left_out_and_regression_works(make_dataset: Any) ->
     assert found.rows.tolist() == list(range(4, 40))
     assert found.judgement.task == "regression"
     assert found.judgement.metrics["r2"].value < 0.05
+
+
+def test_an_object_of_no_known_group_is_one_unit_over_all_repeats(blobs: Any) -> None:
+    quick = recipes.Recipe().with_values({"evaluate.resamples": 100})
+    even = SimpleNamespace(predict=lambda _, rows: np.full((len(rows), 3), 1 / 3))
+    some = crossval(blobs, quick, 2, 2, groups=np.array(["", "a"]).repeat([236, 4]), fit=lambda *_, **__: even)
+    assert some.judgement.groups == 237
+    assert some.grouped
+    none = crossval(blobs, quick, 2, 2, groups=np.full(240, ""), fit=lambda *_, **__: even)
+    assert not none.grouped
+    assert none.judgement.groups == 240

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from estampa.data.deal import units
 from estampa.errors import InputError
 from estampa.evaluate.judge import Judgement, judge
 from estampa.progress import SILENT, Progress
@@ -54,36 +55,18 @@ class CrossValidation:
         }
 
 
-def joined(groups: np.ndarray | None, hashes: np.ndarray | None, n: int) -> np.ndarray | None:
-    """Group numbers (n,) that keep both whole: the groups, and objects with equal content. None when neither binds."""
-    same = None if hashes is None else np.unique(hashes, return_inverse=True)[1]
-    if same is not None and int(same.max(initial=-1)) + 1 == n:
-        same = None
-    if groups is None:
-        return same
-    number: np.ndarray = np.unique(np.asarray(groups), return_inverse=True)[1]
-    if same is None:
-        return number
-    while True:  # spread the smallest number over copies and groups in turn until nothing moves
-        before = number.copy()
-        for key in (same, before):
-            least = np.full(n, n)
-            np.minimum.at(least, key, number)
-            number = np.minimum(number, least[key])
-        if (number == before).all():
-            return np.asarray(np.unique(number, return_inverse=True)[1])
-
-
 def fold_numbers(
     labels: np.ndarray, folds: int, *, task: str, groups: np.ndarray | None = None, seed: int = 0
 ) -> np.ndarray:
     """Fold of each object, (n,) int64 in 0..folds-1: stratified by class (or by target), groups kept whole, seeded.
 
+    The group "" means "not known" and ties nothing.
+
     Raises InputError when there are fewer objects, or groups, than folds.
     """
     rng = np.random.default_rng(seed)
     n = len(labels)
-    unit = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    unit = np.arange(n) if groups is None else np.unique(units(np.asarray(groups), None, n), return_inverse=True)[1]
     count = int(unit.max(initial=-1)) + 1
     if folds < 2 or count < folds:
         what = "objects" if groups is None else "groups"
@@ -144,7 +127,7 @@ def crossval(
     dataset, recipe : what to learn from, and how.
     folds, repeats : k, and how often the objects are dealt anew.
     groups : (dataset.n,) what must not be torn apart; None = the Dataset's own groups. Objects with equal content
-        always stay together.
+        always stay together; the group "" ties nothing.
     seed : of the dealing; training in fold i of repeat r is seeded with the recipe's seed + r * folds + i.
     fit : `train.fit.fit_net`, or anything with its signature: (dataset, recipe, train_rows=, validation_rows=,
         folder=, progress=) -> object with predict(dataset, rows=).
@@ -157,8 +140,8 @@ def crossval(
     rows = np.flatnonzero(dataset.labelled())
     labels = np.asarray(dataset.labels)[rows]
     own = dataset.groups if groups is None else groups
-    bound = None if own is None else np.asarray(own)[rows]
-    whole = joined(bound, np.asarray(dataset.hashes)[rows], len(rows))
+    bound = None if own is None or not (np.asarray(own)[rows] != "").any() else np.asarray(own)[rows]
+    whole = _whole(bound, np.asarray(dataset.hashes)[rows])
     fold = np.stack(
         [fold_numbers(labels, folds, task=dataset.task, groups=whole, seed=seed + r) for r in range(repeats)]
     )
@@ -181,6 +164,12 @@ def crossval(
     judgement = _pooled(dataset, labels, answers, bound, recipe.evaluate.resamples, seed)
     seconds = time.perf_counter() - began
     return CrossValidation(folds, repeats, judgement, per_fold, rows, fold, answers, bound is not None, seconds)
+
+
+def _whole(bound: np.ndarray | None, hashes: np.ndarray) -> np.ndarray | None:
+    """Units (n,) that keep groups and equal content whole; None when there are no groups and all content differs."""
+    tied = units(bound, hashes, len(hashes))
+    return None if bound is None and len(np.unique(tied)) == len(hashes) else tied
 
 
 def _fit_net(*given: Any, **options: Any) -> Any:
@@ -233,15 +222,13 @@ def _pooled(
 ) -> Judgement:
     """Judge all answers together. An object answered in several repeats counts as one unit of evidence."""
     repeats, n = answers.shape[:2]
-    units = bound
-    if units is None and repeats > 1:
-        units = np.arange(n)
+    tied = None if bound is None and repeats == 1 else units(bound, None, n)
     return judge(
         np.tile(labels, repeats),
         answers.reshape(repeats * n, *answers.shape[2:]),
         task=dataset.task,
         classes=dataset.classes,
-        groups=None if units is None else np.tile(units, repeats),
+        groups=None if tied is None else np.tile(tied, repeats),
         resamples=resamples,
         seed=seed,
     )

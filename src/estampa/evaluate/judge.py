@@ -12,7 +12,7 @@ import numpy as np
 from estampa import measure, page
 from estampa.errors import InputError
 from estampa.measure import Interval
-from estampa.measure.intervals import bootstrap
+from estampa.measure.intervals import bootstrap, unit_numbers
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,8 @@ def judge(
     """
     if task not in measure.METRICS:
         raise InputError(f"cannot judge the task {task!r}", allowed=", ".join(measure.METRICS))
-    units = 0 if groups is None else len(np.unique(np.asarray(groups)))
+    numbers = unit_numbers(len(truth), groups)
+    units = 0 if numbers is None else int(numbers.max(initial=-1)) + 1
     if task == "regression":
         found = bootstrap(measure.Regression(truth, output), groups, resamples, seed)
         n = len(np.asarray(truth))

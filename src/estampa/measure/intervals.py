@@ -58,13 +58,25 @@ def wilson(share: float, count: float) -> tuple[float, float]:
     return (0.0 if share == 0 else max(0.0, centre - half)), (1.0 if share == 1 else min(1.0, centre + half))
 
 
-def _unit_numbers(n: int, groups: np.ndarray | Sequence[Any] | None) -> np.ndarray | None:
+def unit_numbers(n: int, groups: np.ndarray | Sequence[Any] | None) -> np.ndarray | None:
+    """Number (n,) of what each object is drawn with, 0 to the number of units - 1; None when nothing ties objects.
+
+    The group "" means "not known": such an object is a unit of its own.
+    """
     if groups is None:
         return None
-    numbers: np.ndarray = np.unique(np.asarray(groups), return_inverse=True)[1]
-    if len(numbers) != n:
-        raise InputError("groups must name one group for each object", allowed=str(n), got=str(len(numbers)))
-    return numbers
+    named = np.asarray(groups)
+    if len(named) != n:
+        raise InputError("groups must name one group for each object", allowed=str(n), got=str(len(named)))
+    numbers: np.ndarray = np.unique(named, return_inverse=True)[1]
+    alone = np.flatnonzero(named == "") if named.dtype.kind in "UO" else np.zeros(0, np.int64)
+    if not len(alone):
+        return numbers
+    if len(alone) == n:
+        return None
+    numbers[alone] = n + np.arange(len(alone))
+    tied: np.ndarray = np.unique(numbers, return_inverse=True)[1]
+    return tied
 
 
 def resampled(n: int, groups: np.ndarray | None, resamples: int, seed: int) -> Iterator[np.ndarray]:
@@ -73,7 +85,7 @@ def resampled(n: int, groups: np.ndarray | None, resamples: int, seed: int) -> I
     With `groups` whole groups are drawn, as many as there are, and every object of a group has its group's count.
     """
     rng = np.random.default_rng(seed)
-    numbers = _unit_numbers(n, groups)
+    numbers = unit_numbers(n, groups)
     units = n if numbers is None else int(numbers.max()) + 1
     kind = np.int32 if units < 2**31 else np.int64
     for _ in range(resamples):
@@ -90,7 +102,7 @@ def bootstrap(
     the value: a bias of the resampled metric (that of ECE is upward) widens it and never shifts it away. It is NaN when
     there are fewer than two objects, or groups, to draw from. Resamples that leave a value undefined are left out.
     """
-    numbers = _unit_numbers(statistic.n, groups)
+    numbers = unit_numbers(statistic.n, groups)
     point = statistic(np.ones(statistic.n))
     units = statistic.n if numbers is None else int(numbers.max()) + 1
     low, high = np.full(len(point), np.nan), np.full(len(point), np.nan)
@@ -169,7 +181,7 @@ def paired_difference(
         values: np.ndarray = a(weights)[picked[0]] - b(weights)[picked[1]]
         return values
 
-    numbers = _unit_numbers(a.n, groups)
+    numbers = unit_numbers(a.n, groups)
     point = difference(np.ones(a.n))
     low, high = _percentiles(np.stack([difference(w) for w in resampled(a.n, numbers, resamples, seed)]))
     return {
