@@ -66,6 +66,9 @@ def test_a_trained_network_becomes_a_bundle(tmp_path: Path, task: str) -> None:
     _check_tensors(bundle, dataset, rows, fitted)
     card = (bundle.folder / "README.md").read_text()
     assert "The survey team" in card
+    assert "test part on 30 objects that the model has not seen" in card
+    assert manifest.reference_part == "validation"
+    assert "compared with:** validation" in card
     assert card.count("[More information needed]") >= 4
     text = (bundle.folder / "bundle.json").read_text() + (bundle.folder / "model.onnx").read_bytes().decode("latin-1")
     assert str(tmp_path) not in text
@@ -98,6 +101,18 @@ def _check_tensors(bundle: Bundle, dataset: Dataset, rows: dict[str, np.ndarray]
         assert weights[name].shape == tuple(value.shape)
     for name, array in fitted.preparation.state().items():
         np.testing.assert_array_equal(bundle.tensors("prepare")[name], array)
+
+
+def test_without_test_and_validation_parts_the_card_says_so(tmp_path: Path) -> None:
+    fitted, dataset, rows = trained(tmp_path, "classification")
+    part = {**METRICS, "part": "validation"}
+    card = (bundle_from(fitted, dataset, rows, part, tmp_path / "one").folder / "README.md").read_text()
+    assert "Of the validation part on 30 objects, not learned from but not unseen" in card
+    assert "has not seen" not in card
+    rows = {"train": rows["train"], "validation": rows["validation"][:0], "test": rows["test"]}
+    bundle = bundle_from(fitted, dataset, rows, METRICS, tmp_path / "two")
+    assert bundle.manifest.reference_part == "train"
+    assert len(bundle.tensors("reference")["labels"]) == 80
 
 
 def test_the_same_training_gives_the_same_bundle(tmp_path: Path) -> None:

@@ -174,6 +174,42 @@ def test_methods_cite_what_was_used(evidence: Evidence) -> None:
     assert numbers == set(range(1, len(papers)))  # all cited in the text but the one that was added
 
 
+def test_methods_tell_every_change_of_training_images(evidence: Evidence) -> None:
+    values = {
+        "prepare.symmetry": "hflip", "prepare.shift": 2, "prepare.rotate": 15.0, "prepare.zoom": 0.1,
+        "prepare.aspect": 0.2, "prepare.shear": 0.3, "prepare.elastic": 1.5, "prepare.erase": 0.4,
+        "model.dropout_dense": 0.5, "model.dropout_pool": 0.25,
+    }  # fmt: skip
+    evidence.recipe = recipes.read("emojis").with_values(values).to_toml()
+    text, papers = methods(evidence)
+    for words in ("mirrored left to right", "2 pixels along", "15 degrees", "|u| at most 0.1", "|u| at most 0.2",
+                  "sheared by at most 0.3", "1.5 pixels", "at most 0.4 of the image", "0.25 after each pooling",
+                  "0.5 after each dense layer"):  # fmt: skip
+        assert words in text, words
+    for author in ("Simard", "Zhong", "Srivastava"):
+        assert any(p.startswith(author) for p in papers), author
+    evidence.recipe = "[prepare]\n[train]\n[model]\n"
+    text, papers = methods(evidence)
+    assert "changed at random" not in text
+    assert "Dropout" not in text
+    assert not any(p.startswith("Simard") for p in papers)
+
+
+def test_what_was_chosen_on_the_judged_rows_is_said(evidence: Evidence, tmp_path: Path) -> None:
+    assert "trials of a search" not in methods(evidence)[0]
+    evidence.trials = [{}, {}]
+    assert "2 trials of a search chose on the validation part were used in every fold" in methods(evidence)[0]
+    evidence.part, evidence.twins = "validation", np.zeros(90, bool)
+    evidence.recipe = recipes.Recipe().with_values({"train.keep": "best"}).to_toml()
+    said = "90 validation objects not learned from, but they chose the search's values and the kept epoch"
+    assert said in lead(evidence)
+    assert "not used in training" not in methods(evidence)[0]
+    evidence.trials = ()
+    assert "looks nearly the same" not in write_report(tmp_path, evidence).read_text(encoding="utf-8")
+    evidence.recipe = recipes.Recipe().to_toml()
+    assert "90 validation objects not seen in training" in lead(evidence)
+
+
 def test_worst_mistakes_are_the_surest_wrong_answers(evidence: Evidence) -> None:
     places = worst_mistakes(evidence, 4)
     truth = evidence.truth.astype(int)

@@ -19,6 +19,13 @@ ASKED = {
     "licence": "Licence of the model",
 }
 
+#: Part that was judged -> what it was to the model.
+_SEEN = {
+    "test": " that the model has not seen",
+    "validation": ", not learned from but not unseen: this part is there to choose the kept epoch or a search's values",
+    "train": " that the model learned from",
+}
+
 
 def card(manifest: Mapping[str, Any], answers: Mapping[str, str] | None = None) -> str:
     """The card as Markdown, from the manifest's fields and the answers to `ASKED`."""
@@ -57,6 +64,7 @@ def card(manifest: Mapping[str, Any], answers: Mapping[str, str] | None = None) 
                 "Release": data.get("release") or MISSING,
                 "Licence of the data": data.get("licence") or MISSING,
                 "Content hash": f"`{manifest['hashes']['data']}`",
+                "Part that new data are compared with": manifest.get("reference_part") or MISSING,
                 ASKED["selection"]: answers.get("selection") or MISSING,
             }
         ),
@@ -104,8 +112,11 @@ def _results(metrics: Mapping[str, Any]) -> list[str]:
             rows.append([name, *(_number(value.get(k)) for k in ("value", "low", "high"))])
     if not rows:
         return [MISSING, ""]
-    on = f" on {metrics['n']} objects that the model has not seen" if isinstance(metrics.get("n"), int) else ""
-    return [f"Of the test part{on}, with 95 % intervals:", "", *_table(["metric", "value", "low", "high"], rows)]
+    part = str(metrics.get("part") or "test")
+    on = f" on {metrics['n']} objects" if isinstance(metrics.get("n"), int) else ""
+    seen = _SEEN.get(part, "")
+    table = _table(["metric", "value", "low", "high"], rows)
+    return [f"Of the {_word(part)} part{on}{seen}, with 95 % intervals:", "", *table]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -211,7 +211,7 @@ def bundle_from(
     Parameters
     ----------
     rows : part ("train", "validation", "test") -> row numbers of `dataset`.
-    metrics : of the test part, as `evaluate --json` gives them.
+    metrics : as `evaluate --json` gives them; its "part" says which part was judged (none = "test").
     gallery : keep at most 1,000 thumbnails of the training part; False where pictures must not be passed on.
     extra : `thresholds` ({"decision": ..., "confidence": ...}) and `card` (answers by the keys of `card.ASKED`).
     """
@@ -224,7 +224,8 @@ def bundle_from(
     judged = validation if len(validation) else _sampled(train, dataset)
     exported = export_network(fitted.network, contract, fitted.network.output_names, seen)
     tree = _manifest(fitted, dataset, rows, metrics, contract) | {
-        "parity": exported.parity, "thresholds": dict(extra.get("thresholds", {}))
+        "parity": exported.parity, "reference_part": "validation" if len(validation) else "train",
+        "thresholds": dict(extra.get("thresholds", {}))
     }  # fmt: skip
     onnx = with_metadata(exported.onnx, _metadata(tree))
     session = Session(onnx, contract)

@@ -64,7 +64,10 @@ class Manifest(Record):
     contract: InputContract
     outputs: dict[Literal["output", "logits", "embedding"], int]  #: width of each output
     thresholds: Thresholds = Thresholds()
-    metrics: dict[str, Any] = Field(default_factory=dict)  #: of the test part, as `evaluate --json` gives them
+    #: as `evaluate --json` gives them; "part" is the part that was judged, "test" where it is not there
+    metrics: dict[str, Any] = Field(default_factory=dict)
+    #: part whose objects `reference.safetensors` holds; "" = made before this was recorded
+    reference_part: Literal["", "validation", "train"] = ""
     parts: dict[str, int] = Field(default_factory=dict)  #: rows in each part
     data: dict[str, Any] = Field(default_factory=dict)  #: where the data came from: origin, release, licence, name
     model: dict[str, Any] = Field(default_factory=dict)  #: name, parameters, kept epoch

@@ -189,4 +189,4 @@ def _kept(bundle: Bundle, part: str, progress: Progress) -> tuple[Judgement, str
     if part:
         raise InputError(f"the part {part!r} can only be taken from data", where="evaluate", cure="Give the data too.")
     progress.say("the judgement made after training; give data to judge it again")
-    return Judgement.from_json(bundle.manifest.metrics), ""
+    return Judgement.from_json(bundle.manifest.metrics), str(bundle.manifest.metrics.get("part") or "test")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,6 +126,17 @@ class Evidence:
         paths = origin.get("paths")
         first = Path(str(paths[0])).stem if isinstance(paths, (list, tuple)) and paths else ""
         return str(origin.get("name") or first or self.dataset.path.stem)
+
+    def seen(self) -> str:
+        """What the judged objects were to the model, as the end of "90 test objects ..."."""
+        if self.part == "train":
+            return "learned from"
+        if self.part != "validation":
+            return "not seen in training"
+        train = tomllib.loads(self.recipe).get("train", {})
+        chosen = ["the search's values"] if self.trials else []
+        chosen += ["the kept epoch"] if train.get("keep") == "best" or train.get("patience") else []
+        return f"not learned from, but they chose {' and '.join(chosen)}" if chosen else "not seen in training"
 
     def leads(self) -> dict[str, Interval]:
         """Leading metric of the model minus that of each baseline, paired over the same resamples."""

@@ -19,6 +19,11 @@ PAPERS: dict[str, str] = {
     "AISTATS, 249",
     "onecycle": "Smith, L. N., Topin, N. 2019, Super-Convergence, Proc. SPIE 11006, 1100612",
     "label_smoothing": "Szegedy, C., et al. 2016, Rethinking the Inception Architecture, CVPR, 2818",
+    "elastic": "Simard, P. Y., Steinkraus, D., Platt, J. C. 2003, Best Practices for Convolutional Neural Networks "
+    "Applied to Visual Document Analysis, ICDAR, 958",
+    "erase": "Zhong, Z., et al. 2020, Random Erasing Data Augmentation, AAAI 34, 13001",
+    "dropout": "Srivastava, N., et al. 2014, Dropout: A Simple Way to Prevent Neural Networks from Overfitting, "
+    "J. Mach. Learn. Res. 15, 1929",
     "averaging": "Polyak, B. T., Juditsky, A. B. 1992, Acceleration of Stochastic Approximation by Averaging, "
     "SIAM J. Control Optim. 30, 838",
     "bootstrap": "Efron, B. 1979, Bootstrap Methods: Another Look at the Jackknife, Ann. Stat. 7, 1",
@@ -37,7 +42,23 @@ _OPTIMIZERS = {
     "sgd": "stochastic gradient descent",
     "muon": "Muon",
 }
-_SYMMETRY = {"hflip": "mirrored at random", "d4": "mirrored and turned at random by quarter turns"}
+_SYMMETRY = {"hflip": "mirrored left to right", "d4": "mirrored and turned by quarter turns"}
+#: Keys of the recipe's [prepare] -> what they did to training images, in the order in which it is told.
+_CHANGES = {
+    "shift": "shifted by at most {:g} pixels along each axis",
+    "rotate": "rotated by at most {:g} degrees either way",
+    "zoom": "scaled by exp(u) with |u| at most {:g}",
+    "aspect": "stretched in width against height by exp(u) with |u| at most {:g}",
+    "shear": "sheared by at most {:g}",
+    "elastic": "warped by smooth displacements with a deviation of {:g} pixels",
+    "erase": "erased in a rectangle with sides of at most {:g} of the image's",
+}
+#: Keys of the recipe's [model] -> where values were dropped.
+_DROPOUT = {
+    "dropout_pool": "after each pooling",
+    "dropout_dense": "after each dense layer",
+    "dropout": "before the output",
+}
 
 
 class _Citing:
@@ -109,8 +130,11 @@ def _training(evidence: Evidence, recipe: dict[str, Any], cite: _Citing) -> list
         "kept."
     )
     sentences = [text]
-    if prepare.get("symmetry") in _SYMMETRY:
-        sentences.append(f"Training images were {_SYMMETRY[prepare['symmetry']]}.")
+    if changes := _changes(prepare, cite):
+        sentences.append(f"Training images were changed at random in each epoch: {', '.join(changes)}.")
+    dropped = [f"{model[key]:g} {where}" for key, where in _DROPOUT.items() if model.get(key)]
+    if dropped:
+        sentences.append(f"Dropout {cite(PAPERS['dropout'])} of {' and '.join(dropped)} was used in training.")
     if train.get("label_smoothing"):
         sentences.append(f"Labels were smoothed by {train['label_smoothing']} {cite(PAPERS['label_smoothing'])}.")
     if train.get("averaging"):
@@ -121,13 +145,22 @@ def _training(evidence: Evidence, recipe: dict[str, Any], cite: _Citing) -> list
     return sentences
 
 
+def _changes(prepare: Mapping[str, Any], cite: _Citing) -> list[str]:
+    """Every random change that training made to its images, in words."""
+    found = [_SYMMETRY[prepare["symmetry"]]] if prepare.get("symmetry") in _SYMMETRY else []
+    for key, text in _CHANGES.items():
+        if prepare.get(key):
+            found.append(text.format(prepare[key]) + (f" {cite(PAPERS[key])}" if key in PAPERS else ""))
+    return found
+
+
 def _judging(evidence: Evidence, cite: _Citing) -> list[str]:
     judgement = evidence.judgement
     over = f"{judgement.groups:,} groups" if judgement.groups else "objects"
-    which = "of the training part itself" if evidence.part == "train" else "that were not used in training"
+    which = evidence.seen()
     bootstrap, wilson = cite(PAPERS["bootstrap"]), cite(PAPERS["wilson"])
     first = (
-        f"All figures are of {judgement.n:,} {evidence.part} objects {which}; intervals are 95 % percentile bootstrap "
+        f"All figures are of {judgement.n:,} {evidence.part} objects, {which}; intervals are 95 % percentile bootstrap "
         f"intervals {bootstrap} from {judgement.resamples:,} resamples over {over}, paired for differences, and Wilson "
         f"intervals {wilson} where a share is exactly 0 or 1."
     )
@@ -151,4 +184,10 @@ def _judging(evidence: Evidence, cite: _Citing) -> list[str]:
             f"{found.folds}-fold cross-validation{times}{kept} refitted everything, the preparation included, in each "
             "fold."
         )
+        if evidence.trials:
+            sentences.append(
+                f"The values that {len(evidence.trials):,} trials of a search chose on the validation part were used "
+                "in every fold; rows of that part, and those that the trials learned from, are held out in some folds, "
+                "so the cross-validated figures do not include the choice and may be too good."
+            )
     return sentences

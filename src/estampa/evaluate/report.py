@@ -65,8 +65,7 @@ def lead(evidence: Evidence) -> str:
     """The answer in one sentence: the leading metric with its interval, beside the baselines'."""
     judgement = evidence.judgement
     found = judgement.metrics[judgement.leading]
-    seen = "learned from" if evidence.part == "train" else "not seen in training"
-    where = f"{judgement.n:,} {evidence.part} objects {seen}"
+    where = f"{judgement.n:,} {evidence.part} objects {evidence.seen()}"
     others = "; ".join(
         _beside(b.name, b.judgement.metrics[judgement.leading], judgement.task) for b in evidence.baselines
     )
@@ -274,6 +273,8 @@ def _twins(evidence: Evidence, kept: _Kept) -> list[Any]:
     if apart is None:
         if evidence.twins.any():
             return [page.Note("warn", "Every judged object has a near twin in the training part.")]
+        if evidence.part != "test":  # near twins are sought between training and test only
+            return []
         return [page.Note("good", "No judged object looks nearly the same as one in the training part.")]
     return [kept.table("near_twins", tables.twins(evidence.judgement, apart))]
 
