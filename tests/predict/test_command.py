@@ -51,6 +51,13 @@ def test_without_a_file_the_table_is_the_result(bundle: Bundle, images: Path) ->
     assert len(labels) == 40
 
 
+def test_parquet_needs_a_file(bundle: Bundle, images: Path) -> None:
+    ended = run(bundle.folder, images, "--format", "parquet")
+    assert ended.exit_code == 2
+    assert ended.stdout == ""
+    assert "Name the file with -o" in ended.stderr
+
+
 def test_json_is_one_object_and_nothing_else(bundle: Bundle, images: Path, tmp_path: Path) -> None:
     told = json.loads(run(bundle.folder, images, "-o", tmp_path / "p.jsonl", "--json").stdout)
     assert told["n"] == 40

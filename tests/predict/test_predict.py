@@ -113,6 +113,30 @@ def test_regression_has_values(tmp_path: Path) -> None:
     assert read_predictions(tmp_path / "p.csv").predicted.dtype == np.float32
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_the_object_knows_how_its_file_was_written(bundle: Bundle, tmp_path: Path, kind: str) -> None:
+    images = pictures(30)
+    images[0] = 0
+    there = predict(bundle, images)
+    found = predict(bundle, images, tmp_path / "answers.txt", format=kind)
+    assert "10 rows more" in found._repr_html_()
+    assert found._repr_html_().split("<table>")[1] == there._repr_html_().split("<table>")[1]
+    assert "_answers" not in vars(found), "a table of 20 rows does not read the whole file"
+    np.testing.assert_array_equal(found.predicted, there.predicted)
+    np.testing.assert_array_equal(found.probabilities, there.probabilities)
+    np.testing.assert_array_equal(found.ids, there.ids)
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_labels_alone_can_be_read_back(tmp_path: Path, task: str) -> None:
+    ours = make(tmp_path / "m", classes=CLASSES if task == "classification" else (), task=task)
+    found = predict(ours, pictures(30), tmp_path / "labels.csv", labels_only=True)
+    np.testing.assert_array_equal(found.predicted, predict(ours, pictures(30)).predicted)
+    assert "10 rows more" in found._repr_html_()
+    with pytest.raises(SourceError, match="holds the predictions alone"):
+        _ = found.ids
+
+
 def test_it_is_pleasant_in_a_notebook(bundle: Bundle) -> None:
     found = predict(bundle, pictures(30))
     page = found._repr_html_()

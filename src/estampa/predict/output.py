@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from estampa.files import storage_errors
 from estampa.predict.answers import Answers
 
 FORMATS = {"csv": (".csv",), "jsonl": (".jsonl", ".ndjson"), "parquet": (".parquet",)}
+LABELS = "labels"  #: kind of a file that holds the predictions alone
 _GROUP = 65536  #: rows of a Parquet row group
 #: What a spreadsheet takes for a formula, with any quotes that we put before it.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
@@ -181,7 +182,22 @@ def json_rows(path: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-def csv_rows(text: str) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of a CSV file of predictions, formula guards taken off."""
-    rows = [[csv_plain(cell) for cell in row] for row in csv.reader(io.StringIO(text, newline=""))]
+def csv_rows(text: str | TextIO, most: int | None = None) -> tuple[list[str], list[list[str]]]:
+    """Header and rows (at most `most`) of a CSV file of predictions, given as text or open; formula guards taken off.
+
+    A file is opened with newline="", so that line breaks in a cell stay what they are.
+    """
+    reader = csv.reader(io.StringIO(text, newline="") if isinstance(text, str) else text)
+    rows = [[csv_plain(cell) for cell in row] for row in islice(reader, None if most is None else most + 1)]
     return (rows[0], rows[1:]) if rows else ([], [])
+
+
+def label_rows(path: Path, most: int | None = None) -> list[str]:
+    """The lines (at most `most`) that `LabelRows` wrote, formula guards taken off."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        return [csv_plain(row[0]) if row else "" for row in islice(csv.reader(stream), most)]
+
+
+def kind_of(path: Path) -> str:
+    """The format that a file's name says, "" when it says none."""
+    return next((name for name, suffixes in FORMATS.items() if path.suffix.lower() in suffixes), "")

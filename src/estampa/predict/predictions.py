@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from html import escape
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ import numpy as np
 from estampa.errors import SourceError
 from estampa.files import require_writable, write_atomic
 from estampa.predict.answers import UNREADABLE, Answers
-from estampa.predict.output import Table, csv_rows, json_rows, writer_of
+from estampa.predict.output import LABELS, Table, csv_rows, json_rows, kind_of, label_rows, writer_of
 
 _SHOWN = 20  #: rows in a notebook
+_BATCH = 65_536  #: rows of a Parquet file read together
 
 
 class Predictions:
@@ -33,12 +35,19 @@ class Predictions:
     n, bad : rows, and how many of them have no answer.
     counts : how often each flag stands.
     path : the file they were written to; its rows are read when they are first asked for.
+    kind : how that file was written: "csv", "jsonl", "parquet" or "labels" (of these only `predicted` can be read).
     """
 
     def __init__(
-        self, table: Table, counts: Counter[str], *, answers: Answers | None = None, path: Path | None = None
+        self,
+        table: Table,
+        counts: Counter[str],
+        *,
+        answers: Answers | None = None,
+        path: Path | None = None,
+        kind: str = "csv",
     ) -> None:
-        self.model, self.classes, self.path = table.model, table.classes, path
+        self.model, self.classes, self.path, self.kind = table.model, table.classes, path, kind
         self.n, self.bad = counts["rows"], counts["bad"]
         self.counts = {k.removeprefix("flag:"): v for k, v in sorted(counts.items()) if k.startswith("flag:")}
         self._given = answers
@@ -47,8 +56,17 @@ class Predictions:
     def _answers(self) -> Answers:
         if self._given is not None:
             return self._given
+        return self._file(None)
+
+    def _file(self, most: int | None) -> Answers:
+        """The file's rows, at most `most`."""
         assert self.path is not None
-        return _read(self.path, self.classes)[1]
+        if self.kind == LABELS:
+            raise SourceError(
+                "holds the predictions alone: no ids, probabilities or flags", where=self.path,
+                cure="Predict without labels_only.",
+            )  # fmt: skip
+        return _read(self.path, self.kind, self.classes, most)[1]
 
     @property
     def ids(self) -> np.ndarray:
@@ -58,10 +76,18 @@ class Predictions:
     @property
     def predicted(self) -> np.ndarray:
         """(n,) class names, "" for a bad row; regression: float32, NaN for a bad row."""
+        if self._given is None and self.kind == LABELS:
+            return self._labels
         if not self.classes:
             return self._answers.predicted
         names: np.ndarray = np.array([*self.classes, ""], dtype=np.str_)[self._answers.predicted]
         return names
+
+    @cached_property
+    def _labels(self) -> np.ndarray:
+        assert self.path is not None
+        lines = label_rows(self.path)
+        return np.array(lines, np.str_) if self.classes else np.array([a or "nan" for a in lines], np.float32)
 
     @property
     def probabilities(self) -> np.ndarray | None:
@@ -106,48 +132,63 @@ class Predictions:
         return f"Predictions({self.n:,} rows, {self.bad:,} bad, model {self.model}{where})"
 
     def _repr_html_(self) -> str:
-        head, rows = csv_rows(self.to_csv())
+        head, rows = self._first()
         tops = "".join(f"<th>{escape(c)}</th>" for c in head)
-        body = "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in r) + "</tr>" for r in rows[:_SHOWN])
+        body = "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in r) + "</tr>" for r in rows)
         more = f"<p>{self.n - _SHOWN:,} rows more</p>" if self.n > _SHOWN else ""
         return f"<p>{escape(repr(self))}</p><table><tr>{tops}</tr>{body}</table>{more}"
+
+    def _first(self) -> tuple[list[str], list[list[str]]]:
+        """Columns and the first rows as text; of a file no more is read than these."""
+        if self._given is None and self.kind == LABELS:
+            assert self.path is not None
+            return ["predicted"], [[line] for line in label_rows(self.path, _SHOWN)]
+        found = self._file(_SHOWN) if self._given is None else self._given
+        part = slice(0, _SHOWN)
+        output = None if found.output is None else found.output[part]
+        few = Answers(found.ids[part], found.predicted[part], output, found.flags[part], found.bad[part])
+        writer = writer_of("csv", Table(self.classes, self.model), False)
+        return csv_rows((writer.head() + writer.rows(few)).decode())
 
 
 def read_predictions(path: Path | str) -> Predictions:
     """Read a file that `predict` wrote (.csv, .jsonl, .ndjson or .parquet); raises SourceError when it is not one."""
-    model, answers = _read(Path(path), None)
+    kind = kind_of(Path(path)) or "csv"
+    model, answers, classes = _read(Path(path), kind, None)
     counts = Counter[str]()
     answers.count(counts)
-    return Predictions(Table(_classes_of(Path(path)), model), counts, answers=answers, path=Path(path))
+    return Predictions(Table(classes, model), counts, answers=answers, path=Path(path), kind=kind)
 
 
-def _records(path: Path) -> tuple[list[str], list[list[Any]]]:
-    """Columns and rows of a file of predictions, values as they stand in it."""
-    if path.suffix == ".parquet":
+def _records(path: Path, kind: str, classes: Sequence[str], most: int | None) -> tuple[list[str], list[list[Any]]]:
+    """Columns and rows (at most `most`) of a file of predictions, values as they stand in it."""
+    if kind == "parquet":
         from pyarrow import parquet
 
-        table = parquet.read_table(path)
-        return table.column_names, [list(r.values()) for r in table.to_pylist()]
-    if path.suffix in (".jsonl", ".ndjson"):
-        records = list(json_rows(path))
-        names = next((list(r["probabilities"]) for r in records if r.get("probabilities")), [])
+        with parquet.ParquetFile(path) as table:
+            size = table.metadata.num_rows if most is None else most
+            batches = table.iter_batches(max(1, min(size, _BATCH)))
+            found = islice((r for batch in batches for r in batch.to_pylist()), most)
+            return table.schema_arrow.names, [list(r.values()) for r in found]
+    if kind == "jsonl":
+        records = list(islice(json_rows(path), most))
+        names = next((list(r["probabilities"]) for r in records if r.get("probabilities")), list(classes))
         head = ["id", "predicted", *(f"p_{n}" for n in names), "flags", "model"]
         rows = []
         for r in records:
             values = r.get("probabilities") or {}
             rows.append([r["id"], r["predicted"], *map(values.get, names), ";".join(r["flags"]), r["model"]])
         return head, rows
-    return csv_rows(path.read_text(encoding="utf-8"))
+    with path.open(encoding="utf-8", newline="") as stream:
+        return csv_rows(stream, most)
 
 
-def _classes_of(path: Path) -> tuple[str, ...]:
-    return tuple(c[2:] for c in _records(path)[0][2:-2])
-
-
-def _read(path: Path, classes: Sequence[str] | None) -> tuple[str, Answers]:
-    """(model, answers) of a file of predictions."""
+def _read(
+    path: Path, kind: str, classes: Sequence[str] | None, most: int | None = None
+) -> tuple[str, Answers, tuple[str, ...]]:
+    """(model, answers, classes) of a file of predictions."""
     try:
-        head, rows = _records(path)
+        head, rows = _records(path, kind, classes or (), most)
     except (OSError, ValueError, KeyError) as error:
         raise SourceError("not a file of predictions", where=path, got=str(error)) from error
     inner = head[2:-2]
@@ -163,7 +204,7 @@ def _read(path: Path, classes: Sequence[str] | None) -> tuple[str, Answers]:
     model = rows[0][-1] if rows else ""
     if not names:
         values = np.array([np.nan if a in ("", None) else float(a) for a in answers], dtype=np.float32)
-        return model, Answers(ids, values, None, flags, bad)
+        return model, Answers(ids, values, None, flags, bad), ()
     chosen = np.array([index.get(a, -1) if a else -1 for a in answers], dtype=np.int64)
     output = np.array([[np.nan if v in ("", None) else float(v) for v in r[2:-2]] for r in rows], dtype=np.float32)
-    return model, Answers(ids, chosen, output, flags, bad)
+    return model, Answers(ids, chosen, output, flags, bad), tuple(names)

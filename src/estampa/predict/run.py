@@ -17,7 +17,7 @@ from estampa.errors import InputError, Interrupted, nearest
 from estampa.files import require_writable
 from estampa.predict.answers import Answers, answer
 from estampa.predict.journal import Journal
-from estampa.predict.output import FORMATS, Table, to_parquet, writer_of
+from estampa.predict.output import FORMATS, LABELS, Table, kind_of, to_parquet, writer_of
 from estampa.predict.predictions import Predictions
 from estampa.predict.source import Data, Source, open_source
 from estampa.progress import SILENT, Progress
@@ -126,7 +126,7 @@ def _to_file(
         ) from None  # fmt: skip
     finally:
         journal.close()
-    return Predictions(table, counts, path=target)
+    return Predictions(table, counts, path=target, kind=LABELS if labels_only else kind)
 
 
 def _answers(bundle: Bundle, source: Source, start: int, threads: int | None) -> Iterator[Answers]:
@@ -150,9 +150,11 @@ def _format_of(target: Path | None, format: str, labels_only: bool) -> str:
         )
     if labels_only and format == "parquet":
         raise InputError("labels only are lines of text", where="--labels-only", cure="Leave --format out.")
+    if target is None and format == "parquet":
+        raise InputError("Parquet is not text and needs a file", where="--format", cure="Name the file with -o.")
     chosen = format
     if not format and target is not None and not labels_only:
-        chosen = next((name for name, suffixes in FORMATS.items() if target.suffix.lower() in suffixes), "")
+        chosen = kind_of(target)
         if not chosen:
             known = ", ".join(s for suffixes in FORMATS.values() for s in suffixes)
             raise InputError(
