@@ -15,7 +15,7 @@ from estampa.bundle.store import Bundle, write
 from estampa.cli import main
 from estampa.data.dataset import Dataset
 from estampa.errors import CheckFailed, ContractError, InputError
-from estampa.evaluate.evaluation import evaluate
+from estampa.evaluate.evaluation import evaluate, judge_run
 from estampa.evaluate.judge import judge
 from made_bundles import content_of, pictures
 
@@ -93,6 +93,7 @@ def test_classes_are_matched_by_name(bundle: Bundle, make_dataset: Any) -> None:
 
 def test_gates_and_what_is_kept(bundle: Bundle, lamps: Dataset) -> None:
     assert evaluate(bundle).metrics["accuracy"].value == pytest.approx(2 / 3)
+    assert judge_run(bundle, None)[1] == "test"
     with pytest.raises(CheckFailed, match=r"accuracy>0.9 \(it is 0.6667\)"):
         evaluate(bundle, require=["accuracy>0.9"])
     with pytest.raises(InputError, match="not a gate"):
@@ -131,3 +132,10 @@ def test_verb_on_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert run("evaluate", "--predictions", tmp_path / "p.csv", "--labels", tmp_path / "y.csv", "--json") == 0
     assert json.loads(capsys.readouterr().out)["metrics"]["accuracy"]["value"] == 0.5
     assert run("evaluate", "--predictions", tmp_path / "p.csv") == 2
+    both = ("evaluate", "--predictions", tmp_path / "p.csv", "--labels", tmp_path / "y.csv")
+    for extra in (("--part", "test"), ("--onnx", tmp_path / "m.onnx"), (tmp_path,)):
+        capsys.readouterr()
+        assert run(*both, *extra) == 2
+        assert "cannot be combined with" in capsys.readouterr().err
+    assert run("evaluate", tmp_path, tmp_path, "--onnx", tmp_path / "m.onnx") == 2
+    assert "--onnx cannot be combined with RUN" in capsys.readouterr().err

@@ -232,3 +232,12 @@ def test_one_logit_for_two_classes_and_regression(tmp_path: Path, make_dataset: 
     assert found.metrics["log_loss"].value == pytest.approx(float(np.log1p(np.exp(-np.abs(sums))).mean()), abs=1e-5)
     values = make_dataset(images, sums.astype(np.float64), name="values")
     assert judge_onnx(path, values, np.arange(60)).metrics["mse"].value < 1e-10
+
+
+def test_guards_of_our_own_tables_are_taken_off(tmp_path: Path) -> None:
+    answers = "id,predicted,p_=x,p_y,flags,model\n'-a1,'=x,.9,.1,,m\n''=b,y,.2,.8,,m\nc,y,.3,.7,,m\n"
+    found = judge_files(*files(tmp_path, answers, "id,label\n-a1,=x\n'=b,y\nc,y\n"))
+    assert found.n == 3
+    assert found.metrics["accuracy"].value == 1
+    with pytest.raises(InputError, match="-a1"):  # of a table from elsewhere every sign counts
+        judge_files(*files(tmp_path, "id,predicted\n'-a1,x\n", "id,label\n-a1,x\n"))

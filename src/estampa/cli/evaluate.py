@@ -45,7 +45,9 @@ def command(
     console = Console(json=json, quiet=quiet)
     asked = [gates.parse(text) for text in require or []]
     chosen, source = part, data
+    told = {"RUN": run, "DATA": data, "--part": part or None, "--onnx": onnx}
     if predictions is not None or labels is not None:
+        _refuse("--predictions", {name for name, value in told.items() if value is not None})
         if predictions is None or labels is None:
             raise InputError("--predictions and --labels belong together", where="estampa evaluate")
         names = [c.strip() for c in classes.split(",") if c.strip()]
@@ -53,7 +55,9 @@ def command(
             predictions, labels, task=task, classes=names, group=group, resamples=resamples, seed=seed
         )
     elif onnx is not None:
-        source = data or run
+        if data is not None:
+            _refuse("--onnx", {"RUN"})
+        source = run
         if source is None:
             raise InputError("--onnx needs DATA", where="estampa evaluate")
         dataset = evaluation.opened(source, None, console)
@@ -70,3 +74,12 @@ def command(
     console.result(judgement.to_json() | {"part": chosen, "data": str(source or "")}, judgement.lines())
     for line in gates.require(judgement, asked):
         console.say(f"holds: {line}")
+
+
+def _refuse(way: str, names: set[str]) -> None:
+    """Refuse what would be left aside without a word: each way of judging takes its own data."""
+    from estampa.errors import InputError
+
+    if names:
+        got = ", ".join(sorted(names))
+        raise InputError(f"{way} cannot be combined with {got}", where="estampa evaluate", cure=f"Leave {got} out.")

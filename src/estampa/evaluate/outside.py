@@ -14,6 +14,7 @@ import numpy as np
 from estampa import machine
 from estampa.errors import InputError, SourceError, nearest
 from estampa.evaluate.judge import Judgement, judge
+from estampa.predict.output import csv_plain
 
 _LABEL_NAMES = ("label", "labels", "class", "truth", "target", "y")
 _PREDICTED_NAMES = ("predicted", "prediction", "label", "class", "y")
@@ -87,9 +88,22 @@ def _rows(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
             return list(dict.fromkeys(k for row in rows for k in row)), rows
         with path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, strict=True)
-            return list(reader.fieldnames or ()), list(reader)
+            head = list(reader.fieldnames or ())
+            return head, [_unguarded(row) for row in reader] if _is_ours(head) else list(reader)
     except (UnicodeDecodeError, csv.Error, json.JSONDecodeError, ValueError) as error:
         raise SourceError("cannot be read as a table", where=path, got=str(error)) from error
+
+
+def _is_ours(head: Sequence[str]) -> bool:
+    """Whether a CSV file has the columns that `estampa predict` writes."""
+    inner = head[2:-2]
+    ends = list(head[:2]) == ["id", "predicted"] and list(head[-2:]) == ["flags", "model"]
+    return ends and all(c.startswith(_PREFIX) for c in inner)
+
+
+def _unguarded(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of `estampa predict` without the guards that it puts before what a spreadsheet would run."""
+    return {k: csv_plain(v) if isinstance(v, str) else v for k, v in row.items()}
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
