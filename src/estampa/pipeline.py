@@ -262,8 +262,8 @@ def _learn(stage: _Stage, chosen: Recipe, decisions: list[str]) -> tuple[Fitted,
 
         with stage.clock.of("search"):
             found = search(
-                stage.dataset, whole, train_rows=stage.rows["train"], validation_rows=stage.rows["validation"],
-                folder=stage.folder / "search", progress=stage.progress,
+                stage.dataset, whole, asked=chosen, train_rows=stage.rows["train"],
+                validation_rows=stage.rows["validation"], folder=stage.folder / "search", progress=stage.progress,
             )  # fmt: skip
         whole, said = found.best, [*said, found.sentence]
         trials = [vars(trial) for trial in found.trials]
