@@ -68,9 +68,8 @@ def threads_set(count: int) -> Iterator[None]:
 def choose(network: Network, feed: Feed, loss: Loss, recipe: Recipe) -> tuple[Recipe, str]:
     """The recipe with `threads`, `dtype` and `memory_format` filled in, and why. What is set in it stays."""
     train = recipe.train
-    most = machine.threads()
     start = Setting(
-        most if train.threads == "auto" else train.threads,
+        1 if train.threads == "auto" else train.threads,  # several may only be waiting for each other
         "float32" if train.dtype == "auto" else train.dtype,
         "channels_last" if train.memory_format == "auto" else train.memory_format,
     )
@@ -91,7 +90,7 @@ def _accelerated(dtype: str) -> str:
 
 
 def _race(start: Setting, network: Network, feed: Feed, loss: Loss, recipe: Recipe) -> tuple[Setting, str]:
-    """Greedy: number type, then threads, then memory order, each kept when it is faster by GAIN."""
+    """Greedy: threads, then number type, then memory order, each kept when it is faster by GAIN."""
     train = recipe.train
     assert isinstance(train.batch, int)
     assert isinstance(train.epochs, int)
@@ -117,12 +116,12 @@ def _race(start: Setting, network: Network, feed: Feed, loss: Loss, recipe: Reci
 
 def _changes(start: Setting, recipe: Recipe) -> Iterator[dict[str, Any]]:
     train = recipe.train
+    if train.threads == "auto":
+        yield {"threads": machine.threads()}
     features = machine.processor()["features"]
     fast = {"avx512_bf16", "amx_bf16", "bf16"} & set(features if isinstance(features, list) else ())
     if train.dtype == "auto" and fast:
         yield {"dtype": "bf16"}
-    if train.threads == "auto" and start.threads > 1:
-        yield {"threads": 1}
     if train.memory_format == "auto":
         yield {"memory_format": "channels_first"}
 
