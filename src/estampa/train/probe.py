@@ -90,7 +90,7 @@ def _accelerated(dtype: str) -> str:
 
 
 def _race(start: Setting, network: Network, feed: Feed, loss: Loss, recipe: Recipe) -> tuple[Setting, str]:
-    """Greedy: threads, then number type, then memory order, each kept when it is faster by GAIN."""
+    """Greedy: number type, then threads, then memory order, each kept when it is faster by GAIN."""
     train = recipe.train
     assert isinstance(train.batch, int)
     assert isinstance(train.epochs, int)
@@ -100,7 +100,7 @@ def _race(start: Setting, network: Network, feed: Feed, loss: Loss, recipe: Reci
     best, tried = start, 1
     if best_seconds * steps < WORTH_SECONDS:
         return start, "too short a training to look for better"
-    for change in _changes(start, recipe):
+    for change in _changes(recipe):
         setting = replace(best, **change)
         if time.perf_counter() - began > BUDGET_SECONDS:
             break
@@ -114,14 +114,14 @@ def _race(start: Setting, network: Network, feed: Feed, loss: Loss, recipe: Reci
     return best, f"fastest of {tried} tried in {spent:.1f} s, {best_seconds * 1e3:.1f} ms a step of {train.batch}"
 
 
-def _changes(start: Setting, recipe: Recipe) -> Iterator[dict[str, Any]]:
+def _changes(recipe: Recipe) -> Iterator[dict[str, Any]]:
     train = recipe.train
-    if train.threads == "auto":
-        yield {"threads": machine.threads()}
     features = machine.processor()["features"]
     fast = {"avx512_bf16", "amx_bf16", "bf16"} & set(features if isinstance(features, list) else ())
     if train.dtype == "auto" and fast:
         yield {"dtype": "bf16"}
+    if train.threads == "auto":
+        yield {"threads": machine.threads()}
     if train.memory_format == "auto":
         yield {"memory_format": "channels_first"}
 
