@@ -1,6 +1,6 @@
 """Speed and memory against the peers, side by side in one run; writes benchmarks/results.md.
 
-    python -m benchmarks.run [--keras-seeds 2] [--seeds 5] [--only train,score,million,folder] [--keep FOLDER]
+    python -m benchmarks.run [--keras-seeds 2] [--seeds 5] [--only train,million,folder] (million needs train) [--keep FOLDER]
 
 Ratios count, not absolute times: machines differ, and this one may be shared. Each side runs as a process of its own,
 the peers in an environment of their own (benchmarks/.peers), one after the other.
@@ -197,9 +197,9 @@ def machine_lines() -> list[str]:
     return [
         "# Benchmarks", "", "*Written by `make bench`. Ratios count, not absolute times.*", "",
         f"- date: {datetime.datetime.now(tz=datetime.UTC):%Y-%m-%d}",
-        (f"- machine: {described['processor']}, {described['threads']} threads, "
+        (f"- machine: {described['processor']['model']} ({', '.join(described['processor']['features'])}), {described['threads']} threads, "
         f"{described['memory_bytes'] / 2**30:.0f} GiB, {platform.system()}"),  # type: ignore[operator]
-        f"- ours: Python {platform.python_version()}, {described['versions']}",
+        f"- ours: Python {platform.python_version()}, {', '.join(f'{k} {v}' for k, v in described['versions'].items())}",
         f"- peers: {', '.join((HERE / 'peers' / 'requirements.txt').read_text().split())}",
         f"- load when it began: {os.getloadavg()[0]:.2f}", "",
     ]  # fmt: skip
