@@ -104,7 +104,7 @@ def train(
     folder = _folder(output, "pictures" if chosen.name == "auto" else chosen.name)
     with clock.of("reading"):
         dataset, chosen = _open(source, reading, chosen, habits, progress)
-    if chosen.search.values and not chosen.data.validation:
+    if chosen.search.values and not chosen.data.validation and not dataset.split_record:
         chosen = chosen.with_values({"data.validation": SEARCH_VALIDATION})
         progress.say(f"A validation part of {SEARCH_VALIDATION:.0%} is taken: a search is judged on nothing else.")
     dataset, decisions = _parted(dataset, chosen, progress)

@@ -8,15 +8,13 @@ import os
 import time
 from pathlib import Path
 
-from estampa import machine, page, parts
+from estampa import machine, page, parts, pipeline
 from estampa.errors import InputError
 from estampa.files import require_writable, write_atomic
 from estampa.progress import SILENT, Progress
 from estampa.studies._table import WAYS, Ledger, Reproduction, Row
 
 __all__ = ["WAYS", "Reproduction", "Row", "reproduce"]
-
-NEEDS = ("torch", "sklearn", "scipy", "matplotlib", "onnx", "onnxscript", "tomli_w")
 
 
 def reproduce(
@@ -33,7 +31,7 @@ def reproduce(
     Raises InputError for an unknown study, and what `build` and `train` raise.
     """
     study = parts.load("studies", name)
-    machine.require("train", *NEEDS, needed_for=f"estampa reproduce {name}")
+    machine.require("train", *pipeline.NEEDS, needed_for=f"estampa reproduce {name}")
     stamp = datetime.datetime.now(tz=datetime.UTC).strftime("%Y%m%d-%H%M%S")
     folder = Path(output) if output is not None else Path("runs") / f"{stamp}-reproduce-{name}"
     require_writable(folder / "table.json")
