@@ -27,6 +27,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         "tomli_w",
     ),
     "tables": ("pyarrow",),
+    "astro": ("astropy",),
 }
 BASE = ("numpy", "h5py", "onnxruntime", "pydantic", "typer", "rich", "PIL", "simplejpeg", "jinja2", "safetensors")
 _DISTRIBUTION = {"PIL": "Pillow", "sklearn": "scikit-learn", "jinja2": "Jinja2"}

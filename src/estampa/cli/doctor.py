@@ -13,6 +13,7 @@ NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
     "reproduce": {"train": ("torch", "sklearn", "scipy", "matplotlib", "onnx", "onnxscript", "tomli_w")},
     "demo": {"train": ("torch", "sklearn", "scipy", "matplotlib", "onnx", "onnxscript", "tomli_w")},
     "build fashion_mnist (download)": {"train": ("pooch",)},
+    "build exposures": {"astro": ("astropy",)},
     "predict --format parquet": {"tables": ("pyarrow",)},
 }
 
