@@ -121,6 +121,18 @@ def test_a_table_alone_and_beside_images(tmp_path: Path) -> None:
     np.testing.assert_array_equal(dataset.hashes, np.delete(expected, 4))
 
 
+def test_a_column_by_its_name(tmp_path: Path) -> None:
+    table = np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32)
+    header = Header(n=5, shape=None, dtype="", task="unlabelled", columns=("snr", "magnitude"))
+    writer = DatasetWriter(tmp_path / "t.h5", header, ids=map(str, range(5)), labels=None, fingerprint="t")
+    writer.put_table(table)
+    dataset = writer.finish()
+    assert dataset.column("magnitude").dtype == np.float64
+    np.testing.assert_array_equal(dataset.column("magnitude"), table[:, 1])
+    with pytest.raises(DatasetError, match=r"no column 'snrr'.*snr, magnitude.*Did you mean 'snr'"):
+        dataset.column("snrr")
+
+
 def test_rejected_rows_are_left_out_and_named(tmp_path: Path) -> None:
     images = noise(400, side=28)
     writer = writer_for(tmp_path / "a.h5", images)

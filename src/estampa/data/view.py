@@ -17,7 +17,7 @@ import numpy as np
 from estampa.data.layout import Layout, inspect
 from estampa.data.record import PARTS, Header
 from estampa.data.splitfile import stored_split
-from estampa.errors import DatasetError
+from estampa.errors import DatasetError, nearest
 
 BLOCK_BYTES = 16 << 20
 
@@ -126,6 +126,16 @@ class Dataset:
     def table(self) -> np.ndarray | None:
         """(n, columns) float32 or float64, or None."""
         return self._load("table") if "table" in self._layout.columns else None
+
+    def column(self, name: str) -> np.ndarray:
+        """(n,) float64: one column of `table`, as "snr"; DatasetError, with the nearest name, where there is none."""
+        names, table = self.header.columns, self.table
+        if table is None or name not in names:
+            allowed = ", ".join(names) or "none: this Dataset has no columns"
+            raise DatasetError(
+                f"has no column {name!r}", where=self.path, allowed=allowed, cure=nearest(name, names)
+            )  # fmt: skip
+        return table[:, names.index(name)].astype(np.float64)
 
     @cached_property
     def _split(self) -> tuple[np.ndarray, dict[str, Any]]:
