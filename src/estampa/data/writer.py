@@ -25,7 +25,7 @@ import numpy as np
 
 from estampa.data.columns import Columns, checked, checked_table
 from estampa.data.layout import IMAGES_AT, write_skeleton
-from estampa.data.record import FORMAT, Header, join_digests, row_digests, short_hashes, whose
+from estampa.data.record import FORMAT, Header, row_digests, short_hashes, whose
 from estampa.data.view import Dataset
 from estampa.errors import InputError, SourceError, StorageError
 from estampa.files import require_writable, storage_errors, sync_folder
@@ -115,7 +115,7 @@ class DatasetWriter:
         keep[[row - start for row in reasons]] = False
         images = np.ascontiguousarray(images if keep.all() else images[keep])
         with storage_errors(self.path):
-            digests = self._put(images, start, keep)
+            digests = self._put(images, keep)
             line = {
                 "start": start,
                 "rows": rows,
@@ -127,7 +127,7 @@ class DatasetWriter:
             self._stream.flush()
         self._record(start, keep, digests, reasons)
 
-    def _put(self, images: np.ndarray, start: int, keep: np.ndarray) -> np.ndarray:
+    def _put(self, images: np.ndarray, keep: np.ndarray) -> np.ndarray:
         """Write the rows that are kept and return their digests (k, 32); what a content hash excludes leaves `keep`.
 
         Bit by bit, so that pixels are still in the processor's cache when they are copied to the system.
@@ -139,7 +139,7 @@ class DatasetWriter:
             found = row_digests(some)
             if self._excluded_hashes:
                 mine = offsets[first : first + step]
-                gone = self._hash_excluded(found, start + mine)
+                gone = self._hash_excluded(found)
                 keep[mine[gone]] = False
                 some, found = some[~gone], found[~gone]
             _write_all(self._file, some, at)
@@ -284,17 +284,15 @@ class DatasetWriter:
 
     # ------------------------------------------------------------------------------------------ finish
 
-    def _hash_excluded(self, digests: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        table = None if self._table is None else self._table[rows]
-        hashes = short_hashes(join_digests(digests, table))
-        return np.isin(hashes, np.array(sorted(self._excluded_hashes), np.uint64))
+    def _hash_excluded(self, digests: np.ndarray) -> np.ndarray:
+        return np.isin(short_hashes(digests), np.array(sorted(self._excluded_hashes), np.uint64))
 
     def _finish_table(self) -> None:
         if self._table is None:
             raise SourceError("neither images nor a table came", where=self.path)
         keep = ~self._excluded
         if self._excluded_hashes:
-            keep &= ~np.isin(short_hashes(row_digests(None, self._table)), list(self._excluded_hashes))
+            keep &= ~self._hash_excluded(row_digests(None, self._table))
         self._record(0, keep, row_digests(None, self._table[keep]), {})
 
     def _refuse_empty(self) -> None:
@@ -314,11 +312,9 @@ class DatasetWriter:
         header = replace(self.header, n=len(rows))
         table = None if self._table is None else self._table[rows]
         digests = np.concatenate(self._digests)
-        if header.shape is not None:
-            digests = join_digests(digests, table)
         names = [[row, self._columns.ids[row].decode(), why] for row, why in sorted(self._rejected.items())]
         facts = {
-            "content_sha256": content_sha256(header, digests, columns),
+            "content_sha256": content_sha256(header, digests, columns, None if header.shape is None else table),
             "fingerprint": self.fingerprint,
             "rejected": json.dumps(names, ensure_ascii=False),
         }
@@ -342,10 +338,11 @@ class DatasetWriter:
                 _copy(stream.fileno(), self._file, 0, images_at)
 
 
-def content_sha256(header: Header, digests: np.ndarray, columns: Columns) -> str:
+def content_sha256(header: Header, digests: np.ndarray, columns: Columns, beside: np.ndarray | None = None) -> str:
     """SHA-256 over pixels, table, labels and ids (not the split), in hexadecimal: what a Dataset contains.
 
-    Of a JSON line with shape, dtype, classes and columns, then all row digests, labels, and ids as UTF-8 lines.
+    Of a JSON line with shape, dtype, classes and columns, then all row digests, labels, ids as UTF-8 lines, and the
+    bytes of the table that stands `beside` images, (n, columns); of a table alone the row digests tell already.
     """
     facts = {
         "shape": header.shape,
@@ -357,6 +354,8 @@ def content_sha256(header: Header, digests: np.ndarray, columns: Columns) -> str
     digest.update(np.ascontiguousarray(digests).data)
     digest.update(np.ascontiguousarray(columns.labels).data)
     digest.update(b"\n".join(columns.ids.tolist()))
+    if beside is not None:
+        digest.update(np.ascontiguousarray(beside).data)
     return digest.hexdigest()
 
 
