@@ -105,22 +105,32 @@ def bootstrap(
     numbers = unit_numbers(statistic.n, groups)
     point = statistic(np.ones(statistic.n))
     units = statistic.n if numbers is None else int(numbers.max()) + 1
-    low, high = np.full(len(point), np.nan), np.full(len(point), np.nan)
+    draws = np.full((1, len(point)), np.nan)
     if units > 1:
         draws = np.stack([statistic(w) for w in resampled(statistic.n, numbers, resamples, seed)])
-        low, high = _percentiles(draws)
-    counts = statistic.counts(numbers)
+    return bounded(statistic.names, point, draws, statistic.counts(numbers))
+
+
+def bounded(
+    names: Sequence[str], point: np.ndarray, draws: np.ndarray, counts: np.ndarray | None = None
+) -> dict[str, Interval]:
+    """Intervals by the rules of `bootstrap` from the values (m,), their resamples (r, m) and the counts behind (m,).
+
+    Without `counts` nothing is taken for a proportion (differences).
+    """
+    low, high = percentiles(draws)
     found = {}
-    for i, name in enumerate(statistic.names):
+    for i, name in enumerate(names):
         value = float(point[i])
-        if value in (0.0, 1.0) and not math.isnan(counts[i]):
-            found[name] = Interval(value, *wilson(value, float(counts[i])))
-        else:
-            found[name] = Interval(value, float(np.minimum(low[i], value)), float(np.maximum(high[i], value)))
+        ends = float(np.minimum(low[i], value)), float(np.maximum(high[i], value))
+        if counts is not None and value in (0.0, 1.0) and not math.isnan(counts[i]):
+            sure = wilson(value, float(counts[i]))
+            ends = float(np.fmin(ends[0], sure[0])), float(np.fmax(ends[1], sure[1]))
+        found[name] = Interval(value, *ends)
     return found
 
 
-def _percentiles(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def percentiles(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """2.5 and 97.5 % points of each column over its defined values, NaN where there is none."""
     bounds = np.full((2, draws.shape[1]), np.nan)
     whole = ~np.isnan(draws).any(axis=0)
@@ -183,8 +193,5 @@ def paired_difference(
 
     numbers = unit_numbers(a.n, groups)
     point = difference(np.ones(a.n))
-    low, high = _percentiles(np.stack([difference(w) for w in resampled(a.n, numbers, resamples, seed)]))
-    return {
-        name: Interval(float(point[i]), float(np.minimum(low[i], point[i])), float(np.maximum(high[i], point[i])))
-        for i, name in enumerate(names)
-    }
+    draws = np.stack([difference(w) for w in resampled(a.n, numbers, resamples, seed)])
+    return bounded(names, point, draws)
