@@ -21,7 +21,9 @@ from estampa import recipe as recipes
 from estampa.data.dataset import PARTS, Dataset
 from estampa.data.read import ReadOptions, begins_like_hdf5, open_any, open_reading
 from estampa.errors import CheckFailed, DatasetError, InputError, RecipeError
+from estampa.evaluate.confidence import require_enough
 from estampa.evaluate.judge import spelled
+from estampa.evaluate.settle import Settled, settle, witness
 from estampa.files import require_writable, write_atomic
 from estampa.plain import duration
 from estampa.progress import SILENT, Progress
@@ -108,18 +110,26 @@ def train(
         chosen = chosen.with_values({"data.validation": SEARCH_VALIDATION})
         progress.say(f"A validation part of {SEARCH_VALIDATION:.0%} is taken: a search is judged on nothing else.")
     dataset, decisions = _parted(dataset, chosen, progress)
+    if chosen.evaluate.keep_accuracy is not None:
+        known = _rows(dataset)["validation"]
+        tied = None if dataset.groups is None else dataset.groups[known]
+        require_enough(chosen.evaluate.keep_accuracy, dataset.labels[known], tied, dataset.task)
     with clock.of("check"):
         twins, warnings = _checked(dataset, progress)
     stage = _Stage(folder, dataset, _rows(dataset), progress, clock)
     fitted, trials = _learn(stage, chosen, decisions)
+    with clock.of("calibration"):
+        settled = settle(fitted, dataset, stage.rows["validation"], progress)
     part = "test" if len(stage.rows["test"]) else "validation"
     if part == "validation" and (trials or fitted.recipe.train.keep == "best"):
         warnings.append("There is no test part: the figures are of the validation part, which chose the kept epoch.")
-    evidence = _judge(stage, fitted, part)
+    if part == "validation" and settled.thresholds():
+        warnings.append("There is no test part: the thresholds were chosen on the validation part that is judged.")
+    evidence = _judge(stage, fitted, part, settled)
     evidence.trials = trials
     evidence.twins, evidence.warnings = np.isin(evidence.rows, twins), warnings
     evidence.command = habits.command or f"estampa train {dataset.path} --recipe {folder / 'recipe.toml'}"
-    _ship(stage, fitted, evidence, habits)
+    _ship(stage, fitted, evidence, habits, settled)
     _report(stage, evidence)
     return Run(folder, evidence.judgement, part, time.monotonic() - began)
 
@@ -280,16 +290,17 @@ def _learn(stage: _Stage, chosen: Recipe, decisions: list[str]) -> tuple[Fitted,
     return fitted, trials
 
 
-def _judge(stage: _Stage, fitted: Fitted, part: str) -> Evidence:
+def _judge(stage: _Stage, fitted: Fitted, part: str, settled: Settled) -> Evidence:
     """Judge the kept model once on `part`, beside baselines, with cross-validation if asked."""
     from estampa.evaluate.baselines import baselines
     from estampa.evaluate.crossval import crossval
     from estampa.evaluate.evidence import Evidence, consistency
     from estampa.evaluate.judge import judge
+    from estampa.train.calibrate import both_answers
 
     dataset, rows, recipe = stage.dataset, stage.rows[part], fitted.recipe
     with stage.clock.of("judging"):
-        output = fitted.predict(dataset, rows)
+        output, before = both_answers(fitted, dataset, rows)
         judgement = judge(
             dataset.labels[rows], output, task=dataset.task, classes=dataset.classes,
             groups=None if dataset.groups is None else dataset.groups[rows],
@@ -300,6 +311,8 @@ def _judge(stage: _Stage, fitted: Fitted, part: str) -> Evidence:
         )
     stage.progress.say(f"{judgement.headline()} ({part} part)")
     evidence = Evidence(recipe.name, dataset, rows, output, judgement, {k: len(v) for k, v in stage.rows.items()}, part)
+    with stage.clock.of("judging"):
+        witness(evidence, settled, before)
     if recipe.evaluate.baselines:
         with stage.clock.of("baselines"):
             evidence.baselines = baselines(
@@ -319,7 +332,7 @@ def _judge(stage: _Stage, fitted: Fitted, part: str) -> Evidence:
     return evidence
 
 
-def _ship(stage: _Stage, fitted: Fitted, evidence: Evidence, habits: Habits) -> None:
+def _ship(stage: _Stage, fitted: Fitted, evidence: Evidence, habits: Habits, settled: Settled) -> None:
     """Write the bundle, and the judged part's predictions by the bundle itself."""
     from estampa.bundle.export import bundle_from
     from estampa.predict import predict
@@ -330,7 +343,7 @@ def _ship(stage: _Stage, fitted: Fitted, evidence: Evidence, habits: Habits) -> 
         bundle = bundle_from(
             fitted, stage.dataset, stage.rows, {**evidence.judgement.to_json(), "part": evidence.part},
             stage.folder / "model",
-            gallery=habits.gallery,
+            gallery=habits.gallery, extra={"thresholds": settled.thresholds()},
         )  # fmt: skip
         predict(bundle, stage.dataset, stage.folder / "predictions.csv", part=evidence.part, progress=stage.progress)
     evidence.hashes = {

@@ -99,6 +99,7 @@ class TrainRecipe(Record):
     monitor: str = "auto"  #: metric of the validation part that chooses the kept epoch
     patience: Annotated[int, Field(ge=0)] = 0  #: epochs without a better one before stopping; 0 = never
     keep: Literal["best", "last"] = "last"  #: which epoch's weights are kept
+    calibrate: bool = True  #: one temperature for the probabilities, found on the validation part
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0  #: rules weights, order, augmentation and splits
     time_limit: Annotated[float, Field(gt=0)] | None = None  #: seconds of training
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"  #: where to train
@@ -115,6 +116,9 @@ class EvaluateRecipe(Record):
     resamples: Annotated[int, Field(ge=100, le=100_000)] = 1000  #: of the bootstrap
     folds: Annotated[int, Field(ge=0, le=1000)] = 0  #: cross-validation; 0 = none
     repeats: Count = 1  #: of the cross-validation
+    keep_accuracy: Annotated[float, Field(gt=0, lt=1)] | None = (
+        None  #: answers are flagged below the confidence that keeps this accuracy among the others; None = none is
+    )
     baselines: bool = True  #: majority, logistic regression and random forest on the same split
 
 

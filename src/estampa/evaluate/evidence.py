@@ -19,6 +19,7 @@ from estampa.progress import SILENT, Progress
 if TYPE_CHECKING:
     from estampa.data.dataset import Dataset
     from estampa.evaluate.baselines import Baseline
+    from estampa.evaluate.confidence import Abstention, Calibration
     from estampa.evaluate.crossval import CrossValidation
 
 #: Objects on which consistency under mirrors and turns is measured.
@@ -69,7 +70,7 @@ class Evidence:
     decisions, warnings : what was inferred and why; what weakens the result.
     layers : records or objects with name, kind, shape, parameters; `parameters` counts the trainable ones.
     recipe : the complete recipe as TOML.
-    consistency, crossval : see there.
+    consistency, crossval, calibration, abstention : see there.
     twins : (n,) bool over `rows`: the object has a near twin in the training part.
     seconds : stage -> seconds. `peak_memory` in bytes.
     machine : `machine.describe()`.
@@ -98,6 +99,8 @@ class Evidence:
     about: str = ""
     consistency: Consistency | None = None
     crossval: CrossValidation | None = None
+    calibration: Calibration | None = None
+    abstention: Abstention | None = None
     twins: np.ndarray | None = None
     trials: Sequence[Mapping[str, Any]] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -136,6 +139,7 @@ class Evidence:
         train = tomllib.loads(self.recipe).get("train", {})
         chosen = ["the search's values"] if self.trials else []
         chosen += ["the kept epoch"] if train.get("keep") == "best" or train.get("patience") else []
+        chosen += ["the temperature"] if self.calibration is not None else []
         return f"not learned from, but they chose {' and '.join(chosen)}" if chosen else "not seen in training"
 
     def leads(self) -> dict[str, Interval]:
@@ -193,6 +197,8 @@ class Evidence:
             "without_near_twins": None if apart is None else apart.to_json(),
             "consistency": None if self.consistency is None else self.consistency.to_json(),
             "crossval": None if self.crossval is None else self.crossval.to_json(),
+            "calibration": None if self.calibration is None else self.calibration.to_json(),
+            "abstention": None if self.abstention is None else self.abstention.to_json(),
         }
         return found
 

@@ -153,24 +153,66 @@ def roc(judgement: Judgement, truth: np.ndarray, output: np.ndarray) -> page.Dra
         return page.figure(fig)
 
 
-def reliability(truth: np.ndarray, output: np.ndarray) -> page.Drawn:
-    """Accuracy against confidence of the predicted class, and how many objects have that confidence."""
-    found = measure.reliability(truth, output)
+def reliability(truth: np.ndarray, output: np.ndarray, before: np.ndarray | None = None) -> page.Drawn:
+    """Accuracy against confidence of the predicted class, and how many objects have that confidence.
+
+    `before`: the probabilities at temperature 1, drawn beside those of `output`.
+    """
+    series = [(output, style.OKABE_ITO[0], "o-", "after" if before is not None else "")]
+    if before is not None:
+        series.insert(0, (before, style.OKABE_ITO[1], "s--", "before"))
     ratios = {"height_ratios": [4, 1]}
     with style.drawing(2, 1, size=(5.5, 6.2), sharex=True, gridspec_kw=ratios) as (fig, (axis, below)):
         axis.plot([0, 1], [0, 1], color=style.GREY, linewidth=1)
-        whiskers = np.stack([found["accuracy"] - found["low"], found["high"] - found["accuracy"]]).clip(0)
-        axis.errorbar(
-            found["confidence"], found["accuracy"], whiskers, fmt="o-", color=style.OKABE_ITO[0], capsize=2.5,
-            elinewidth=1,
-        )  # fmt: skip
+        lowest = 1 / output.shape[1]
+        for place, (answers, colour, mark, label) in enumerate(series):
+            found = measure.reliability(truth, answers)
+            whiskers = np.stack([found["accuracy"] - found["low"], found["high"] - found["accuracy"]]).clip(0)
+            axis.errorbar(
+                found["confidence"], found["accuracy"], whiskers, fmt=mark, color=colour, capsize=2.5, elinewidth=1,
+                label=label or None, markerfacecolor="none" if mark == "s--" else colour,
+            )  # fmt: skip
+            aside = 0.0 if before is None else (place - 0.5) * 0.021
+            below.bar(
+                found["confidence"] + aside, found["count"] / found["count"].sum(),
+                width=0.04 if before is None else 0.02, color=colour,
+            )  # fmt: skip
+            lowest = min(lowest, float(found["confidence"].min()))
         axis.set_ylabel("share that is right")
         axis.set_ylim(0, 1.01)
-        low = 1 / output.shape[1]
-        below.bar(found["confidence"], found["count"] / found["count"].sum(), width=0.04, color=style.OKABE_ITO[0])
+        if before is not None:
+            axis.legend(loc="upper left", fontsize=10)
         below.set_ylabel("share")
         below.set_xlabel("confidence (largest probability)")
-        below.set_xlim(min(low, float(found["confidence"].min())) - 0.03, 1.03)
+        below.set_xlim(lowest - 0.03, 1.03)
+        return page.figure(fig)
+
+
+def coverage(
+    curve: np.ndarray, keep: float | None, share: measure.Interval | None, accuracy: measure.Interval | None
+) -> page.Drawn:
+    """Accuracy of the answered (with a band) against the share that is answered; `curve` as `Abstention` has it.
+
+    `keep`, `share`, `accuracy`: the accuracy to keep and the chosen point, drawn where there is one.
+    """
+    with style.drawing(size=(8.0, 4.2)) as (fig, axis):
+        axis.fill_between(curve[0], curve[2], curve[3], color=style.OKABE_ITO[0], alpha=0.15, linewidth=0)
+        axis.plot(curve[0], curve[1], color=style.OKABE_ITO[0])
+        axis.axhline(curve[1, -1], color=style.GREY, linewidth=1)
+        if keep is not None:
+            axis.axhline(keep, color=style.QUIET, linewidth=1, linestyle=(0, (4, 3)))
+        if share is not None and accuracy is not None:
+            sides = [[[v.value - v.low], [v.high - v.value]] for v in (accuracy, share)]
+            axis.errorbar(
+                [share.value], [accuracy.value], yerr=sides[0], xerr=sides[1], fmt="o", color=style.OKABE_ITO[5],
+                capsize=2.5, elinewidth=1, zorder=4,
+            )  # fmt: skip
+        axis.set_xlim(0, 1.01)
+        half = curve[0] >= 0.5 * curve[0, -1]  # of few answered objects the band is wide and tells little
+        low = min([curve[1].min(), curve[2][half].min(), *([] if keep is None else [keep])])
+        axis.set_ylim(low - 0.08 * (1 - low) - 1e-3, 1 + 0.04 * (1 - low) + 1e-3)
+        axis.set_xlabel("share of the objects that is answered (coverage)")
+        axis.set_ylabel("accuracy of the answered")
         return page.figure(fig)
 
 

@@ -13,26 +13,12 @@ from estampa import files, page
 from estampa.evaluate import plots, tables
 from estampa.evaluate.evidence import Evidence, worst_mistakes
 from estampa.evaluate.judge import spelled, words
+from estampa.evaluate.kept import Kept
 from estampa.evaluate.methods import methods
-from estampa.page import Figure, Section, Table
+from estampa.evaluate.report_calibration import abstention, calibration
+from estampa.page import Section, Table
 
 _SHOWN_PROBABILITIES = 2
-
-
-class _Kept:
-    """Figures and tables that the page shows, so that they can be written beside it too."""
-
-    def __init__(self) -> None:
-        self.figures: dict[str, page.Drawn] = {}
-        self.tables: dict[str, Table] = {}
-
-    def figure(self, name: str, drawn: page.Drawn, caption: str, alt: str) -> Figure:
-        self.figures[name] = drawn
-        return Figure(drawn.svg, caption, alt)
-
-    def table(self, name: str, table: Table) -> Table:
-        self.tables[name] = table
-        return table
 
 
 def write_report(folder: Path, evidence: Evidence) -> Path:
@@ -41,7 +27,7 @@ def write_report(folder: Path, evidence: Evidence) -> Path:
     Returns the path of the report. Raises StorageError when the place cannot be written.
     """
     files.require_writable(folder / "report.html")
-    kept = _Kept()
+    kept = Kept()
     sections = [section for section in _sections(evidence, kept) if section.blocks]
     sections.append(_downloads(kept))
     text = page.render(_title(evidence), lead(evidence), sections, made_by=_made_by(evidence))
@@ -85,7 +71,7 @@ def _beside(name: str, found: Any, task: str) -> str:
     return f"{name} {spelled(found) if task == 'regression' else _percent(found)}"
 
 
-def _sections(evidence: Evidence, kept: _Kept) -> Iterator[Section]:
+def _sections(evidence: Evidence, kept: Kept) -> Iterator[Section]:
     yield Section("result", "Result", _result(evidence, kept))
     yield Section("data", "What was learned from what", _data(evidence))
     yield Section("training", "Training", _training(evidence, kept))
@@ -94,7 +80,8 @@ def _sections(evidence: Evidence, kept: _Kept) -> Iterator[Section]:
     else:
         yield Section("confusion", "What is taken for what", _confusion(evidence, kept))
         yield Section("classes", "Class by class", _classes(evidence, kept))
-        yield Section("calibration", "Can the probabilities be trusted?", _calibration(evidence, kept))
+        yield Section("calibration", "Can the probabilities be trusted?", calibration(evidence, kept))
+        yield Section("abstention", "When it may stay silent", abstention(evidence, kept))
     yield Section("mistakes", "Worst mistakes", _mistakes(evidence))
     yield Section("twins", "Near duplicates", _twins(evidence, kept))
     yield Section("symmetry", "Mirrors and turns", _symmetry(evidence))
@@ -103,7 +90,7 @@ def _sections(evidence: Evidence, kept: _Kept) -> Iterator[Section]:
     yield Section("methods", "Methods and references", _methods(evidence))
 
 
-def _result(evidence: Evidence, kept: _Kept) -> list[Any]:
+def _result(evidence: Evidence, kept: Kept) -> list[Any]:
     judgement = evidence.judgement
     wanted = ("accuracy", "balanced_accuracy", "roc_auc", "macro_f1", "rmse", "r2", "spearman")
     items = [(words(m), judgement.metrics[m], "") for m in wanted if m in judgement.metrics]
@@ -152,7 +139,7 @@ def _tellable(key: str, value: Any) -> bool:
     return key != "name" and bool(value) and (short or isinstance(value, (str, int, float)))
 
 
-def _training(evidence: Evidence, kept: _Kept) -> list[Any]:
+def _training(evidence: Evidence, kept: Kept) -> list[Any]:
     if not evidence.history:
         return []
     metric = evidence.monitor.removeprefix("validation_")
@@ -167,7 +154,7 @@ def _training(evidence: Evidence, kept: _Kept) -> list[Any]:
     return [kept.figure("training", drawn, caption, "Training curves")]
 
 
-def _regression(evidence: Evidence, kept: _Kept) -> list[Any]:
+def _regression(evidence: Evidence, kept: Kept) -> list[Any]:
     output = np.asarray(evidence.output, float).reshape(evidence.judgement.n, -1)[:, 0]
     drawn = plots.regression(evidence.truth, output)
     caption = (
@@ -177,7 +164,7 @@ def _regression(evidence: Evidence, kept: _Kept) -> list[Any]:
     return [kept.figure("regression", drawn, caption, "Answers against truth, and errors")]
 
 
-def _confusion(evidence: Evidence, kept: _Kept) -> list[Any]:
+def _confusion(evidence: Evidence, kept: Kept) -> list[Any]:
     judgement = evidence.judgement
     assert judgement.confusion is not None
     off = judgement.confusion.copy()
@@ -193,7 +180,7 @@ def _confusion(evidence: Evidence, kept: _Kept) -> list[Any]:
     return [kept.figure("confusion", plots.confusion(judgement), caption, "Confusion matrix")]
 
 
-def _classes(evidence: Evidence, kept: _Kept) -> list[Any]:
+def _classes(evidence: Evidence, kept: Kept) -> list[Any]:
     judgement = evidence.judgement
     blocks: list[Any] = [kept.table("classes", tables.per_class(judgement, ("precision", "recall", "f1")))]
     if np.ndim(evidence.output) == 2 and np.isfinite(judgement.metrics["roc_auc"].value):
@@ -207,19 +194,6 @@ def _classes(evidence: Evidence, kept: _Kept) -> list[Any]:
         areas = kept.table("areas", tables.per_class(judgement, ("roc_auc", "pr_auc")))
         blocks.append(page.Details("Areas under the curves, class by class", [areas]))
     return blocks
-
-
-def _calibration(evidence: Evidence, kept: _Kept) -> list[Any]:
-    if np.ndim(evidence.output) != 2:
-        return []
-    drawn = plots.reliability(evidence.truth, np.asarray(evidence.output, float))
-    caption = (
-        "How often the predicted class is right, by its probability; whiskers are 95 % Wilson intervals. On the grey "
-        "line a probability of 0.8 is right 8 times in 10; below it the model is too sure of itself. Bars: share of "
-        "the objects. "
-        f"Expected calibration error {spelled(evidence.judgement.metrics['ece'])}."
-    )
-    return [kept.figure("reliability", drawn, caption, "Reliability diagram")]
 
 
 def _mistakes(evidence: Evidence) -> list[Any]:
@@ -266,7 +240,7 @@ def _mistake(evidence: Evidence, truth: Any, output: np.ndarray) -> tuple[str, s
     return f"{names[int(truth)]}, taken for {names[int(order[0])]}", chances
 
 
-def _twins(evidence: Evidence, kept: _Kept) -> list[Any]:
+def _twins(evidence: Evidence, kept: Kept) -> list[Any]:
     if evidence.twins is None:
         return []
     apart = evidence.apart()
@@ -293,7 +267,7 @@ def _symmetry(evidence: Evidence) -> list[Any]:
     return [page.Facts(facts)]
 
 
-def _folds(evidence: Evidence, kept: _Kept) -> list[Any]:
+def _folds(evidence: Evidence, kept: Kept) -> list[Any]:
     found = evidence.crossval
     if found is None:
         return []
@@ -309,7 +283,7 @@ def _folds(evidence: Evidence, kept: _Kept) -> list[Any]:
     return [page.Text(lines), kept.figure("folds", drawn, caption, "Folds"), page.Details("Fold by fold", [table])]
 
 
-def _model(evidence: Evidence, kept: _Kept) -> list[Any]:
+def _model(evidence: Evidence, kept: Kept) -> list[Any]:
     blocks: list[Any] = [page.Text(evidence.about)] if evidence.about else []
     if evidence.layers:
         rows = [[r.name, r.kind, " x ".join(map(str, r.shape)), int(r.parameters)] for r in evidence.layers]
@@ -333,7 +307,7 @@ def _methods(evidence: Evidence) -> list[Any]:
     return [page.Text(text), page.Text("\n\n".join(f"[{i}] {paper}." for i, paper in enumerate(papers, 1)))]
 
 
-def _downloads(kept: _Kept) -> Section:
+def _downloads(kept: Kept) -> Section:
     items = []
     for name, table in kept.tables.items():
         items += [(f"{name}.csv", "text/csv", table.to_csv()), (f"{name}.tex", "application/x-tex", table.to_latex())]

@@ -82,6 +82,7 @@ class _Net:
         self, images: Array, targets: Array, classes: tuple[str, ...], validation: tuple[Array, Array] | None
     ) -> Self:
         from estampa.progress import SILENT
+        from estampa.train.calibrate import calibrate
         from estampa.train.fit import fit_net
 
         recipe = self.recipe if isinstance(self.recipe, Recipe) else read(self.recipe)
@@ -95,14 +96,16 @@ class _Net:
             more = as_images(validation[0], images.dtype, images.shape[1:])
             _same_length(more, validation[1])
             images, targets = np.concatenate([images, more]), np.concatenate([targets, validation[1]])
+        data = ArraySet(images, targets, self._task, classes)
         self.fitted_: Fitted = fit_net(
-            ArraySet(images, targets, self._task, classes),
+            data,
             recipe.with_values(changes, "settings"),
             train_rows=np.arange(n),
             validation_rows=np.arange(n, len(images)),
             folder=None if self.folder is None else Path(self.folder),
             progress=self.progress or SILENT,
         )
+        calibrate(self.fitted_, data, np.arange(n, len(images)))
         self.n_features_in_ = int(np.prod(images.shape[1:]))
         self.history_ = self.fitted_.history
         return self
@@ -130,7 +133,8 @@ class NetClassifier(_Net):
     def fit(self, X: Array, y: Array, validation: tuple[Array, Array] | None = None) -> Self:
         """Learn from images (n, height, width[, channels]) and labels (n,) of any kind that sorts; returns self.
 
-        `validation` (images, labels) chooses the kept epoch when the recipe asks for it. Raises InputError for
+        `validation` (images, labels) chooses the kept epoch when the recipe asks for it, and the temperature of the
+        probabilities (`train.calibrate`); without it the temperature is 1. Raises InputError for
         arrays that do not fit, and what `fit_net` raises.
         """
         labels = np.asarray(y)
