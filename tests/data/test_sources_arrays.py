@@ -367,3 +367,75 @@ def test_real_drawings(shared: Path) -> None:
     assert reading.groups is not None
     assert len(set(reading.groups.tolist())) > 20
     assert reading.ids[0] == "angry/d00_00.jpg"
+
+
+def with_table(folder: Path, lines: list[str], **arrays_: Any) -> tuple[list[Path], np.ndarray]:
+    images = np.random.default_rng(2).normal(size=(len(lines) - 1, 5, 5)).astype(np.float32)
+    (folder / "facts.csv").write_text("\n".join(lines) + "\n")
+    return [npz(folder / "a.npz", images=images, **arrays_), folder / "facts.csv"], images
+
+
+def test_columns_of_numbers_beside_arrays_become_the_table(tmp_path: Path) -> None:
+    lines = [
+        "candid,objectId,label,snr,band,flux,nothing,obj_key",
+        "1003321121015010001,A,1,5.5,g,1e20,,1003321121015010001",
+        "1003321121015010002,A,0,,r,2,,1003321121015010002",
+        "1003321121015010003,B,-1,7,g,nan,,3",
+    ]
+    paths, images = with_table(tmp_path, lines, depth=np.array([1, 2, 3]), huge=np.array([1, 2, 2**60]))
+    reading = open_reading(paths)
+    assert reading.header.columns == ("depth", "snr", "flux")
+    np.testing.assert_array_equal(reading.table, [[1, 5.5, 1e20], [2, np.nan, 2], [3, 7, np.nan]])
+    assert reading.table is not None
+    assert reading.table.dtype == np.float64
+    assert reading.ids.tolist()[0] == "1003321121015010001", "no digit is lost"
+    assert reading.groups is not None
+    assert reading.groups.tolist() == ["A", "A", "B"]
+    assert reading.labels is not None
+    assert reading.labels.tolist() == [1, 0, -1]
+    said = " ".join(reading.notes)
+    assert "snr, flux" in said
+    assert "band, nothing, obj_key" in said
+    assert "huge is left out" in said
+
+    dataset = build(paths, tmp_path / "a.h5")
+    np.testing.assert_array_equal(dataset.column("snr"), [5.5, np.nan, 7])
+    (tmp_path / "bad.txt").write_text("1003321121015010002\n")
+    less = build(tmp_path / "a.h5", tmp_path / "b.h5", ReadOptions(exclude=tmp_path / "bad.txt"))
+    np.testing.assert_array_equal(less.table, dataset.table[[0, 2]])
+    both = build([tmp_path / "b.h5", less_of(paths, tmp_path)], tmp_path / "c.h5")
+    assert both.header.columns == dataset.header.columns
+    np.testing.assert_array_equal(both.column("depth"), [1, 3, 2])
+    assert set(both.hashes.tolist()) == set(dataset.hashes.tolist())
+    assert build(tmp_path / "a.npz", tmp_path / "bare.h5").hashes.tolist() == dataset.hashes.tolist()
+    np.testing.assert_array_equal(dataset.images[..., 0], images)
+
+
+def less_of(paths: list[Path], folder: Path) -> Path:
+    (folder / "others.txt").write_text("1003321121015010001\n1003321121015010003\n")
+    return build(paths, folder / "d.h5", ReadOptions(exclude=folder / "others.txt")).path
+
+
+def test_the_answer_is_no_column_whatever_it_is_called(tmp_path: Path) -> None:
+    paths, _ = with_table(tmp_path, ["label,kind,y,z", "0,1,2.5,3", "1,0,3.5,4"])
+    reading = open_reading(paths, ReadOptions(label="kind"))
+    assert reading.header.columns == ("y", "z"), "neither the answer nor the other column of answers"
+    assert reading.labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("names", "n", "groups", "columns"),
+    [
+        ("ztf_stamps/ztf_stamps_21.npz ztf_stamps/ztf_alerts.csv", 1643, 1538, 16),
+        ("decam_stamps/decam_stamps_51.npz decam_stamps/decam_alerts.csv", 85, 67, 13),
+        ("lsst_format_stamps/lsst_format_stamps_30.npz lsst_format_stamps/lsst_format_alerts.csv", 310, 305, 7),
+    ],
+)
+def test_real_alerts_in_one_line(shared: Path, tmp_path: Path, names: str, n: int, groups: int, columns: int) -> None:
+    dataset = build([shared / name for name in names.split()], tmp_path / "a.h5")
+    assert (dataset.n, dataset.shape[2], len(dataset.header.columns)) == (n, 3, columns)
+    assert dataset.header.channels == ("science", "template", "difference")
+    assert len(set(dataset.groups.tolist())) == groups
+    assert all(name.isdigit() for name in dataset.ids.tolist())
+    if dataset.task == "classification":
+        assert np.bincount(dataset.labels + 1).tolist() == [242, 206, 1195]

@@ -521,3 +521,13 @@ def test_real_archives(shared: Path) -> None:
         assert reading.header.shape == (side, side, 3)
         block = next(iter(reading.blocks(start=n - 5)))
         assert (len(block.images), block.rejected) == (5, {})
+
+
+def test_numbers_of_a_manifest_become_the_table(tmp_path: Path) -> None:
+    for i in range(3):
+        Image.new("L", (6, 6), 20 * i).save(tmp_path / f"{i}.png")
+    (tmp_path / "labels.csv").write_text("file,label,snr,band\n0.png,1,4.5,g\n1.png,0,,r\n2.png,1,6,g\n")
+    dataset = build(tmp_path, tmp_path / "out" / "a.h5")
+    assert dataset.header.columns == ("snr",)
+    np.testing.assert_array_equal(dataset.column("snr"), [4.5, np.nan, 6])
+    assert dataset.classes == ("0", "1")

@@ -16,8 +16,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib import format as npy
 
+from estampa.data.sources._planes import extremes_of
 from estampa.errors import SourceError
-from estampa.pixels import extremes
 
 _LOCAL_HEADER = 30  # bytes of a zip entry's local header before its name; PKWARE APPNOTE 4.3.7
 
@@ -40,7 +40,7 @@ class ArrayFile:
     """
 
     def __init__(self, path: Path, member: str = "") -> None:
-        self.path, self.member = path, member
+        self.path, self.member, self.key = path, member, member.removesuffix(".npy")
         self.name = f"{path}: {member.removesuffix('.npy')}" if member else str(path)
         self._stream: IO[bytes] | None = None
         self._archive: zipfile.ZipFile | None = None
@@ -74,10 +74,8 @@ class ArrayFile:
         return np.array(self.rows(0, len(self))) if self.shape else np.array(self._scalar())
 
     def extremes(self) -> tuple[float, float]:
-        """Lowest and highest finite value, read in blocks of about 16 MiB."""
-        step = max(1, (16 << 20) // max(1, self._row_bytes()))
-        ranges = [extremes(self.rows(i, min(len(self), i + step))) for i in range(0, len(self), step)]
-        return min((low for low, _ in ranges), default=0.0), max((high for _, high in ranges), default=0.0)
+        """Lowest and highest finite value, read in blocks."""
+        return extremes_of(self)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -13,7 +13,17 @@ from estampa.data.sources._base import ReadOptions
 from estampa.data.sources._labels import NO_ANSWERS, Answers, encode, from_texts, part_of, require_unique
 from estampa.data.sources._picture import SUFFIXES
 from estampa.data.sources._store import ARCHIVES, Store, open_store
-from estampa.data.sources._tables import GROUP_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMNS, Table, heading, read_table
+from estampa.data.sources._tables import (
+    GROUP_COLUMNS,
+    LABEL_COLUMNS,
+    SPLIT_COLUMNS,
+    Measured,
+    Table,
+    heading,
+    measured,
+    read_table,
+    roles_taken,
+)
 from estampa.errors import SourceError
 
 FILE_COLUMNS = ("file", "filename", "path", "image", "imagepath", "picture")
@@ -32,6 +42,7 @@ class Plan:
     split: np.ndarray | None = None
     notes: list[str] = field(default_factory=list)
     table: Path | None = None  #: the manifest
+    beside: Measured | None = None  #: its columns of numbers
 
 
 def find_manifest(folder: Path) -> Path | None:
@@ -58,7 +69,8 @@ def from_manifest(path: Path, options: ReadOptions) -> Plan:
     """Rows of a manifest, in its order; a line whose file is missing stays, and is rejected when it is read.
 
     Columns, case aside: `file | filename | path | image`; `--label` or `label | class | y | target`; `--group` or
-    `group | drawer | objectid`; `split`; `id` (else the file's name is the id).
+    `group | drawer | objectid`; `split`; `id` (else the file's name is the id). Other columns of numbers go to the
+    table.
     """
     table = read_table(path)
     column = table.find(FILE_COLUMNS)
@@ -90,6 +102,8 @@ def from_manifest(path: Path, options: ReadOptions) -> Plan:
     if column and (options.group or len(set(table.columns[column])) < table.n):
         plan.groups = np.array(table.columns[column])
     plan.split = _manifest_split(table)
+    plan.beside = measured(table, {*roles_taken(table, options.label, options.group), table.find(FILE_COLUMNS)})
+    plan.notes += plan.beside.notes
     unnamed = len(set(store.names) - set(names))
     plan.notes += [f"{unnamed} pictures are not named in {path.name} and were left out"] if unnamed else []
     return plan

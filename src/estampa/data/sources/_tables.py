@@ -1,19 +1,23 @@
-"""Small text tables beside images: label files and manifests."""
+"""Small text tables beside images: label files and manifests; and which of their columns are measurements."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from estampa.data.sources._labels import MISSING
 from estampa.errors import SourceError, nearest
 
 LABEL_COLUMNS = ("label", "labels", "class", "classname", "y", "target")
-GROUP_COLUMNS = ("group", "groups", "drawer", "objectid")
+GROUP_COLUMNS = ("group", "groups", "drawer", "objectid", "diaobjectid", "obj")
 ID_COLUMNS = ("id", "ids", "candid", "sourceid", "objid")
 SPLIT_COLUMNS = ("split", "part", "subset")
 _FIELD_LIMIT = 1 << 20
+_EXACT = 1 << 53  #: whole numbers beyond it are not all float64
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,76 @@ def read_table(path: Path) -> Table:
             )
     columns = {name: [row[i] for row in rows[1:]] for i, name in enumerate(heads)}
     return Table(path, columns, len(rows) - 1)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Columns of numbers: names, values (n, columns) float64 with NaN where a field is empty, and what was left out."""
+
+    names: tuple[str, ...]
+    values: np.ndarray
+    notes: list[str]
+
+
+def measured(table: Table, taken: Collection[str]) -> Measured:
+    """Every column of a table that holds numbers and is not `taken` by another role; empty fields are NaN.
+
+    Columns of texts are left out, and whole numbers beyond 2^53 too: they are names, and float64 would lose digits.
+    """
+    numbers: dict[str, np.ndarray] = {}
+    left_out = []
+    for name, texts in table.columns.items():
+        if name in taken:
+            continue
+        values = _numbers(texts)
+        if values is None:
+            left_out.append(name)
+        else:
+            numbers[name] = values
+    notes = []
+    if numbers:
+        notes.append(f"{table.path.name}: {len(numbers)} columns of numbers are kept: {', '.join(numbers)}")
+    if left_out:
+        notes.append(f"{table.path.name}: left out, as texts, empty or longer than float64 keeps: {', '.join(left_out)}")
+    values = np.stack(list(numbers.values()), 1) if numbers else np.empty((table.n, 0))
+    return Measured(tuple(numbers), values, notes)
+
+
+def roles_taken(table: Table, label: str = "", group: str = "") -> set[str]:
+    """Columns that are ids, answers, groups or parts by name, or asked to be: no measurements."""
+    known = [table.find(names) for names in (LABEL_COLUMNS, GROUP_COLUMNS, SPLIT_COLUMNS)]
+    ids = {name for name in table.columns if name.strip().lower().replace("_", "") in ID_COLUMNS}
+    return {*known, *ids, label, group} - {""}
+
+
+def joined(parts: Sequence[Measured]) -> Measured:
+    """Columns of several places side by side; of two that have one name the first stays."""
+    names: dict[str, np.ndarray] = {}
+    for part in parts:
+        for i, name in enumerate(part.names):
+            names.setdefault(name, part.values[:, i])
+    values = np.stack(list(names.values()), 1) if names else np.empty((0, 0))
+    return Measured(tuple(names), values, [note for part in parts for note in part.notes])
+
+
+def exact_numbers(values: np.ndarray) -> np.ndarray | None:
+    """(n,) numbers as float64; None for whole numbers that float64 cannot tell apart."""
+    if values.dtype.kind in "iu" and values.size and max(int(values.max()), -int(values.min())) > _EXACT:
+        return None
+    return values.astype(np.float64)
+
+
+def _numbers(texts: Sequence[str]) -> np.ndarray | None:
+    """Texts as float64, NaN for missing ones; None when one is no number, all are missing, or digits would be lost."""
+    filled = ["nan" if text.strip().lower() in MISSING else text for text in texts]
+    try:
+        values = np.array(filled).astype(np.float64)
+    except ValueError:
+        return None
+    if not len(values) or np.isnan(values).all() or any("_" in text for text in filled):
+        return None
+    large = np.flatnonzero(np.abs(values) > _EXACT)
+    return None if any(filled[i].strip().lstrip("+-").isdigit() for i in large.tolist()) else values
 
 
 def heading(path: Path) -> list[str]:

@@ -139,6 +139,7 @@ def read(paths: Sequence[Path], options: ReadOptions) -> Reading:
         origin={"paths": [p.name for p in paths]},
         read=record,
         published_split=plan.split is not None,
+        columns=plan.beside.names if plan.beside else (),
     )
     return PicturesReading(
         header=header,
@@ -146,7 +147,8 @@ def read(paths: Sequence[Path], options: ReadOptions) -> Reading:
         labels=plan.answers.values,
         groups=plan.groups,
         split=plan.split,
-        fingerprint=fingerprint_of("folder 1", facts, options),
+        table=plan.beside.values if plan.beside and plan.beside.names else None,
+        fingerprint=fingerprint_of("folder 2", facts, options),
         notes=plan.notes + notes,
         store=plan.store,
         names=plan.names,
