@@ -11,6 +11,8 @@ import numpy as np
 
 from estampa import measure, page
 from estampa.errors import InputError
+from estampa.evaluate.operating import Terms, Working, positive_index, working
+from estampa.evaluate.slices import Slices, sliced
 from estampa.measure import Interval
 from estampa.measure.intervals import bootstrap, unit_numbers
 
@@ -29,6 +31,8 @@ class Judgement:
         against the rest, each an Interval.
     confusion : (k, k) counts, rows are truth; None for regression.
     groups : how many groups the resamples drew from; 0 = they drew objects.
+    working : of two classes, misses at stated false-positive rates, the threshold and purity; None for other answers.
+    slices : the figures by columns.
     """
 
     n: int
@@ -40,6 +44,12 @@ class Judgement:
     groups: int = 0
     resamples: int = 1000
     seed: int = 0
+    working: Working | None = None
+    slices: tuple[Slices, ...] = ()
+
+    def numbers(self) -> dict[str, Interval]:
+        """Every figure over all classes, by the name that a gate asks for: metrics, and of two classes rates."""
+        return self.metrics | (self.working.numbers() if self.working else {})
 
     @property
     def leading(self) -> str:
@@ -67,6 +77,10 @@ class Judgement:
                 {k: v.to_json() if isinstance(v, Interval) else v for k, v in row.items()} for row in self.per_class
             ]
             record["confusion"] = self.confusion.tolist()
+        if self.working is not None:
+            record |= self.working.to_json()
+        if self.slices:
+            record["slices"] = [found.to_json() for found in self.slices]
         return record
 
     @classmethod
@@ -87,6 +101,8 @@ class Judgement:
             groups=how["units"] if how["over"] == "groups" else 0,
             resamples=how["resamples"],
             seed=how["seed"],
+            working=Working.from_json(record),
+            slices=tuple(Slices.from_json(found) for found in record.get("slices", [])),
         )
 
     def headline(self, metric: str = "") -> str:
@@ -94,10 +110,13 @@ class Judgement:
         name = metric or self.leading
         found = self.metrics[name]
         over = f", intervals over {self.groups:,} groups" if self.groups else ""
-        return f"{words(name)} {spelled(found)} on {self.n:,} objects{over}"
+        at = self.working.told() if self.working and name in measure.Classification.ON_LABELS else ""
+        return f"{words(name)} {spelled(found)} on {self.n:,} objects{at}{over}"
 
     def lines(self) -> list[str]:
-        """The metrics, then the classes, as lines for a terminal."""
+        """The metrics, the classes, working points and slices, as lines for a terminal."""
+        from estampa.evaluate import tables_operating
+
         width = max(len(words(name)) for name in self.metrics)
         lines = [self.headline(), ""]
         lines += [f"  {words(name):<{width}}  {spelled(found)}" for name, found in self.metrics.items()]
@@ -109,14 +128,17 @@ class Judgement:
                 f"{spelled(row['recall']):<22}  {spelled(row['f1'])}"
                 for row in self.per_class
             ]
-        return lines
+        return lines + tables_operating.lines(self)
 
     def _repr_html_(self) -> str:
-        from estampa.evaluate import tables
+        from estampa.evaluate import tables, tables_operating
 
         blocks: list[Any] = [tables.metrics(self)]
         if self.per_class:
             blocks.append(tables.per_class(self))
+        if self.working is not None:
+            blocks.append(tables_operating.points(self.working))
+        blocks += [tables_operating.slices(found) for found in self.slices]
         return page.fragment(*blocks)
 
 
@@ -161,6 +183,7 @@ def judge(
     groups: np.ndarray | None = None,
     resamples: int = 1000,
     seed: int = 0,
+    terms: Terms | None = None,
 ) -> Judgement:
     """Judge answers against the truth.
 
@@ -172,20 +195,19 @@ def judge(
     classes : the k class names, in declared order.
     groups : (n,) what must not be torn apart; the resamples then draw whole groups.
     resamples, seed : of the bootstrap.
+    terms : the threshold of two classes, which the metrics of labels then follow, the prior, columns to slice by.
 
     Raises
     ------
     InputError
-        Lengths that differ, NaN, a class out of range, probabilities that are none, an unknown task.
+        Lengths that differ, NaN, a class out of range, probabilities that are none, an unknown task; a threshold, a
+        positive class or a prior for anything but two classes.
     """
     if task not in measure.METRICS:
         raise InputError(f"cannot judge the task {task!r}", allowed=", ".join(measure.METRICS))
-    numbers = unit_numbers(len(truth), groups)
-    units = 0 if numbers is None else int(numbers.max(initial=-1)) + 1
+    terms, how = terms or Terms(), (resamples, seed)
     if task == "regression":
-        found = bootstrap(measure.Regression(truth, output), groups, resamples, seed)
-        n = len(np.asarray(truth))
-        return Judgement(n, task, (), found, groups=units, resamples=resamples, seed=seed)
+        return _values(np.asarray(truth), np.asarray(output), groups, how, terms)
     names = tuple(str(c) for c in classes)
     if np.ndim(output) == 2 and np.shape(output)[1] != len(names):
         raise InputError(
@@ -193,21 +215,62 @@ def judge(
             allowed=f"{len(names)} ({', '.join(names[:8])})",
             got=str(np.shape(output)[1]),
         )
-    statistic = measure.Classification(truth, output, len(names))
-    found = bootstrap(statistic, groups, resamples, seed)
+    return _answers(np.asarray(truth), np.asarray(output), names, groups, how, terms)
+
+
+def _units(n: int, groups: np.ndarray | None) -> int:
+    """How many groups the resamples draw from; 0 = they draw objects."""
+    numbers = unit_numbers(n, groups)
+    return 0 if numbers is None else int(numbers.max(initial=-1)) + 1
+
+
+def _values(
+    truth: np.ndarray, output: np.ndarray, groups: np.ndarray | None, how: tuple[int, int], terms: Terms
+) -> Judgement:
+    """A regression's judgement."""
+    if terms.of_two_classes():
+        positive_index((), "")
+    units, statistic = _units(len(truth), groups), measure.Regression(truth, output)
+    found = bootstrap(statistic, groups, *how)
+    values = statistic.truth, statistic.output
+    parts = [sliced(column, *values, (0, 0), found["rmse"], groups, how) for column in terms.by]
+    return Judgement(
+        statistic.n, "regression", (), found, groups=units, resamples=how[0], seed=how[1], slices=tuple(parts)
+    )
+
+
+def _answers(
+    truth: np.ndarray,
+    output: np.ndarray,
+    names: tuple[str, ...],
+    groups: np.ndarray | None,
+    how: tuple[int, int],
+    terms: Terms,
+) -> Judgement:
+    """A classification's judgement."""
+    units = _units(len(truth), groups)
+    place = positive_index(names, terms.positive) if len(names) == 2 or terms.of_two_classes() else 1
+    predicted = terms.predicted
+    if predicted is None and output.ndim == 2:
+        predicted = measure.decide(output, terms.decision)
+    statistic = measure.Classification(truth, output, len(names), predicted=predicted)
+    found = bootstrap(statistic, groups, *how)
     each = [name for name in measure.PER_CLASS if f"{name}[0]" in found]
     confusion = measure.confusion_matrix(statistic.truth, statistic.predicted, len(names))
+    labels, shape = (statistic.truth, statistic.predicted), (len(names), place)
     return Judgement(
         n=statistic.n,
-        task=task,
+        task="classification",
         classes=names,
-        metrics={name: found[name] for name in measure.METRICS[task] if name in found},
+        metrics={name: found[name] for name in measure.METRICS["classification"] if name in found},
         per_class=[
             {"class": name, "n": int(confusion[c].sum()), **{kind: found[f"{kind}[{c}]"] for kind in each}}
             for c, name in enumerate(names)
         ],
         confusion=confusion,
         groups=units,
-        resamples=resamples,
-        seed=seed,
+        resamples=how[0],
+        seed=how[1],
+        working=working(labels, output, names, terms, groups, how) if len(names) == 2 else None,
+        slices=tuple(sliced(column, *labels, shape, found["accuracy"], groups, how) for column in terms.by),
     )

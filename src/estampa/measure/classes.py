@@ -60,6 +60,14 @@ def check_probabilities(output: np.ndarray) -> np.ndarray:
     return clipped
 
 
+def decide(output: np.ndarray, decision: float | None) -> np.ndarray:
+    """Class index of each row (n,) int64: the more probable one; of two with a threshold, the second from there on."""
+    if decision is not None and output.shape[1] == 2:
+        return (np.asarray(output[:, 1], np.float64) >= decision).astype(np.int64)
+    chosen: np.ndarray = output.argmax(axis=1).astype(np.int64)
+    return chosen
+
+
 def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """Counts, (k, k) int64: rows are truth, columns are predictions."""
     truth = check_labels(truth, classes)
@@ -187,7 +195,9 @@ class Classification:
     truth : (n,) class indices.
     output : (n, k) probabilities, or (n,) class indices; without probabilities only the metrics of labels exist.
     classes : k; needed when `output` is (n,).
-    names : the metrics wanted, all by default; areas under curves cost the most.
+    areas : also the areas under curves, which cost the most.
+    predicted : (n,) class indices answered, where that is not the most probable class; None = it is. The metrics of
+        labels follow it; those of probabilities, calibration error included, do not.
     """
 
     ON_LABELS: ClassVar[tuple[str, ...]] = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1")
@@ -195,16 +205,23 @@ class Classification:
     PER_CLASS: ClassVar[tuple[str, ...]] = ("precision", "recall", "f1", "roc_auc", "pr_auc")
 
     def __init__(
-        self, truth: np.ndarray, output: np.ndarray, classes: int | None = None, *, areas: bool = True
+        self,
+        truth: np.ndarray,
+        output: np.ndarray,
+        classes: int | None = None,
+        *,
+        areas: bool = True,
+        predicted: np.ndarray | None = None,
     ) -> None:
         self.output = check_probabilities(output) if np.ndim(output) == 2 else None
         if self.output is not None:
             self.k = self.output.shape[1]
-            predicted = self.output.argmax(axis=1)
+            likeliest = self.output.argmax(axis=1)
         else:
             self.k = classes or int(max(np.max(truth), np.max(output))) + 1
-            predicted = np.asarray(output)
-        self.truth = check_labels(truth, self.k, len(predicted))
+            likeliest = np.asarray(output)
+        predicted = likeliest if predicted is None else np.asarray(predicted)
+        self.truth = check_labels(truth, self.k, len(likeliest))
         self.predicted = check_labels(predicted, self.k, len(self.truth), "prediction")
         self.n = len(self.truth)
         self._cell = self.truth * self.k + self.predicted
@@ -213,7 +230,7 @@ class Classification:
         if self.output is not None:
             self._losses = np.stack([_log_losses(self.truth, self.output), _brier_losses(self.truth, self.output)])
             top, self._bin = _confidence(self.output, ECE_BINS)
-            self._gap = (self.predicted == self.truth) - top
+            self._gap = (likeliest == self.truth) - top
             overall = self.OVERALL[:7]
             if areas:
                 self._rankings = [Ranking(self.truth == c, self.output[:, c]) for c in range(self.k)]

@@ -108,7 +108,7 @@ class Operating:
         part = self._regions(scored, units)[scored.stretch]
         self.k = 4 * (int(part.max()) + 1)
         self._answered = np.asarray(answered, bool)
-        self._scored = scored
+        self.scored = scored
         self.cells = part * 4 + 2 * scored.positive + self._answered
 
     def _regions(self, scored: Scored, units: np.ndarray | None) -> np.ndarray:
@@ -159,10 +159,10 @@ class Operating:
         def held(mask: np.ndarray) -> float:
             return float(mask.sum() if units is None else len(np.unique(units[mask])))
 
-        positives, negatives = held(self._scored.positive), held(~self._scored.positive)
+        positives, negatives = held(self.scored.positive), held(~self.scored.positive)
         values = [*[positives] * len(self.rates), negatives, positives, positives]
         if self.prior is not None:
-            right = float((self._answered & self._scored.positive).sum()) / max(self._scored.positives, 1)
+            right = float((self._answered & self.scored.positive).sum()) / max(self.scored.positives, 1)
             values.append(self.prior * right * (negatives + _Z2) / max(1 - self.prior, 1e-300))
         return np.array(values)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from estampa.bundle.contract import out_of_range
 from estampa.bundle.store import Bundle
+from estampa.measure import decide
 from estampa.predict.source import Chunk
 
 UNREADABLE = "unreadable"
@@ -73,11 +74,3 @@ def answer(bundle: Bundle, chunk: Chunk, ids: np.ndarray, threads: int | None = 
         bad[i], flags[i] = True, f"{UNREADABLE}:{' '.join(reason.split()).replace(';', ',')}"
     predicted[bad] = -1 if bundle.task == "classification" else np.nan
     return Answers(ids, predicted, output if bundle.task == "classification" else None, flags, bad)
-
-
-def decide(output: np.ndarray, decision: float | None) -> np.ndarray:
-    """Class index of each row (n,) int64: the more probable one; of two with a threshold, the second from there on."""
-    if decision is not None and output.shape[1] == 2:
-        return (output[:, 1] >= decision).astype(np.int64)
-    chosen: np.ndarray = output.argmax(axis=1).astype(np.int64)
-    return chosen
