@@ -1,0 +1,365 @@
+"""Stamps of the simulated survey, a batch of exposures at a time: a seed and a batch's number always give the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from estampa.data.builders._cameras import CAMERAS, Camera
+from estampa.data.builders._candidates import KINDS, Scene, Term, bad_column, cosmic_ray, hot_pixel, trail
+from estampa.data.builders._sky import Array, Galaxies, Psf, at_origin, backward, f32, point, shifts
+from estampa.data.builders._subtract import Filters, filters, ratio
+
+VERSION = 1  #: of the pixels: raised when the same options give others
+FIELD = 40  #: stamps of one exposure
+FIELDS = 5  #: exposures of a batch, which is made at once
+BATCH = FIELD * FIELDS
+MARGIN = 11  #: pixels that an exposure is larger than its stamp, so that filters see what lies around
+CHANNELS = ("science", "template", "difference", "snr_difference", "noise")
+COLUMNS = (
+    *("seeing_science", "seeing_template", "kind", "snr", "snr_true", "magnitude", "x", "y", "sign", "host"),
+    *("sky", "noise_science", "noise_template", "noise_difference", "coadd", "shift_x", "shift_y", "stars"),
+    *("aside", "masked", "zero_point"),
+)
+EDGE, HOST = (next(i for i, kind in enumerate(KINDS) if kind.name == name) for name in ("edge", "host"))
+_FAINT_NOISE = 7.0  #: signal-to-noise ratio above which nothing is a peak of the noise
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is simulated. `real` is the share of the class real, `snr` the range of signal-to-noise ratios."""
+
+    seed: int = 0
+    size: int = 21
+    camera: str = "decam"
+    real: float = 0.5
+    snr: tuple[float, float] = (4.0, 100.0)
+
+    @property
+    def side(self) -> int:
+        """Pixels of the side of the exposures that stamps are cut from: even, and quick to transform."""
+        least = self.size + MARGIN
+        return next(n for n in range(least + least % 2, 2 * least, 2) if _smooth(n))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """BATCH rows: pixels (BATCH, size, size, channels) float32 and the truth (BATCH, columns) float64."""
+
+    images: Array
+    truth: Array
+
+
+@dataclass(frozen=True)
+class _Exposures:
+    """Science and template exposures, one value a stamp; levels in electrons of the science exposure."""
+
+    science: Psf
+    template: Psf
+    filters: Filters
+    sky: Array
+    noise: Array  #: (2, n) variance of an empty pixel, science and template
+    reach: Array  #: flux whose signal-to-noise ratio is 1 on blank sky
+    coadd: Array
+    crowd: Array  #: expected stars of a stamp and its surroundings
+    blank: Array  #: what missing pixels hold: NaN or 0
+
+
+def _smooth(number: int) -> bool:
+    for prime in (2, 3, 5):
+        while number % prime == 0:
+            number //= prime
+    return number == 1
+
+
+def labels_of(survey: Survey, batch: int) -> tuple[Array, Array, Array]:
+    """Labels (BATCH,) int64, 1 = real; kinds (BATCH,), indices of KINDS; signal-to-noise ratios aimed at (BATCH,)."""
+    random = np.random.default_rng([survey.seed, batch, 0])
+    turn = random.permutation(BATCH) + random.random()  # nearly the asked share in every batch
+    labels = (turn / BATCH < survey.real).astype(np.int64)
+    low, high = survey.snr
+    aim = low * (high / low) ** (random.random(BATCH) ** 2)
+    kinds = np.empty(BATCH, np.int64)
+    shares = np.array([kind.share for kind in KINDS])
+    for faint in (False, True):
+        for label in (0, 1):
+            some = (labels == label) & ((aim < _FAINT_NOISE) == faint)
+            allowed = [kind.real == bool(label) and (faint or kind.name != "noise") for kind in KINDS]
+            share = np.where(allowed, shares, 0)
+            kinds[some] = random.choice(len(KINDS), int(some.sum()), p=share / share.sum())
+    return labels, kinds, aim
+
+
+def make(survey: Survey, batch: int) -> Batch:
+    """Make one batch of `survey`, all channels."""
+    camera, side = CAMERAS[survey.camera], survey.side
+    _, kinds, aim = labels_of(survey, batch)
+    random = np.random.default_rng([survey.seed, batch, 1])
+    exposures = _expose(camera, random, side)
+    scene = _scene(camera, exposures, aim, random, side)
+    sky_science, sky_template, stars, host = _field(camera, exposures, scene, kinds, random)
+    term = _candidates(scene, kinds)
+    window = _window(exposures.filters.psf, survey.size)
+    bright, sign = _brightness(term, aim, exposures, (sky_science, sky_template), window)
+    bright = np.minimum(bright, camera.full_well / np.abs(term.science + term.template).max(axis=(1, 2)))
+    sky_science += bright[:, None, None] * term.science
+    sky_template += bright[:, None, None] * term.template
+    scale = f32(random.normal(1, 0.005, BATCH))
+    sky_template *= scale[:, None, None]
+    aside = _aside(sky_science, scene, exposures, random)
+    pictures = _observe(camera, exposures, (sky_science, sky_template), random)
+    science, template, difference, variance = (_cut(picture, survey.size) for picture in pictures)
+    difference = difference * sign[:, None, None]
+    missing = _missing(scene, kinds, survey.size, random)
+    for number, picture in enumerate((science, template, difference, variance)):
+        gone = missing[1] if number == 1 else missing[0]
+        picture[gone] = np.nan
+    psf = _cut(exposures.filters.psf, survey.size)
+    snr = ratio(difference, variance, psf)
+    images = _channels(camera, science, template, difference, variance)
+    holes = np.isnan(images) & (exposures.blank == 0)[:, None, None, None]
+    images[holes] = 0
+    flux = np.maximum(bright, 1e-9)
+    truth = {
+        "seeing_science": exposures.science.fwhm * camera.pixel_scale,
+        "seeing_template": exposures.template.fwhm * camera.pixel_scale,
+        "kind": kinds, "snr": snr, "snr_true": aim, "x": scene.x, "y": scene.y, "sign": sign, "host": host,
+        "magnitude": camera.zero_point - 2.5 * np.log10(flux),
+        "sky": exposures.sky / camera.gain, "coadd": exposures.coadd, "shift_x": scene.shift[0],
+        "noise_science": np.sqrt(exposures.noise[0]) / camera.gain,
+        "noise_template": np.sqrt(exposures.noise[1]) / camera.gain,
+        "noise_difference": np.sqrt(np.nanmedian(variance, axis=(1, 2))) / camera.gain,
+        "shift_y": scene.shift[1], "stars": stars, "aside": aside, "masked": missing[0].mean(axis=(1, 2)),
+        "zero_point": np.full(BATCH, camera.zero_point - 2.5 * np.log10(camera.gain)),
+    }  # fmt: skip
+    return Batch(images, np.stack([np.asarray(truth[name], np.float64) for name in COLUMNS], axis=1))
+
+
+# ------------------------------------------------------------------------------------------- exposures
+
+
+def _expose(camera: Camera, random: np.random.Generator, side: int) -> _Exposures:
+    """Draw FIELDS pairs of exposures, and make the filters that subtract them."""
+    seeing = camera.seeing * np.exp(random.normal(0, camera.seeing_spread, FIELDS)) / camera.pixel_scale
+    seeing = np.clip(seeing, 1.6, side / 4)
+    older = np.clip(seeing * np.exp(random.normal(-0.12, 0.13, FIELDS)), 1.6, side / 4)
+    science, template = (_psf(width, random) for width in (seeing, older))
+    coadd = random.integers(camera.coadd[0], camera.coadd[1] + 1, FIELDS)
+    sky = camera.sky * np.exp(random.normal(0, camera.sky_spread, (2, FIELDS)))
+    noise = sky + camera.read_noise**2
+    noise[1] /= coadd
+    made = filters(science, template, (noise[0], noise[1]), camera.proper, side)
+    empty = np.ones((FIELDS, side, side), np.float32)
+    variance = made.variance(empty * noise[0][:, None, None], empty * noise[1][:, None, None]).mean(axis=(1, 2))
+    reach = np.sqrt(variance / np.sum(made.psf**2, axis=(1, 2)))
+    rows = np.repeat(np.arange(FIELDS), FIELD)
+    crowd = np.exp(random.normal(-0.3, 0.8, FIELDS))
+    blank = np.where(random.random(FIELDS) < 0.7, np.nan, 0.0)
+    return _Exposures(
+        science.take(rows), template.take(rows), made.take(rows), f32(sky[0][rows]), f32(noise[:, rows]),
+        f32(reach[rows]), coadd[rows], crowd[rows], blank[rows],
+    )  # fmt: skip
+
+
+def _psf(width: Array, random: np.random.Generator) -> Psf:
+    count = len(width)
+    size, angle = np.minimum(random.rayleigh(0.03, count), 0.15), random.uniform(0, 2 * np.pi, count)
+    beta = random.uniform(2.5, 4.5, count)
+    return Psf(*(f32(part) for part in (width, beta, size * np.cos(angle), size * np.sin(angle))))
+
+
+def _scene(camera: Camera, exposures: _Exposures, aim: Array, random: np.random.Generator, side: int) -> Scene:
+    """Where candidates lie and how their PSFs, and the registration there, deviate from their exposures'."""
+    fainter = 0.25 + exposures.science.fwhm / 2.35 / aim  # centroids of faint sources scatter more
+    x, y = np.clip(random.normal(0, fainter, (2, BATCH)), -1.5, 1.5)
+    wobble = random.normal(0, 1, (6, BATCH))
+    return Scene(
+        random=random,
+        science=exposures.science.changed(1 + 0.01 * wobble[0], 0.006 * wobble[1], 0.006 * wobble[2]),
+        template=exposures.template.changed(1 + 0.005 * wobble[3], 0.003 * wobble[4], 0.003 * wobble[5]),
+        x=f32(x), y=f32(y),
+        shift=f32(random.normal(0, camera.registration, (2, BATCH))),
+        border=f32(np.stack([random.integers(0, 4, BATCH) * np.pi / 2, random.uniform(0.5, 6, BATCH)])),
+        side=side,
+    )  # fmt: skip
+
+
+def _some(scene: Scene, rows: Array) -> Scene:
+    return Scene(
+        scene.random, scene.science.take(rows), scene.template.take(rows), scene.x[rows], scene.y[rows],
+        scene.shift[:, rows], scene.border[:, rows], scene.side,
+    )  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------- the sky
+
+
+def _field(
+    camera: Camera, exposures: _Exposures, scene: Scene, kinds: Array, random: np.random.Generator
+) -> tuple[Array, Array, Array, Array]:
+    """Stars and galaxies beside the candidate in both exposures, how many stars, and which stamps have a host."""
+    side = scene.side
+    science, template = np.zeros((2, BATCH, side, side), np.float32)
+    stars = random.poisson(exposures.crowd)
+    for number in range(int(stars.max())):
+        rows = np.flatnonzero(stars > number)
+        x, y = random.uniform(-side / 2, side / 2, (2, len(rows)))
+        # Numbers rise by 0.32 dex a magnitude: cumulative counts as flux to the power -0.8.
+        flux = exposures.reach[rows] * 1.5 * np.minimum(random.random(len(rows)) ** -1.25, 1e5)
+        here = _some(scene, rows)
+        science[rows] += point(here.science, x, y, flux, side)
+        template[rows] += here.old(flux, at=(f32(x), f32(y)))
+    real = np.array([kind.real for kind in KINDS])[kinds]
+    near = (kinds == HOST) | ((random.random(BATCH) < 0.25) & ~real)
+    rows = np.flatnonzero(near | (random.random(BATCH) < 0.2))
+    science_light, template_light = _galaxies(camera, exposures, _some(scene, rows), rows, near[rows])
+    science[rows] += science_light
+    template[rows] += template_light
+    return science, template, stars, near
+
+
+def _galaxies(camera: Camera, exposures: _Exposures, scene: Scene, rows: Array, near: Array) -> tuple[Array, Array]:
+    """One galaxy for each of `rows`, through both PSFs; those `near` have the candidate within their light."""
+    random, side = scene.random, scene.side
+    radius = np.maximum(scene.between(0.35, 2.5) / camera.pixel_scale, 0.3)
+    away = np.where(
+        near, 0.8 * (radius + 1) * np.abs(random.normal(0, 1, scene.n)), random.uniform(3, side / 2, scene.n)
+    )
+    turn, size, angle = scene.uniform(0, 2 * np.pi), 0.45 * scene.uniform(0, 1), scene.uniform(0, 2 * np.pi)
+    waves = Galaxies(
+        *(f32(part) for part in (
+            scene.x + away * np.cos(turn), scene.y + away * np.sin(turn), exposures.reach[rows] * scene.between(3, 400),
+            radius, scene.often(0.65), size * np.cos(angle), size * np.sin(angle),
+        ))
+    ).transform(side)  # fmt: skip
+    seen = at_origin(scene.template, side) * shifts(scene.shift[0], scene.shift[1], side)
+    return backward(waves * at_origin(scene.science, side), side), backward(waves * seen, side)
+
+
+def _candidates(scene: Scene, kinds: Array) -> Term:
+    """Pictures of every candidate for unit brightness, by its kind."""
+    science, template = np.zeros((2, BATCH, scene.side, scene.side), np.float32)
+    for number, kind in enumerate(KINDS):
+        rows = np.flatnonzero(kinds == number)
+        if len(rows):
+            term = kind.make(_some(scene, rows))
+            science[rows] = term.science
+            template[rows] = term.template
+    return Term(science, template)
+
+
+def _brightness(
+    term: Term, aim: Array, exposures: _Exposures, sky: tuple[Array, Array], window: Array
+) -> tuple[Array, Array]:
+    """Brightness at which each candidate has the signal-to-noise ratio `aim`, and the sign of its difference.
+
+    With D = f d and V = v + f w, both linear in the brightness f, sum(P D) / sqrt(sum(P^2 V)) = aim is a quadratic
+    equation in f.
+    """
+    new, old = exposures.filters.weights(window, 1)
+    signal = np.sum(new * term.science, axis=(1, 2)) - np.sum(old * term.template, axis=(1, 2))
+    new, old = exposures.filters.weights(window**2, 2)
+    coadd = exposures.coadd.astype(np.float32)
+    even = exposures.noise[0] * new.sum(axis=(1, 2)) + exposures.noise[1] * old.sum(axis=(1, 2))
+    light = np.sum(new * sky[0], axis=(1, 2)) + np.sum(old * sky[1], axis=(1, 2)) / coadd
+    own = np.sum(new * np.maximum(term.science, 0), axis=(1, 2))
+    own = np.maximum(own + np.sum(old * np.maximum(term.template, 0), axis=(1, 2)) / coadd, 0)
+    fixed = np.maximum(even + light, 1e-3)
+    square = np.maximum(signal.astype(np.float64) ** 2, 1e-12)
+    half = aim**2 * own / (2 * square)
+    bright = half + np.sqrt(half**2 + aim**2 * fixed / square)
+    return bright.astype(np.float32), np.where(signal < 0, -1, 1).astype(np.float32)
+
+
+def _aside(science: Array, scene: Scene, exposures: _Exposures, random: np.random.Generator) -> Array:
+    """Put what also happens on good stamps beside the candidate; which stamps have some, (BATCH,) bool."""
+    touched = np.zeros(BATCH, bool)
+    for make_term, share in ((cosmic_ray, 0.04), (hot_pixel, 0.025), (bad_column, 0.015), (trail, 0.006)):
+        rows = np.flatnonzero(random.random(BATCH) < share)
+        if not len(rows):
+            continue
+        some = _some(scene, rows)
+        away, turn = random.uniform(4, scene.side / 2, len(rows)), random.uniform(0, 2 * np.pi, len(rows))
+        there = Scene(
+            random, some.science, some.template, f32(away * np.cos(turn)), f32(away * np.sin(turn)),
+            some.shift, some.border, some.side,
+        )  # fmt: skip
+        term = make_term(there)
+        strength = np.sqrt(exposures.noise[0][rows]) * there.between(3, 60)
+        science[rows] += strength[:, None, None] * term.science
+        touched[rows] = True
+    return touched
+
+
+# ------------------------------------------------------------------------------------------- what is observed
+
+
+def _observe(
+    camera: Camera, exposures: _Exposures, light: tuple[Array, Array], random: np.random.Generator
+) -> tuple[Array, Array, Array, Array]:
+    """Science, template, difference and its variance, electrons, from the light above the sky in both exposures."""
+    sky = exposures.sky[:, None, None]
+    extra = (exposures.noise - np.stack([exposures.sky, exposures.sky / exposures.coadd])).astype(np.float32)
+    well = np.float32(camera.full_well)
+    coadd = exposures.coadd[:, None, None].astype(np.float32)
+    new, old = np.minimum(light[0] + sky, well) - sky, np.minimum(light[1] + sky, well) - sky
+    new_variance = np.maximum(new + sky, 0) + extra[0][:, None, None]
+    old_variance = np.maximum(old + sky, 0) / coadd + extra[1][:, None, None]
+    np.maximum(old_variance, 0.01, out=old_variance)
+    white = random.standard_normal((2, *new.shape), np.float32)
+    new += white[0] * np.sqrt(new_variance)
+    old += white[1] * np.sqrt(old_variance)
+    difference = exposures.filters.difference(new, old)
+    variance = np.maximum(exposures.filters.variance(new_variance, old_variance), 1e-3)
+    difference += _background(exposures, random, new.shape[-1])
+    level = f32(random.normal(1, 0.02, BATCH))[:, None, None] * sky
+    return np.minimum(new + sky, well), np.minimum(old + level, well), difference, variance
+
+
+def _background(exposures: _Exposures, random: np.random.Generator, side: int) -> Array:
+    """What the background's subtraction leaves: an offset and a slope, a small part of the noise."""
+    scale = np.sqrt(exposures.noise[0])[:, None, None]
+    offset, across, along = f32(random.normal(0, 1, (3, BATCH, 1, 1)))
+    ramp = (np.arange(side, dtype=np.float32) - side // 2) / side
+    left: Array = scale * (0.08 * offset + 0.15 * (across * ramp[None, None, :] + along * ramp[None, :, None]))
+    return left
+
+
+def _missing(scene: Scene, kinds: Array, size: int, random: np.random.Generator) -> tuple[Array, Array]:
+    """Pixels beyond the detector's border or masked, of science and difference, of template: (BATCH, size, size)."""
+    dx, dy = scene.place()
+    cosine, sine = (np.round(part)[:, None, None] for part in (np.cos(scene.border[0]), np.sin(scene.border[0])))
+    beyond = _cut(dy * cosine - dx * sine < -scene.border[1][:, None, None], size)
+    # A mask over a bright star is a rectangle that reaches in from one side.
+    place = (np.arange(size) + 0.5) / size
+    depth, begin, span = (random.uniform(low, high, (BATCH, 1)) for low, high in ((0.05, 0.4), (-0.4, 1.0), (0.3, 1.4)))
+    mask = (place < depth)[:, :, None] & ((place > begin) & (place < begin + span))[:, None, :]
+    mask = np.where((random.random(BATCH) < 0.5)[:, None, None], mask, mask[:, ::-1])
+    mask = np.where((random.random(BATCH) < 0.5)[:, None, None], mask, mask.swapaxes(1, 2))
+    mask &= (random.random(BATCH) < 0.035)[:, None, None]
+    new = np.where((kinds == EDGE)[:, None, None], beyond, mask)
+    return new, new & (random.random(BATCH) < 0.75)[:, None, None]
+
+
+def _window(psf: Array, size: int) -> Array:
+    """`psf` within the stamp, zero around it."""
+    out, start = np.zeros_like(psf), psf.shape[-1] // 2 - size // 2
+    inner = slice(start, start + size)
+    out[:, inner, inner] = psf[:, inner, inner]
+    return out
+
+
+def _cut(pictures: Array, size: int) -> Array:
+    """The middle (n, size, size), so that pixel size // 2 is the middle one, copied."""
+    start = pictures.shape[-1] // 2 - size // 2
+    return pictures[:, start : start + size, start : start + size].copy()
+
+
+def _channels(camera: Camera, science: Array, template: Array, difference: Array, variance: Array) -> Array:
+    """CHANNELS on the last axis, in ADU but for the ratio."""
+    deviation = np.sqrt(variance)
+    gain = np.float32(1 / camera.gain)
+    return np.stack(
+        [science * gain, template * gain, difference * gain, difference / deviation, deviation * gain], axis=-1
+    ).astype(np.float32, copy=False)

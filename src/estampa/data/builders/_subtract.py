@@ -1,0 +1,98 @@
+"""Image subtraction: the filters of an exposure, the difference, its noise, and the signal-to-noise ratio.
+
+Every subtraction here is linear: difference = A * science - B * template (convolutions), with filters A and B of the
+whole exposure, made from its mean PSFs, as pipelines do. A stamp whose own PSF or position deviates keeps a residual.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from estampa.data.builders._sky import Array, Psf, at_origin, backward, f32, forward
+
+REGULAR = 3e-4  #: power, relative to the PSF's, below which a frequency is not amplified any more
+
+
+@dataclass(frozen=True)
+class Filters:
+    """For each of n stamps, by its exposure. Transforms are (n, side, side // 2 + 1) complex64."""
+
+    science: Array  #: A
+    template: Array  #: B
+    science_square: Array  #: transform of the square of A's kernel, which noise variance is convolved with
+    template_square: Array
+    psf: Array  #: (n, side, side) float32: what a point source becomes in the difference, at the middle pixel
+    side: int
+
+    def take(self, rows: Array) -> Filters:
+        """Those of the exposures `rows`."""
+        return Filters(
+            self.science[rows], self.template[rows], self.science_square[rows], self.template_square[rows],
+            self.psf[rows], self.side,
+        )  # fmt: skip
+
+    def difference(self, science: Array, template: Array) -> Array:
+        """A * science - B * template, (n, side, side)."""
+        waves = self.science * forward(science)
+        waves -= self.template * forward(template)
+        return backward(waves, self.side)
+
+    def variance(self, science: Array, template: Array) -> Array:
+        """Variance of each pixel of the difference from that of the two exposures, (n, side, side)."""
+        waves = self.science_square * forward(science)
+        waves += self.template_square * forward(template)
+        return backward(waves, self.side)
+
+    def weights(self, window: Array, power: int) -> tuple[Array, Array]:
+        """Pictures u, v so that sum(window * difference) = sum(u * science) - sum(v * template), for `power` 1.
+
+        With `power` 2 the same for variances, with a plus. They spare the transforms of a source whose brightness is
+        not known yet.
+        """
+        waves = forward(window)
+        a, b = (self.science, self.template) if power == 1 else (self.science_square, self.template_square)
+        return backward(np.conj(a) * waves, self.side), backward(np.conj(b) * waves, self.side)
+
+
+def filters(science: Psf, template: Psf, noise: tuple[Array, Array], proper: bool, side: int) -> Filters:
+    """Filters of exposures from their mean PSFs and the variances (science, template) of an empty pixel, each (n,).
+
+    Matching (Alard & Lupton 1998, ApJ 503, 325: one kernel makes the sharper exposure's PSF the other's; here it is
+    the regularised ratio of the PSFs' transforms), or, with `proper`, the optimal symmetric form of Zackay, Ofek &
+    Gal-Yam 2016 (ApJ 830, 27, eq. 13): (P_r N - P_n R) / sqrt(s_n^2 |P_r|^2 + s_r^2 |P_n|^2), here scaled so that flux
+    is kept (their eq. 15).
+    """
+    new, reference = at_origin(science, side), at_origin(template, side)
+    if proper:
+        new_noise, reference_noise = (f32(part)[:, None, None] for part in noise)
+        power = new_noise * np.abs(reference) ** 2 + reference_noise * np.abs(new) ** 2
+        root = np.sqrt((new_noise + reference_noise) / power)
+        a, b = reference * root, new * root
+    else:
+        softer = (science.fwhm >= template.fwhm)[:, None, None]  # then the template is convolved
+        sharp, broad = np.where(softer, reference, new), np.where(softer, new, reference)
+        kernel = broad * np.conj(sharp) / (np.abs(sharp) ** 2 + REGULAR)
+        kernel /= kernel[:, :1, :1]
+        one = np.ones_like(kernel)
+        a, b = np.where(softer, one, kernel), np.where(softer, kernel, one)
+    a, b = a.astype(np.complex64), b.astype(np.complex64)
+    psf = np.fft.fftshift(backward(a * new, side), axes=(1, 2))
+    return Filters(a, b, _square(a, side), _square(b, side), psf, side)
+
+
+def _square(transform: Array, side: int) -> Array:
+    return forward(backward(transform, side) ** 2)
+
+
+def ratio(difference: Array, variance: Array, psf: Array) -> Array:
+    """Signal-to-noise ratio of a point source in the middle of each stamp, (n,): sum(P D) / sqrt(sum(P^2 V)).
+
+    All (n, size, size): P the PSF of the difference, D the difference, V the noise variance of its pixels. For even
+    noise it is the matched filter. Pixels that are NaN are left out.
+    """
+    seen = np.isfinite(difference)
+    above = np.sum(psf * np.where(seen, difference, 0), axis=(1, 2), dtype=np.float64)
+    below = np.sum(psf**2 * np.where(seen, variance, 0), axis=(1, 2), dtype=np.float64)
+    return above / np.sqrt(np.maximum(below, 1e-30))
