@@ -1,8 +1,13 @@
-"""Plain text for terminals: durations and tables without boxes."""
+"""Plain text: durations and tables without boxes for terminals, names that no spreadsheet runs."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+#: What a spreadsheet takes for a formula, with any quotes that we put before it.
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def duration(seconds: float) -> str:
@@ -26,3 +31,15 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[in
         padded = [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
         lines.append("  ".join(padded).rstrip())
     return lines
+
+
+def csv_safe(text: str) -> str:
+    """A name that no spreadsheet runs as a formula: one that begins with = + - @, a tab or a carriage return gets a
+    ' before it, numbers excepted. So does one that begins with such quotes already, so that `csv_plain` is exact.
+    """
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def csv_plain(text: str) -> str:
+    """The name as it was before `csv_safe`."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text

@@ -22,8 +22,8 @@ from estampa.cli import application
 from estampa.data.dataset import Dataset, DatasetWriter, Header, ReadRecord
 from estampa.data.read import ReadOptions, build
 from estampa.errors import ContractError, InputError, Interrupted, SourceError, StorageError
+from estampa.plain import csv_plain, csv_safe
 from estampa.predict import predict, read_predictions
-from estampa.predict.output import csv_plain, csv_safe
 from estampa.predict.source import ArrayRows
 from made_bundles import SHAPE, make, pictures
 

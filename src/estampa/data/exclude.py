@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from estampa.errors import SourceError
+from estampa.plain import csv_plain
 
 _HASH = re.compile(r"[0-9a-f]{16}")
 _HEADINGS = {"id", "ids", "name", "hash", "hashes", "content_hash"}
@@ -30,6 +31,7 @@ def read_exclusion(path: Path | None, ids: Sequence[str] | np.ndarray) -> Exclus
     """Read a file with one id, or content hash (16 hexadecimal digits), a line.
 
     A CSV is taken too: the column `id`, `name`, `hash` or `content_hash` when there is such a heading, else the first.
+    The guard that our own tables put before an id that a spreadsheet would run is taken off.
     Raises SourceError when the file is missing or not text.
     """
     if path is None:
@@ -41,8 +43,9 @@ def read_exclusion(path: Path | None, ids: Sequence[str] | np.ndarray) -> Exclus
     rows = np.zeros(len(ids), bool)
     hashes, unmatched = set(), []
     for entry in entries:
-        if entry in row_of:
-            rows[row_of[entry]] = True
+        name = entry if entry in row_of else csv_plain(entry)
+        if name in row_of:
+            rows[row_of[name]] = True
         elif _HASH.fullmatch(entry):
             hashes.add(int(entry, 16))
         else:

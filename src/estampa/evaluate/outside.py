@@ -14,7 +14,7 @@ import numpy as np
 from estampa import machine
 from estampa.errors import InputError, SourceError, nearest
 from estampa.evaluate.judge import Judgement, judge
-from estampa.predict.output import csv_plain
+from estampa.plain import csv_plain
 
 _LABEL_NAMES = ("label", "labels", "class", "truth", "target", "y")
 _PREDICTED_NAMES = ("predicted", "prediction", "label", "class", "y")

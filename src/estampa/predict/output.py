@@ -15,28 +15,14 @@ from typing import Any, TextIO
 import numpy as np
 
 from estampa.files import storage_errors
+from estampa.plain import csv_plain, csv_safe
 from estampa.predict.answers import Answers
 
 FORMATS = {"csv": (".csv",), "jsonl": (".jsonl", ".ndjson"), "parquet": (".parquet",)}
 LABELS = "labels"  #: kind of a file that holds the predictions alone
 _GROUP = 65536  #: rows of a Parquet row group
-#: What a spreadsheet takes for a formula, with any quotes that we put before it.
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _PLAIN = re.compile(r"\w(?:[\w .:/-]*\w)?|")  #: most names: neither a formula nor in need of quotes
 _SPECIAL = re.compile(r'[,"\r\n]|^\s|\s$')
-
-
-def csv_safe(text: str) -> str:
-    """A name that no spreadsheet runs as a formula: one that begins with = + - @, a tab or a carriage return gets a
-    ' before it, numbers excepted. So does one that begins with such quotes already, so that `csv_plain` is exact.
-    """
-    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
-
-
-def csv_plain(text: str) -> str:
-    """The name as it was before `csv_safe`."""
-    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
 
 
 @dataclass(frozen=True)
