@@ -7,10 +7,12 @@ pixel, index side // 2, x along columns and y along rows.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 Array = np.ndarray
+SOFT = 0.6  #: pixels, standard deviation
 FWHM_OF_SIGMA = 2.3548200450309493  #: 2 sqrt(2 ln 2)
 
 
@@ -93,12 +95,13 @@ class Galaxies:
         """Their Fourier transform without any PSF, (n, side, side // 2 + 1) complex64.
 
         Spergel 2010, ApJS 191, 58, eq. 2: 1 / (1 + (k r / c)^2)^(1 + v) with v = 0.5, c = 1.678 for the exponential
-        disc (exact) and v = -0.6, c = 0.298 (his closest to de Vaucouleurs), r the half-light radius.
+        disc (exact) and v = -0.6, c = 0.548 (his closest to de Vaucouleurs), r the half-light radius. Their cusps
+        are softened by SOFT, which a grid of pixels could not carry.
         """
         ky, kx = frequencies(side)
         disc = self.disc > 0
         power = np.where(disc, 1.5, 0.4).astype(np.float32)
-        unit = self.radius / np.where(disc, 1.678, 0.298)
+        unit = self.radius / np.where(disc, 1.678, 0.548)
         # A profile that is stretched in pixels is squeezed in frequency: the same matrix, inverted.
         norm = unit**2 / np.maximum(1.0 - self.e1**2 - self.e2**2, 0.05)
         square = 1.0 + self.e1**2 + self.e2**2
@@ -109,6 +112,7 @@ class Galaxies:
         np.log(out, out=out)
         out *= -power[:, None, None]
         np.exp(out, out=out)
+        out *= f32(np.exp(-0.5 * SOFT**2 * (ky[:, None] ** 2 + kx[None, :] ** 2)))
         out *= f32(self.flux)[:, None, None]
         moved: Array = out * shifts(self.x + side // 2, self.y + side // 2, side)
         return moved
@@ -120,10 +124,14 @@ def frequencies(side: int) -> tuple[Array, Array]:
 
 
 def shifts(x: Array, y: Array, side: int) -> Array:
-    """Factors that move pictures by (x, y) pixels: (n, side, side // 2 + 1) complex64."""
+    """Factors that move pictures by (x, y) pixels: (n, side, side // 2 + 1) complex64; `side` is even.
+
+    At the highest frequency only the cosine is real, so only it is kept: else small sources leave stripes.
+    """
     ky, kx = frequencies(side)
     along_x = np.exp(np.complex64(-1j) * f32(x)[:, None] * kx)
     along_y = np.exp(np.complex64(-1j) * f32(y)[:, None] * ky)
+    along_x[:, -1], along_y[:, side // 2] = along_x[:, -1].real, along_y[:, side // 2].real
     moved: Array = along_y[:, :, None] * along_x[:, None, :]
     return moved
 
@@ -134,14 +142,17 @@ def forward(pictures: Array) -> Array:
     By two products with the transform's matrix, which for small sides is several times faster.
     """
     side = pictures.shape[-1]
-    half = side // 2 + 1
-    turn = np.exp(-2j * np.pi / side * np.outer(np.arange(side), np.arange(side))).astype(np.complex64)
-    rows = np.concatenate([turn.real[:, :half], turn.imag[:, :half]], axis=1)
-    flat = (pictures.reshape(-1, side) @ rows).reshape(*pictures.shape[:-1], 2 * half)
-    waves = np.empty((*pictures.shape[:-1], half), np.complex64)
-    waves.real, waves.imag = flat[..., :half], flat[..., half:]
-    both: Array = np.matmul(turn, waves)
+    turn, rows = _matrices(side)
+    waves = (f32(pictures).reshape(-1, side) @ rows).view(np.complex64)
+    both: Array = np.matmul(turn, waves.reshape(*pictures.shape[:-1], side // 2 + 1))
     return both
+
+
+@lru_cache(maxsize=8)
+def _matrices(side: int) -> tuple[Array, Array]:
+    """Matrix of the transform, and its first half for real rows with real and imaginary parts side by side."""
+    turn = np.exp(-2j * np.pi / side * np.outer(np.arange(side), np.arange(side))).astype(np.complex64)
+    return turn, np.ascontiguousarray(turn[:, : side // 2 + 1]).view(np.float32)
 
 
 def backward(transforms: Array, side: int) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 from estampa.data.builders._cameras import CAMERAS, Camera
 from estampa.data.builders._candidates import KINDS, Scene, Term, bad_column, cosmic_ray, hot_pixel, trail
 from estampa.data.builders._sky import Array, Galaxies, Psf, at_origin, backward, f32, point, shifts
-from estampa.data.builders._subtract import Filters, filters, ratio
+from estampa.data.builders._subtract import Filters, filters, ratio, summed
 
 VERSION = 1  #: of the pixels: raised when the same options give others
 FIELD = 40  #: stamps of one exposure
@@ -57,7 +57,10 @@ class _Exposures:
 
     science: Psf
     template: Psf
-    filters: Filters
+    filters: Filters  #: of each exposure, not of each stamp
+    signal: tuple[Array, Array]  #: of each exposure: what the signal is summed with, see Filters.sums
+    variance: tuple[Array, Array]  #: and the variance
+    deviation: Array  #: of an empty pixel of the difference
     sky: Array
     noise: Array  #: (2, n) variance of an empty pixel, science and template
     reach: Array  #: flux whose signal-to-noise ratio is 1 on blank sky
@@ -96,12 +99,11 @@ def make(survey: Survey, batch: int) -> Batch:
     camera, side = CAMERAS[survey.camera], survey.side
     _, kinds, aim = labels_of(survey, batch)
     random = np.random.default_rng([survey.seed, batch, 1])
-    exposures = _expose(camera, random, side)
+    exposures = _expose(camera, random, side, survey.size)
     scene = _scene(camera, exposures, aim, random, side)
     sky_science, sky_template, stars, host = _field(camera, exposures, scene, kinds, random)
     term = _candidates(scene, kinds)
-    window = _window(exposures.filters.psf, survey.size)
-    bright, sign = _brightness(term, aim, exposures, (sky_science, sky_template), window)
+    bright, sign = _brightness(term, aim, exposures, (sky_science, sky_template))
     bright = np.minimum(bright, camera.full_well / np.abs(term.science + term.template).max(axis=(1, 2)))
     sky_science += bright[:, None, None] * term.science
     sky_template += bright[:, None, None] * term.template
@@ -115,8 +117,7 @@ def make(survey: Survey, batch: int) -> Batch:
     for number, picture in enumerate((science, template, difference, variance)):
         gone = missing[1] if number == 1 else missing[0]
         picture[gone] = np.nan
-    psf = _cut(exposures.filters.psf, survey.size)
-    snr = ratio(difference, variance, psf)
+    snr = ratio(difference, variance, np.repeat(_cut(exposures.filters.psf, survey.size), FIELD, axis=0))
     images = _channels(camera, science, template, difference, variance)
     holes = np.isnan(images) & (exposures.blank == 0)[:, None, None, None]
     images[holes] = 0
@@ -129,7 +130,7 @@ def make(survey: Survey, batch: int) -> Batch:
         "sky": exposures.sky / camera.gain, "coadd": exposures.coadd, "shift_x": scene.shift[0],
         "noise_science": np.sqrt(exposures.noise[0]) / camera.gain,
         "noise_template": np.sqrt(exposures.noise[1]) / camera.gain,
-        "noise_difference": np.sqrt(np.nanmedian(variance, axis=(1, 2))) / camera.gain,
+        "noise_difference": exposures.deviation / camera.gain,
         "shift_y": scene.shift[1], "stars": stars, "aside": aside, "masked": missing[0].mean(axis=(1, 2)),
         "zero_point": np.full(BATCH, camera.zero_point - 2.5 * np.log10(camera.gain)),
     }  # fmt: skip
@@ -139,7 +140,7 @@ def make(survey: Survey, batch: int) -> Batch:
 # ------------------------------------------------------------------------------------------- exposures
 
 
-def _expose(camera: Camera, random: np.random.Generator, side: int) -> _Exposures:
+def _expose(camera: Camera, random: np.random.Generator, side: int, size: int) -> _Exposures:
     """Draw FIELDS pairs of exposures, and make the filters that subtract them."""
     seeing = camera.seeing * np.exp(random.normal(0, camera.seeing_spread, FIELDS)) / camera.pixel_scale
     seeing = np.clip(seeing, 1.6, side / 4)
@@ -156,8 +157,10 @@ def _expose(camera: Camera, random: np.random.Generator, side: int) -> _Exposure
     rows = np.repeat(np.arange(FIELDS), FIELD)
     crowd = np.exp(random.normal(-0.3, 0.8, FIELDS))
     blank = np.where(random.random(FIELDS) < 0.7, np.nan, 0.0)
+    window = _window(made.psf, size)
     return _Exposures(
-        science.take(rows), template.take(rows), made.take(rows), f32(sky[0][rows]), f32(noise[:, rows]),
+        science.take(rows), template.take(rows), made, made.sums(window, 1), made.sums(window**2, 2),
+        np.sqrt(variance)[rows], f32(sky[0][rows]), f32(noise[:, rows]),
         f32(reach[rows]), coadd[rows], crowd[rows], blank[rows],
     )  # fmt: skip
 
@@ -249,27 +252,24 @@ def _candidates(scene: Scene, kinds: Array) -> Term:
     return Term(science, template)
 
 
-def _brightness(
-    term: Term, aim: Array, exposures: _Exposures, sky: tuple[Array, Array], window: Array
-) -> tuple[Array, Array]:
+def _brightness(term: Term, aim: Array, exposures: _Exposures, light: tuple[Array, Array]) -> tuple[Array, Array]:
     """Brightness at which each candidate has the signal-to-noise ratio `aim`, and the sign of its difference.
 
     With D = f d and V = v + f w, both linear in the brightness f, sum(P D) / sqrt(sum(P^2 V)) = aim is a quadratic
     equation in f.
     """
-    new, old = exposures.filters.weights(window, 1)
-    signal = np.sum(new * term.science, axis=(1, 2)) - np.sum(old * term.template, axis=(1, 2))
-    new, old = exposures.filters.weights(window**2, 2)
-    coadd = exposures.coadd.astype(np.float32)
-    even = exposures.noise[0] * new.sum(axis=(1, 2)) + exposures.noise[1] * old.sum(axis=(1, 2))
-    light = np.sum(new * sky[0], axis=(1, 2)) + np.sum(old * sky[1], axis=(1, 2)) / coadd
-    own = np.sum(new * np.maximum(term.science, 0), axis=(1, 2))
-    own = np.maximum(own + np.sum(old * np.maximum(term.template, 0), axis=(1, 2)) / coadd, 0)
-    fixed = np.maximum(even + light, 1e-3)
+    new, old = exposures.signal
+    signal = summed(new, term.science) - summed(old, term.template)
+    new, old = exposures.variance
+    even = exposures.noise[0] * np.repeat(new.sum(axis=(1, 2)), FIELD)
+    even += exposures.noise[1] * np.repeat(old.sum(axis=(1, 2)), FIELD)
+    fixed = np.maximum(even + summed(new, light[0]) + summed(old, light[1]) / exposures.coadd, 1e-3)
+    own = summed(new, np.maximum(term.science, 0))
+    own = np.maximum(own + summed(old, np.maximum(term.template, 0)) / exposures.coadd, 0)
     square = np.maximum(signal.astype(np.float64) ** 2, 1e-12)
     half = aim**2 * own / (2 * square)
     bright = half + np.sqrt(half**2 + aim**2 * fixed / square)
-    return bright.astype(np.float32), np.where(signal < 0, -1, 1).astype(np.float32)
+    return f32(bright), np.where(signal < 0, -1, 1).astype(np.float32)
 
 
 def _aside(science: Array, scene: Scene, exposures: _Exposures, random: np.random.Generator) -> Array:

@@ -17,43 +17,50 @@ REGULAR = 3e-4  #: power, relative to the PSF's, below which a frequency is not 
 
 @dataclass(frozen=True)
 class Filters:
-    """For each of n stamps, by its exposure. Transforms are (n, side, side // 2 + 1) complex64."""
+    """Of m exposures. Transforms are (m, side, side // 2 + 1) complex64.
+
+    Methods take pictures of stamps, (m k, side, side), the k of the first exposure first.
+    """
 
     science: Array  #: A
     template: Array  #: B
     science_square: Array  #: transform of the square of A's kernel, which noise variance is convolved with
     template_square: Array
-    psf: Array  #: (n, side, side) float32: what a point source becomes in the difference, at the middle pixel
+    psf: Array  #: (m, side, side) float32: what a point source becomes in the difference, at the middle pixel
     side: int
 
-    def take(self, rows: Array) -> Filters:
-        """Those of the exposures `rows`."""
-        return Filters(
-            self.science[rows], self.template[rows], self.science_square[rows], self.template_square[rows],
-            self.psf[rows], self.side,
-        )  # fmt: skip
-
     def difference(self, science: Array, template: Array) -> Array:
-        """A * science - B * template, (n, side, side)."""
-        waves = self.science * forward(science)
-        waves -= self.template * forward(template)
-        return backward(waves, self.side)
+        """A * science - B * template, (m k, side, side)."""
+        return self._joined(self.science, science, -self.template, template)
 
     def variance(self, science: Array, template: Array) -> Array:
-        """Variance of each pixel of the difference from that of the two exposures, (n, side, side)."""
-        waves = self.science_square * forward(science)
-        waves += self.template_square * forward(template)
+        """Variance of each pixel of the difference from that of the two exposures, (m k, side, side)."""
+        return self._joined(self.science_square, science, self.template_square, template)
+
+    def _joined(self, a: Array, science: Array, b: Array, template: Array) -> Array:
+        waves, others = forward(science), forward(template)
+        for part, factor in ((waves, a), (others, b)):
+            grouped = part.reshape(len(a), -1, *a.shape[1:])  # a view
+            grouped *= factor[:, None]
+        waves += others
         return backward(waves, self.side)
 
-    def weights(self, window: Array, power: int) -> tuple[Array, Array]:
-        """Pictures u, v so that sum(window * difference) = sum(u * science) - sum(v * template), for `power` 1.
+    def sums(self, window: Array, power: int) -> tuple[Array, Array]:
+        """Pictures u, v (m, side, side) so that sum(window * difference) = sum(u * science) - sum(v * template).
 
-        With `power` 2 the same for variances, with a plus. They spare the transforms of a source whose brightness is
-        not known yet.
+        That with `power` 1; with `power` 2 the same for variances, with a plus. They spare the transforms of a source
+        whose brightness is not known yet.
         """
         waves = forward(window)
         a, b = (self.science, self.template) if power == 1 else (self.science_square, self.template_square)
         return backward(np.conj(a) * waves, self.side), backward(np.conj(b) * waves, self.side)
+
+
+def summed(weight: Array, pictures: Array) -> Array:
+    """Sum of `weight` (m, side, side) times each of `pictures` (m k, side, side), by exposure: (m k,) float32."""
+    grouped = np.ascontiguousarray(pictures).reshape(len(weight), -1, weight[0].size)
+    sums: Array = np.matmul(grouped, weight.reshape(len(weight), -1, 1))
+    return sums.reshape(-1)
 
 
 def filters(science: Psf, template: Psf, noise: tuple[Array, Array], proper: bool, side: int) -> Filters:
