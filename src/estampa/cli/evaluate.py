@@ -28,6 +28,16 @@ def command(
     group: Annotated[str, typer.Option(help="Column of --labels that resamples keep whole.")] = "",
     layout: Annotated[str, typer.Option(help="Of --onnx: NCHW or NHWC.")] = "",
     scale: Annotated[str, typer.Option(help="Of --onnx: raw, unit (0 to 1) or symmetric (-1 to 1).")] = "",
+    labels_check: Annotated[
+        bool, typer.Option("--labels-check", help="Find likely wrong labels in DATA, by retraining; nothing is judged.")
+    ] = False,
+    recipe: Annotated[
+        str, typer.Option(help="Of --labels-check without a run: estampa evaluate DATA --recipe X.")
+    ] = "",
+    folds: Annotated[int, typer.Option(min=2, help="Of --labels-check.")] = 5,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Of --labels-check: folder of its page.")] = Path(
+        "labels"
+    ),
     allow_seen: Annotated[bool, typer.Option(help="Judge on rows that the model learned from.")] = False,
     resamples: Annotated[int, typer.Option(min=100, help="Of the bootstrap.")] = 1000,
     seed: Seed = 0,
@@ -43,6 +53,9 @@ def command(
     from estampa.evaluate import require as gates
 
     console = Console(json=json, quiet=quiet)
+    if labels_check:
+        _check_labels(console, run, data, (recipe, folds, seed), output)
+        return
     asked = [gates.parse(text) for text in require or []]
     chosen, source = part, data
     told = {"RUN": run, "DATA": data, "--part": part or None, "--onnx": onnx}
@@ -83,3 +96,31 @@ def _refuse(way: str, names: set[str]) -> None:
     if names:
         got = ", ".join(sorted(names))
         raise InputError(f"{way} cannot be combined with {got}", where="estampa evaluate", cure=f"Leave {got} out.")
+
+
+def _check_labels(
+    console: Console, run: Path | None, data: Path | None, how: tuple[str, int, int], output: Path
+) -> None:
+    """`--labels-check`: by the run's own recipe, or by a recipe that is named; `how`: recipe, folds, seed."""
+    from estampa.bundle.store import Bundle
+    from estampa.cli.train import spelled
+    from estampa.errors import InputError
+    from estampa.evaluate import evaluation, labels
+    from estampa.files import require_writable
+    from estampa.recipe import read
+
+    named, folds, seed = how
+    source = run if named else data
+    if run is None or source is None or (named and data is not None):
+        raise InputError(
+            "--labels-check needs a run and data, or data and --recipe", where="estampa evaluate",
+            cure="As in: estampa evaluate RUN DATA --labels-check, or estampa evaluate DATA --recipe pictures ...",
+        )  # fmt: skip
+    require_writable(output / labels.PAGE)
+    bundle = None if named else Bundle.open(run)
+    recipe = read(named) if bundle is None else labels.recipe_of(bundle)
+    dataset = evaluation.opened(source, bundle, console)
+    found = labels.check_labels(dataset, recipe, folds=folds, seed=seed, progress=console)
+    page, listed = labels.write_labels(output, found, dataset, labels.made_by(spelled(), recipe, dataset))
+    places = ["", f"page  {page}", f"list  {listed}", f"next  estampa build {source} -o clean.h5 --exclude {listed}"]
+    console.result(found.to_json(dataset) | {"page": str(page), "list": str(listed)}, [*found.lines(dataset), *places])

@@ -76,7 +76,7 @@ def command(
         layout=one_of("--layout", layout.upper(), "", "NCHW", "NHWC"), reshape=height_width_channels(reshape),
         label=label, group=group, as_=as_,
     )  # fmt: skip
-    habits = pipeline.Habits(gallery=gallery, skip_bad=skip_bad, command=_spelled())
+    habits = pipeline.Habits(gallery=gallery, skip_bad=skip_bad, command=spelled())
     if dry_run:
         planned = pipeline.plan(recipe, data, changes=changes, reading=reading, habits=habits, progress=console)
         console.result(planned.to_json(), _summary(planned))
@@ -101,8 +101,8 @@ def command(
     console.result(run.to_json(), run.lines())
 
 
-def _spelled() -> str:
-    """The command as it was typed, for the report."""
+def spelled() -> str:
+    """The command as it was typed, for a report."""
     return shlex.join(["estampa", *sys.argv[1:]])
 
 

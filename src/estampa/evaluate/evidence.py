@@ -27,6 +27,14 @@ MOST_VIEWED = 2_000
 Answer = Callable[[np.ndarray], np.ndarray]
 
 
+def data_name(dataset: Dataset) -> str:
+    """What people call the data: the name it gave itself, else that of its first file, else that of the Dataset."""
+    origin = dataset.header.origin
+    paths = origin.get("paths")
+    first = Path(str(paths[0])).stem if isinstance(paths, (list, tuple)) and paths else ""
+    return str(origin.get("name") or first or dataset.path.stem)
+
+
 @dataclass(frozen=True)
 class Consistency:
     """Whether answers stay when the declared symmetry is applied to the picture.
@@ -124,11 +132,8 @@ class Evidence:
 
     @property
     def data_name(self) -> str:
-        """What people call the data: the name it gave itself, else that of its first file, else that of the Dataset."""
-        origin = self.dataset.header.origin
-        paths = origin.get("paths")
-        first = Path(str(paths[0])).stem if isinstance(paths, (list, tuple)) and paths else ""
-        return str(origin.get("name") or first or self.dataset.path.stem)
+        """What people call the data."""
+        return data_name(self.dataset)
 
     def seen(self) -> str:
         """What the judged objects were to the model, as the end of "90 test objects ..."."""
