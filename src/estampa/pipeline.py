@@ -24,6 +24,7 @@ from estampa.errors import CheckFailed, DatasetError, InputError, RecipeError
 from estampa.evaluate.confidence import require_enough
 from estampa.evaluate.judge import spelled
 from estampa.evaluate.settle import Settled, settle, witness
+from estampa.evaluate.terms import asked_of, columns_of, require_choosable
 from estampa.files import require_writable, write_atomic
 from estampa.plain import duration
 from estampa.progress import SILENT, Progress
@@ -114,6 +115,8 @@ def train(
         known = _rows(dataset)["validation"]
         tied = None if dataset.groups is None else dataset.groups[known]
         require_enough(chosen.evaluate.keep_accuracy, dataset.labels[known], tied, dataset.task)
+    require_choosable(asked_of(chosen.evaluate), dataset.classes, dataset.labels[_rows(dataset)["validation"]])
+    columns_of(dataset, np.zeros(0, np.int64), chosen.evaluate.by)  # a column that is not there is told now
     with clock.of("check"):
         twins, warnings = _checked(dataset, progress)
     stage = _Stage(folder, dataset, _rows(dataset), progress, clock)
@@ -125,6 +128,7 @@ def train(
         warnings.append("There is no test part: the figures are of the validation part, which chose the kept epoch.")
     if part == "validation" and settled.thresholds():
         warnings.append("There is no test part: the thresholds were chosen on the validation part that is judged.")
+    warnings += settled.warnings
     evidence = _judge(stage, fitted, part, settled)
     evidence.trials = trials
     evidence.twins, evidence.warnings = np.isin(evidence.rows, twins), warnings
@@ -299,12 +303,14 @@ def _judge(stage: _Stage, fitted: Fitted, part: str, settled: Settled) -> Eviden
     from estampa.train.calibrate import both_answers
 
     dataset, rows, recipe = stage.dataset, stage.rows[part], fitted.recipe
+    asked = asked_of(recipe.evaluate)
     with stage.clock.of("judging"):
         output, before = both_answers(fitted, dataset, rows)
         judgement = judge(
             dataset.labels[rows], output, task=dataset.task, classes=dataset.classes,
             groups=None if dataset.groups is None else dataset.groups[rows],
             resamples=recipe.evaluate.resamples, seed=recipe.train.seed,
+            terms=asked.terms(settled.decision, columns_of(dataset, rows, asked.by)),
         )  # fmt: skip
         steady = consistency(
             fitted.predict, dataset, rows, recipe.prepare.symmetry, seed=recipe.train.seed, progress=stage.progress

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from estampa.errors import RecipeError, nearest
+from estampa.errors import InputError, RecipeError, nearest
 
 RECIPES = Path(__file__).parent / "recipes"
 ENVIRONMENT_PREFIX = "ESTAMPA_"
@@ -50,6 +50,8 @@ class PrepareRecipe(Record):
     nan: Literal["refuse", "zero", "median"] = "zero"  #: a NaN pixel: refused, 0 after scaling, or the channel's median
     stretch: Literal["linear", "asinh"] = "linear"  #: of pixel values before scaling; asinh tames bright sources
     scale: Literal["raw", "unit", "standard"] = "standard"  #: raw values; 0..1 by type or range; mean 0, deviation 1
+    local: bool = False  #: each channel once more, on its own picture's level and noise
+    mask: bool = False  #: one more channel: 1 where a pixel is missing
     symmetry: Literal["auto", "none", "hflip", "d4"] = "auto"  #: which mirrors and turns keep the label
     views: Literal["one", "symmetry"] = "one"  #: the answer is of the picture, or the mean over its symmetric views
     shift: Annotated[int, Field(ge=0, le=64)] = 0  #: random shift in training, pixels
@@ -119,7 +121,27 @@ class EvaluateRecipe(Record):
     keep_accuracy: Annotated[float, Field(gt=0, lt=1)] | None = (
         None  #: answers are flagged below the confidence that keeps this accuracy among the others; None = none is
     )
+    aim: str = ""  #: of two classes, what the threshold is chosen for on validation: fpr=0.01, recall=0.95, f1, ...
+    positive: str = ""  #: of two classes the one that is looked for; "" = the second
+    prior: str | float = ""  #: share of it where the model will work, as 1:1000 or 0.001: purity is stated for it
+    by: tuple[str, ...] = ("auto",)  #: columns to slice by, as snr or snr:3,5,7; "auto" = snr, magnitude, magpsf, mag
     baselines: bool = True  #: majority, logistic regression and random forest on the same split
+
+    @field_validator("aim", "prior")
+    @classmethod
+    def _readable(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse now what could not be read after training."""
+        from estampa.measure.aims import read_aim
+        from estampa.measure.operating import read_prior
+
+        try:
+            if info.field_name == "aim" and value:
+                read_aim(value)
+            elif info.field_name == "prior" and value != "":
+                read_prior(value)
+        except InputError as error:
+            raise ValueError(str(error)) from None
+        return value
 
 
 class SearchRecipe(Record):

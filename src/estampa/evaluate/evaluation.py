@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from estampa.errors import CheckFailed, ContractError, InputError
 from estampa.evaluate.judge import Judgement, judge
 from estampa.evaluate.require import parse
 from estampa.evaluate.require import require as held
+from estampa.evaluate.terms import Asked, Wanted, columns_of, terms_of_bundle
 from estampa.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ def evaluate(
     resamples: int = 1000,
     seed: int = 0,
     progress: Progress = SILENT,
+    **wanted: Unpack[Wanted],
 ) -> Judgement:
     """Judge a run on data that it has not seen.
 
@@ -44,10 +47,12 @@ def evaluate(
     require : gates, as "balanced_accuracy.low>=0.95"; CheckFailed (exit 3) names those that do not hold.
     allow_seen : judge also on rows that the model learned from, which otherwise raises CheckFailed.
     resamples, seed : of the bootstrap.
+    wanted : aim, threshold, positive, by, prior: see `terms.Asked`. An aim's threshold is chosen on the validation part
+        that the bundle keeps; without aim and threshold the bundle's own counts, as it does in `predict`.
     """
-    gates = [parse(text) for text in require]
+    gates, asked = [parse(text) for text in require], Asked(**wanted)
     judgement, _ = judge_run(
-        run, data, part=part, allow_seen=allow_seen, resamples=resamples, seed=seed, progress=progress
+        run, data, part=part, allow_seen=allow_seen, resamples=resamples, seed=seed, asked=asked, progress=progress
     )
     for line in held(judgement, gates):
         progress.say(f"holds: {line}")
@@ -155,14 +160,20 @@ def judge_run(
     allow_seen: bool = False,
     resamples: int = 1000,
     seed: int = 0,
+    asked: Asked | None = None,
     progress: Progress = SILENT,
 ) -> tuple[Judgement, str]:
     """As `evaluate`, without gates; returns the judgement and the name of the part that was judged."""
     from estampa.bundle.store import Bundle
     from estampa.predict import predict
 
-    bundle = run if isinstance(run, Bundle) else Bundle.open(run)
+    bundle, asked = run if isinstance(run, Bundle) else Bundle.open(run), asked or Asked()
     if data is None:
+        if asked.beyond_data():
+            raise InputError(
+                f"{', '.join(asked.beyond_data())} can only be had from data", where="evaluate",
+                cure="Give the data too.",
+            )  # fmt: skip
         return _kept(bundle, part, progress)
     dataset = opened(data, bundle, progress)
     if dataset.task != bundle.task:
@@ -172,13 +183,23 @@ def judge_run(
     rows, chosen = rows_of(dataset, part, bundle)
     if chosen != "train" and not allow_seen:
         require_unseen(bundle, dataset, rows, progress)
+    if asked.aim and chosen in ("validation", "all") and dataset.content_sha256 == bundle.manifest.hashes.data:
+        raise InputError(
+            f"the threshold for {asked.aim} is chosen on the validation part, which is to be judged",
+            where="evaluate", got=f"part {chosen}", cure="Judge another part, or state --threshold.",
+        )  # fmt: skip
+    terms, said = terms_of_bundle(bundle, asked)
+    terms = replace(terms, by=columns_of(dataset, rows, asked.by))
+    if said:
+        progress.say(said)
     truth = truth_of(dataset, rows, bundle.classes)
     found = predict(bundle, dataset, part=rows, progress=progress)
     output = found.predicted if found.probabilities is None else found.probabilities
     groups = None if dataset.groups is None else np.asarray(dataset.groups)[rows]
     judgement = judge(
-        truth, output, task=bundle.task, classes=bundle.classes, groups=groups, resamples=resamples, seed=seed
-    )
+        truth, output, task=bundle.task, classes=bundle.classes, groups=groups, resamples=resamples, seed=seed,
+        terms=terms,
+    )  # fmt: skip
     return judgement, chosen
 
 

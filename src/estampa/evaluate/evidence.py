@@ -147,15 +147,26 @@ class Evidence:
         chosen += ["the temperature"] if self.calibration is not None else []
         return f"not learned from, but they chose {' and '.join(chosen)}" if chosen else "not seen in training"
 
+    @property
+    def decision(self) -> float | None:
+        """Of two classes the probability from which the second is answered; None = the more probable one is."""
+        return self.judgement.working.threshold if self.judgement.working else None
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """(n,) class numbers answered."""
+        return measure.decide(self.output, self.decision) if np.ndim(self.output) == 2 else np.asarray(self.output)
+
     def leads(self) -> dict[str, Interval]:
         """Leading metric of the model minus that of each baseline, paired over the same resamples."""
         name, own = self.judgement.leading, self.judgement
+        answers = self.output if own.task == "regression" else self.predicted  # the leading metric is of these
         found = {}
         for other in self.baselines:
             pair = measure.paired_difference(
                 [name],
                 self.truth,
-                self.output,
+                answers,
                 other.output,
                 self.groups,
                 classes=len(own.classes) or None,
@@ -180,6 +191,7 @@ class Evidence:
             groups=groups,
             resamples=own.resamples,
             seed=own.seed,
+            terms=own.working.terms() if own.working else None,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -265,7 +277,7 @@ def worst_mistakes(evidence: Evidence, most: int = 24) -> np.ndarray:
     if evidence.judgement.task == "regression":
         return np.argsort(-np.abs(output.reshape(len(truth), -1)[:, 0] - truth), kind="stable")[:most]
     truth = truth.astype(np.int64)
-    wrong = np.flatnonzero(output.argmax(axis=1) != truth)
+    wrong = np.flatnonzero(evidence.predicted != truth)
     own = output[wrong, truth[wrong]]
     margin = own - output[wrong].max(axis=1)
     return wrong[np.lexsort((margin, own))][:most]

@@ -111,6 +111,10 @@ class Working:
     rates: dict[str, Interval] = field(default_factory=dict)
     prior: float | None = None
 
+    def terms(self) -> Terms:
+        """The terms on which it was judged, without columns."""
+        return Terms(self.threshold, aim=self.aim, positive=self.positive, prior=self.prior)
+
     def numbers(self) -> dict[str, Interval]:
         """Every figure by the name that a gate asks for."""
         return {point.name: point.fnr for point in self.points} | self.rates

@@ -203,12 +203,12 @@ def _mistakes(evidence: Evidence) -> list[Any]:
         return [page.Note("good", f"No mistake among {evidence.judgement.n:,} objects.")]
     if data.shape is None:
         return []
-    truth, output = evidence.truth, np.asarray(evidence.output, float)
+    truth, output, said = evidence.truth, np.asarray(evidence.output, float), evidence.predicted
     images = np.concatenate([image for row in evidence.rows[places] for _, image in data.blocks(np.array([row]))])
     ids = np.asarray(data.ids)[evidence.rows[places]]
     items = []
     for place, image, name in zip(places, images, ids, strict=True):
-        label, chances = _mistake(evidence, truth[place], output[place])
+        label, chances = _mistake(evidence, truth[place], output[place], said[place])
         items.append(page.Picture(image, label, f"{name}: {chances}"))
     regression = evidence.judgement.task == "regression"
     kind = "largest error first" if regression else "least probability of the true class first"
@@ -225,7 +225,7 @@ def _mistakes(evidence: Evidence) -> list[Any]:
     return [grid]
 
 
-def _mistake(evidence: Evidence, truth: Any, output: np.ndarray) -> tuple[str, str]:
+def _mistake(evidence: Evidence, truth: Any, output: np.ndarray, said: Any) -> tuple[str, str]:
     """Label and numbers of one mistake: the truth, what it was taken for, the largest probabilities."""
     if evidence.judgement.task == "regression":
         value = float(np.ravel(output)[0])
@@ -237,7 +237,7 @@ def _mistake(evidence: Evidence, truth: Any, output: np.ndarray) -> tuple[str, s
     order = np.argsort(-output, kind="stable")[:_SHOWN_PROBABILITIES]
     listed = [int(c) for c in order] + ([int(truth)] if int(truth) not in order else [])
     chances = ", ".join(f"{names[c]} {output[c]:.3f}" for c in listed)
-    return f"{names[int(truth)]}, taken for {names[int(order[0])]}", chances
+    return f"{names[int(truth)]}, taken for {names[int(said)]}", chances
 
 
 def _twins(evidence: Evidence, kept: Kept) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Gates: `--require balanced_accuracy.low>=0.95`, `--require 'recall[real].low>0.9'`."""
+"""Gates: `--require balanced_accuracy.low>=0.95`, `'recall[real].low>0.9'`, `'fnr_at_fpr_0.01.high<=0.05'`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 
 from estampa import measure
 from estampa.errors import CheckFailed, InputError, nearest
+from estampa.evaluate import operating
 from estampa.evaluate.judge import Judgement
 from estampa.measure import Interval
 
 _GATE = re.compile(
-    r"\s*(?P<metric>[a-z_0-9]+)\s*(?:\[(?P<class>.+)\])?\s*(?:\.\s*(?P<end>\w+))?\s*"
+    r"\s*(?P<metric>[a-z_0-9]+(?:\.\d+)?)\s*(?:\[(?P<class>.+)\])?\s*(?:\.\s*(?P<end>\w+))?\s*"
     r"(?P<sign>>=|<=|==|>|<|=)\s*(?P<bound>[-+0-9.eE]+)\s*"
 )
 _SIGNS: dict[str, Callable[[float, float], bool]] = {
@@ -50,7 +51,7 @@ class Gate:
 
     def _interval(self, judgement: Judgement) -> Interval:
         if not self.of_class:
-            return _looked_up(self.metric, judgement.metrics, "metric", self.text)
+            return _looked_up(self.metric, judgement.numbers(), "metric", self.text)
         row = _looked_up(self.of_class, {r["class"]: r for r in judgement.per_class}, "class", self.text)
         each = {k: v for k, v in row.items() if isinstance(v, Interval)}
         return _looked_up(self.metric, each, "metric of a class", self.text)
@@ -61,6 +62,10 @@ def _looked_up(name: str, known: Mapping[str, Found], what: str, where: str) -> 
         cure = nearest(name, known)
         if what == "metric" and name in measure.PER_CLASS:
             cure = f"Write {name}[CLASS]; it exists for each class."
+        elif name == "purity":
+            cure = "State the prior that it is wanted for, as --prior 1:1000."
+        elif what == "metric" and name in operating.NAMES:
+            cure = "It exists for probabilities of two classes."
         raise InputError(f"no {what} {name!r}", where=f"--require {where}", allowed=", ".join(known), cure=cure)
     return known[name]
 
@@ -81,12 +86,12 @@ def parse(text: str) -> Gate:
             f"unknown part {end!r}", where=f"--require {text!r}", allowed=", ".join(ends), cure=nearest(end, ends)
         )
     if not found["class"]:
-        known = (*measure.known(), *measure.PER_CLASS)
+        known = (*measure.known(), *measure.PER_CLASS, *operating.NAMES)
         if found["metric"] not in known:
             raise InputError(
                 f"no metric {found['metric']!r}",
                 where=f"--require {text!r}",
-                allowed=", ".join(measure.known()),
+                allowed=", ".join((*measure.known(), *operating.NAMES)),
                 cure=nearest(found["metric"], known),
             )
     return Gate(text.strip(), found["metric"], (found["class"] or "").strip(), end, found["sign"], bound)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from estampa.errors import InputError
 from estampa.evaluate.confidence import Threshold, abstention, calibration, choose_threshold
 from estampa.evaluate.evidence import Evidence
+from estampa.evaluate.terms import asked_of, chosen_decision
 from estampa.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -23,11 +25,14 @@ class Settled:
 
     temperature: Temperature
     confidence: Threshold | None = None  #: None = no accuracy is to be kept
+    decision: float | None = None  #: of two classes, from where on the second is answered; None = the more probable
+    warnings: tuple[str, ...] = ()  #: what was asked and is not to be had
 
     def thresholds(self) -> dict[str, float]:
         """As `bundle_from` takes them; what is not set is left out."""
-        value = None if self.confidence is None else self.confidence.value
-        return {} if value is None else {"confidence": value}
+        confidence = None if self.confidence is None else self.confidence.value
+        given = {"decision": self.decision, "confidence": confidence}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 def settle(fitted: Fitted, dataset: Dataset, validation_rows: np.ndarray, progress: Progress = SILENT) -> Settled:
@@ -38,17 +43,29 @@ def settle(fitted: Fitted, dataset: Dataset, validation_rows: np.ndarray, progre
     from estampa.train.calibrate import calibrate
 
     temperature = calibrate(fitted, dataset, validation_rows)
-    said, threshold = [temperature.sentence], None
-    keep = fitted.recipe.evaluate.keep_accuracy
-    if keep is not None:
+    said, threshold, decision = [temperature.sentence], None, None
+    warnings: list[str] = []
+    asked, keep = asked_of(fitted.recipe.evaluate), fitted.recipe.evaluate.keep_accuracy
+    if asked.aim or keep is not None:
         groups = None if dataset.groups is None else np.asarray(dataset.groups)[validation_rows]
-        truth = np.asarray(dataset.labels)[validation_rows]
-        threshold = choose_threshold(keep, truth, fitted.predict(dataset, validation_rows), groups)
+        truth, output = np.asarray(dataset.labels)[validation_rows], fitted.predict(dataset, validation_rows)
+    if asked.aim:
+        try:
+            decision, sentence = chosen_decision(asked, dataset.classes, truth, output, "the validation part")
+            said.append(sentence)
+        except InputError as error:  # the net is trained: it is kept, with its more probable class
+            sentence = f"The aim {asked.aim} is not reached, the more probable class is answered: {error}"
+            warnings.append(sentence)
+        fitted.decisions.append(sentence)
+    if keep is not None:
+        threshold = choose_threshold(keep, truth, output, groups, decision)
         fitted.decisions.append(threshold.sentence)
         said.append(threshold.sentence)
     for line in filter(None, said):
         progress.say(line)
-    return Settled(temperature, threshold)
+    for line in warnings:
+        progress.warn(line)
+    return Settled(temperature, threshold, decision, tuple(warnings))
 
 
 def witness(evidence: Evidence, settled: Settled, before: np.ndarray | None) -> None:
@@ -65,4 +82,6 @@ def witness(evidence: Evidence, settled: Settled, before: np.ndarray | None) -> 
         evidence.calibration = calibration(
             own.value, own.n, evidence.truth, output, before, evidence.groups, judgement
         )  # fmt: skip
-    evidence.abstention = abstention(evidence.truth, output, evidence.groups, judgement, settled.confidence)
+    evidence.abstention = abstention(
+        evidence.truth, output, evidence.groups, judgement, settled.confidence, settled.decision
+    )  # fmt: skip

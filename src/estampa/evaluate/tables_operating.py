@@ -24,7 +24,7 @@ def short(name: str) -> str:
 
 def prior_words(prior: float) -> str:
     """A share as odds: "1:1000"."""
-    return f"1:{(1 - prior) / prior:,.4g}"
+    return f"1:{(1 - prior) / prior:.6g}"
 
 
 def lines(judgement: Judgement) -> list[str]:
