@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import pickle
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +55,12 @@ def _idx(folder: Path) -> Path:
     return folder / "set"
 
 
+def _pickled(folder: Path) -> Path:
+    images = {f"{name}_images": _images()[..., 0].reshape(N, -1) for name in ("sci", "temp", "diff", "SNR")}
+    (folder / "a.pkl").write_bytes(pickle.dumps({**images, "labels": np.arange(N) % 3}, protocol=2))
+    return folder / "a.pkl"
+
+
 def _dataset(folder: Path) -> Path:
     return build(_arrays(folder), folder / "a.h5").path
 
@@ -64,6 +71,7 @@ EXAMPLES: dict[str, Callable[[Path], Path]] = {
     "dataset": _dataset,
     "folder": _folder,
     "idx": _idx,
+    "pickled": _pickled,
     "text": _text,
 }
 SOURCES = parts.names("data/sources")

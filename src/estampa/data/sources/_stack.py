@@ -27,7 +27,7 @@ from estampa.data.sources._tables import (
     measured,
     roles_taken,
 )
-from estampa.errors import SourceError
+from estampa.errors import SourceError, nearest
 
 IMAGE_KEYS = ("images", "x")
 LABEL_KEYS = ("label", "labels", "y", "target", "targets")
@@ -64,11 +64,18 @@ class Found:
 
 
 def sort_keyed(
-    found: Found, keys: Sequence[str], get: Callable[[str], Rows], options: ReadOptions, *, where: Path
+    found: Found,
+    keys: Sequence[str],
+    get: Callable[[str], Rows],
+    options: ReadOptions,
+    *,
+    where: Path,
+    flat: bool = False,
 ) -> None:
     """Give the arrays of one file, by `keys`, their roles; `get` opens one, and raises SourceError when it cannot.
 
-    Images are the key `images` or `x`, else every array of three axes or more (two, with --reshape). Arrays of one
+    Images are the key `images` or `x`, else every array of three axes or more (two, when they are
+    `flat` or --reshape is given). Arrays of one
     axis with as many numbers as there are images, and no other role, are columns; what cannot be opened is no column,
     and is noted.
     """
@@ -91,7 +98,7 @@ def sort_keyed(
             if not named:
                 raise
             found.notes.append(f"{key} is left out: {error.what}")
-    fewest = 2 if reshape_of(options) is not None else 3
+    fewest = 2 if flat or reshape_of(options) is not None else 3
     for key, array in others.items():
         if not named and len(array.shape) >= fewest:
             found.put("images", key, array)
@@ -208,6 +215,15 @@ def _wants(array: Rows | None, key: str) -> bool:
 
 
 def _column(found: Found, known: Sequence[str], asked: str) -> tuple[Path, list[str], str] | None:
+    """A table's column of a role; SourceError when the one that was asked for is nowhere."""
+    if asked and not found.tables:
+        keys = [array.key for _, array in found.images] + list(found.columns)
+        raise SourceError(
+            f"no array is called {asked!r}",
+            where=found.images[0][1].name,
+            allowed=", ".join(keys),
+            cure=nearest(asked, keys),
+        )
     for table in found.tables:
         name = table.find(known, asked)
         if name:

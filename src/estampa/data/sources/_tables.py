@@ -104,7 +104,9 @@ def measured(table: Table, taken: Collection[str]) -> Measured:
     if numbers:
         notes.append(f"{table.path.name}: {len(numbers)} columns of numbers are kept: {', '.join(numbers)}")
     if left_out:
-        notes.append(f"{table.path.name}: left out, as texts, empty or longer than float64 keeps: {', '.join(left_out)}")
+        notes.append(
+            f"{table.path.name}: left out, as texts, empty or longer than float64 keeps: {', '.join(left_out)}"
+        )
     values = np.stack(list(numbers.values()), 1) if numbers else np.empty((table.n, 0))
     return Measured(tuple(numbers), values, notes)
 
