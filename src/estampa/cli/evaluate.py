@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from estampa.cli.console import Console
 from estampa.cli.options import Json, Quiet, Seed
+
+if TYPE_CHECKING:
+    from estampa.evaluate.outside import Files
 
 
 def command(
@@ -20,8 +25,27 @@ def command(
     require: Annotated[
         list[str] | None, typer.Option(help="A gate: balanced_accuracy.low>=0.95, or recall[real].low>0.9. Repeatable.")
     ] = None,
+    aim: Annotated[
+        str, typer.Option(help="Choose the threshold of two classes: fpr=0.01, recall=0.95, precision=0.9, f1.")
+    ] = "",
+    threshold: Annotated[
+        float | None, typer.Option(help="Of two classes: the second is answered from this probability on.")
+    ] = None,
+    positive: Annotated[str, typer.Option(help="Of two classes the one that is looked for; else the second.")] = "",
+    by: Annotated[
+        list[str] | None, typer.Option(help="Figures by a column: snr, or snr:3,5,7,10 with edges. Repeatable.")
+    ] = None,
+    prior: Annotated[str, typer.Option(help="State purity where the positive class is so rare: 1:1000.")] = "",
     predictions: Annotated[Path | None, typer.Option(help="A file of answers: id, predicted, p_<class>...")] = None,
-    labels: Annotated[Path | None, typer.Option(help="A file of truths: id, label; or a Dataset.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="A file of truths: id, label; or a Dataset. Default with --score: that file.")
+    ] = None,
+    score: Annotated[str, typer.Option(help="Column of --predictions: probability of the second of two classes.")] = "",
+    against: Annotated[Path | None, typer.Option(help="Other answers to the same objects: paired differences.")] = None,
+    against_score: Annotated[str, typer.Option(help="Their column of scores, by default in --predictions.")] = "",
+    chosen_on: Annotated[
+        Path | None, typer.Option(help="Answers with a column label, of other objects: there --aim is chosen.")
+    ] = None,
     onnx: Annotated[Path | None, typer.Option(help="An ONNX model trained elsewhere, judged on DATA.")] = None,
     classes: Annotated[str, typer.Option(help="Class names in order, parted by commas.")] = "",
     task: Annotated[str, typer.Option(help="classification or regression, where files do not say.")] = "",
@@ -51,50 +75,84 @@ def command(
     from estampa.errors import InputError
     from estampa.evaluate import evaluation, outside, outside_onnx
     from estampa.evaluate import require as gates
+    from estampa.evaluate.terms import Asked
 
     console = Console(json=json, quiet=quiet)
     if labels_check:
         _check_labels(console, run, data, (recipe, folds, seed), output)
         return
-    asked = [gates.parse(text) for text in require or []]
-    chosen, source = part, data
-    told = {"RUN": run, "DATA": data, "--part": part or None, "--onnx": onnx}
-    if predictions is not None or labels is not None:
-        _refuse("--predictions", {name for name, value in told.items() if value is not None})
-        if predictions is None or labels is None:
-            raise InputError("--predictions and --labels belong together", where="estampa evaluate")
-        names = [c.strip() for c in classes.split(",") if c.strip()]
-        judgement = outside.judge_files(
-            predictions, labels, task=task, classes=names, group=group, resamples=resamples, seed=seed
+    gated = [gates.parse(text) for text in require or []]
+    asked = Asked(aim, threshold, positive, by or ("auto",), prior or None)
+    chosen, source, beside = part, data, None
+    of_model: dict[str, object] = {"RUN": run, "DATA": data, "--part": part, "--allow-seen": allow_seen}
+    of_files: dict[str, object] = {
+        "--labels": labels, "--score": score, "--against": against, "--against-score": against_score,
+        "--chosen-on": chosen_on, "--classes": classes, "--task": task, "--group": group,
+    }  # fmt: skip
+    of_onnx: dict[str, object] = {"--layout": layout, "--scale": scale}
+    if predictions is not None:
+        _refuse("--predictions", of_model | {"--onnx": onnx} | of_onnx)
+        from estampa.evaluate.outside_pair import judge_pair
+
+        names = tuple(c.strip() for c in classes.split(",") if c.strip())
+        files = outside.Files(predictions, labels, score, task, names, group)
+        judgement, beside = judge_pair(
+            _whole(files), _other(files, against, against_score), asked, chosen_on, (resamples, seed), console
         )
     elif onnx is not None:
-        if data is not None:
-            _refuse("--onnx", {"RUN"})
+        told: dict[str, object] = {"RUN": run if data is not None else None, "--allow-seen": allow_seen}
+        _refuse("--onnx", told | of_files)
         source = run
         if source is None:
             raise InputError("--onnx needs DATA", where="estampa evaluate")
         dataset = evaluation.opened(source, None, console)
         rows, chosen = evaluation.rows_of(dataset, part)
         judgement = outside_onnx.judge_onnx(
-            onnx, dataset, rows, layout=layout.upper(), scale=scale, resamples=resamples, seed=seed, progress=console
-        )
+            onnx, dataset, rows, layout=layout.upper(), scale=scale, resamples=resamples, seed=seed, progress=console,
+            aim=aim, threshold=threshold, positive=positive, by=asked.by, prior=asked.prior,
+        )  # fmt: skip
     elif run is None:
-        raise InputError("needs a run, or --predictions and --labels, or --onnx", where="estampa evaluate")
+        raise InputError("needs a run, or --predictions, or --onnx", where="estampa evaluate")
     else:
+        _refuse("a run", of_files | of_onnx)
         judgement, chosen = evaluation.judge_run(
-            run, data, part=part, allow_seen=allow_seen, resamples=resamples, seed=seed, progress=console
+            run, data, part=part, allow_seen=allow_seen, resamples=resamples, seed=seed, asked=asked, progress=console
         )
-    console.result(judgement.to_json() | {"part": chosen, "data": str(source or "")}, judgement.lines())
-    for line in gates.require(judgement, asked):
+    record = judgement.to_json() | {"part": chosen, "data": str(source or "")}
+    if beside is not None:
+        record["against"] = beside.to_json()
+    console.result(record, judgement.lines() + (beside.lines() if beside else []))
+    for line in gates.require(judgement, gated):
         console.say(f"holds: {line}")
 
 
-def _refuse(way: str, names: set[str]) -> None:
+def _whole(files: Files) -> Files:
+    """The files as given; refused when there is no truth: only a table of scores may hold its own."""
+    from estampa.errors import InputError
+
+    if files.labels is None and not files.score:
+        raise InputError(
+            "--predictions needs --labels", where="estampa evaluate",
+            cure="Or name the column of scores, as --score p_real, of a table that also holds the labels.",
+        )  # fmt: skip
+    return files
+
+
+def _other(files: Files, against: Path | None, score: str) -> Files | None:
+    """The other side of a paired comparison: another file, another column of scores, or both."""
+    if against is None and not score:
+        return None
+    labels = files.labels or (files.predictions if against is not None and not score else None)
+    return replace(files, predictions=against or files.predictions, labels=labels, score=score)
+
+
+def _refuse(way: str, told: Mapping[str, object]) -> None:
     """Refuse what would be left aside without a word: each way of judging takes its own data."""
     from estampa.errors import InputError
 
+    names = sorted(name for name, value in told.items() if value not in (None, "", False))
     if names:
-        got = ", ".join(sorted(names))
+        got = ", ".join(names)
         raise InputError(f"{way} cannot be combined with {got}", where="estampa evaluate", cure=f"Leave {got} out.")
 
 

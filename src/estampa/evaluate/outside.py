@@ -6,14 +6,18 @@ import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from estampa import machine
+from estampa import machine, measure
 from estampa.errors import InputError, SourceError, nearest
 from estampa.evaluate.judge import Judgement, judge
+from estampa.evaluate.operating import Terms
+from estampa.evaluate.slices import USUAL, Column, read_by
+from estampa.evaluate.terms import AUTO, Asked
 from estampa.plain import csv_plain
 
 _LABEL_NAMES = ("label", "labels", "class", "truth", "target", "y")
@@ -31,6 +35,7 @@ def judge_files(
     group: str = "",
     resamples: int = 1000,
     seed: int = 0,
+    asked: Asked | None = None,
 ) -> Judgement:
     """Judge a file of predictions against a file of labels, joined by `id`.
 
@@ -44,32 +49,149 @@ def judge_files(
         and some truth is not whole.
     classes : the classes in order, where the files do not declare them; "" = sorted names.
     group : column of `labels` that the bootstrap must not tear apart.
+    asked : the threshold, prior and columns of `labels` to slice by; an aim needs `outside_pair.judge_pair`.
 
     Raises InputError that names ids missing from either file, ids that occur twice, rows without an answer, names
     that are no class.
     """
-    told, head = _by_id(Path(predictions))
-    truth, groups, known = _labels(Path(labels), group)
-    _require_same(told, truth, Path(predictions), Path(labels))
+    files = Files(Path(predictions), Path(labels), task=task, classes=tuple(classes), group=group)
+    asked = asked or Asked()
+    return read_files(files, asked.by).judged(asked.terms(), resamples, seed)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where answers and truths are.
+
+    Attributes
+    ----------
+    predictions : as in `judge_files`. labels : likewise; None = the truth stands in `predictions`, as a column `label`,
+        where ids may lack: rows then are numbered from 1.
+    score : column of `predictions` that is the probability of the second of two classes, instead of `p_<class>`.
+    task, classes, group : as in `judge_files`.
+    """
+
+    predictions: Path
+    labels: Path | None = None
+    score: str = ""
+    task: str = ""
+    classes: tuple[str, ...] = ()
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """Answers read from files, beside the truth: arrays over n objects in the order of the labels.
+
+    `predicted` is (n,) class numbers where the file's own answers are not the more probable classes, else None.
+    """
+
+    ids: list[str]
+    truth: np.ndarray
+    output: np.ndarray
+    task: str
+    classes: tuple[str, ...] = ()
+    predicted: np.ndarray | None = None
+    groups: np.ndarray | None = None
+    columns: tuple[Column, ...] = ()
+
+    def judged(self, terms: Terms, resamples: int = 1000, seed: int = 0) -> Judgement:
+        """Judge them; a decision in `terms` goes before the answers of the file."""
+        said = self.predicted if terms.decision is None else None
+        terms = replace(terms, predicted=said, by=self.columns)
+        return judge(
+            self.truth, self.output, task=self.task, classes=self.classes, groups=self.groups, resamples=resamples,
+            seed=seed, terms=terms,
+        )  # fmt: skip
+
+    def answers(self, decision: float | None) -> np.ndarray:
+        """(n,) class numbers answered."""
+        if decision is None and self.predicted is not None:
+            return self.predicted
+        return measure.decide(self.output, decision) if self.output.ndim == 2 else self.output
+
+
+def read_files(files: Files, by: Sequence[str] = ()) -> Foreign:
+    """Read answers and truths, joined by id; `by` as in `Asked`, columns of the labels. Raises as `judge_files`."""
+    predictions, labels = files.predictions, files.labels or files.predictions
+    told, head = _by_id(predictions, numbered=files.labels is None)
+    truth, groups, known, table = _labels(labels, files.group, told if files.labels is None else None)
+    _require_same(told, truth, predictions, labels)
     ids = list(truth)
-    columns = [c for c in head if c.startswith(_PREFIX)]
-    task = task or _task(truth, bool(columns))
+    columns = [c for c in head if c.startswith(_PREFIX)] if not files.score else []
+    task = files.task or _task(truth, bool(columns or files.score))
+    shared: dict[str, Any] = {
+        "ids": ids,
+        "task": task,
+        "groups": _column(groups, ids),
+        "columns": _slicers(table, ids, by, labels),
+    }
     if task == "regression":
-        answers = [_answer(told[i], head, Path(predictions), i) for i in ids]
-        values = _numbers(answers, ids, Path(predictions))
-        wanted = _numbers([truth[i] for i in ids], ids, Path(labels))
-        return judge(wanted, values, task=task, groups=_column(groups, ids), resamples=resamples, seed=seed)
-    names = _classes(tuple(classes), tuple(c.removeprefix(_PREFIX) for c in columns), known, (truth, told, head))
+        answers = [_answer(told[i], head, predictions, i) for i in ids]
+        wanted = _numbers([truth[i] for i in ids], ids, labels)
+        return Foreign(truth=wanted, output=_numbers(answers, ids, predictions), **shared)
+    stated = tuple(c.removeprefix(_PREFIX) for c in columns)
+    names = _classes(files.classes, stated, known, (truth, {} if files.score else told, head))
     place = {name: c for c, name in enumerate(names)}
-    wanted = np.array([_class_number(truth[i], place, Path(labels), i) for i in ids])
-    if columns:
-        order = [f"{_PREFIX}{name}" for name in names]
-        output = np.stack([_numbers([told[i][c] for i in ids], ids, Path(predictions)) for c in order], axis=1)
-    else:
-        answers = [_answer(told[i], head, Path(predictions), i) for i in ids]
-        output = np.array([_class_number(a, place, Path(predictions), i) for a, i in zip(answers, ids, strict=True)])
-    groups_column = _column(groups, ids)
-    return judge(wanted, output, task=task, classes=names, groups=groups_column, resamples=resamples, seed=seed)
+    wanted = np.array([_class_number(truth[i], place, labels, i) for i in ids])
+    shared |= {"truth": wanted, "classes": names}
+    if files.score:
+        return Foreign(output=_scores(told, head, files, names, ids), **shared)
+    given = any(c in head for c in _PREDICTED_NAMES[:2])
+    said = None
+    if given or not columns:
+        answers = [_answer(told[i], head, predictions, i) for i in ids]
+        said = np.array([_class_number(a, place, predictions, i) for a, i in zip(answers, ids, strict=True)])
+    if not columns:
+        return Foreign(output=np.asarray(said), **shared)
+    order = [f"{_PREFIX}{name}" for name in names]
+    output = np.stack([_numbers([told[i][c] for i in ids], ids, predictions) for c in order], axis=1)
+    own = said if said is not None and (said != output.argmax(axis=1)).any() else None
+    return Foreign(output=output, predicted=own, **shared)
+
+
+def _scores(
+    told: Mapping[str, Mapping[str, Any]], head: Sequence[str], files: Files, names: Sequence[str], ids: Sequence[str]
+) -> np.ndarray:
+    """(n, 2) probabilities from one column of scores."""
+    if files.score not in head:
+        raise SourceError(
+            f"has no column {files.score!r}", where=files.predictions, got=", ".join(head),
+            cure=nearest(files.score, head),
+        )  # fmt: skip
+    if len(names) != 2:
+        raise InputError("a column of scores is of two classes", where=files.predictions, got=", ".join(names[:8]))
+    values = _numbers([told[i][files.score] for i in ids], ids, files.predictions)
+    wrong = np.flatnonzero((values < 0) | (values > 1))
+    if len(wrong):
+        raise InputError(
+            f"scores are probabilities of {names[1]!r}", where=f"{files.predictions}, column {files.score}",
+            allowed="0 to 1", got=f"{values[wrong[0]]:g} at id {ids[wrong[0]]}",
+        )  # fmt: skip
+    return np.stack([1 - values, values], axis=1)
+
+
+def _slicers(
+    table: Mapping[str, Mapping[str, Any]], ids: Sequence[str], by: Sequence[str], path: Path
+) -> tuple[Column, ...]:
+    """The columns to slice by: of numbers where every cell that is not empty is one, else of texts."""
+    wanted = [read_by(text) for text in by if text != AUTO]
+    if AUTO in by:
+        wanted += [(name, ()) for name in USUAL if name in table and name not in [n for n, _ in wanted]]
+    found = []
+    for name, edges in wanted:
+        if name not in table:
+            raise SourceError(
+                f"has no column {name!r}", where=path, allowed=", ".join(table) or "none to slice by",
+                cure=nearest(name, table),
+            )  # fmt: skip
+        cells = [table[name][i] for i in ids]
+        numbers = [math.nan if c in ("", None) else _as_number(c) for c in cells]
+        values = np.array([str(c) if c is not None else "" for c in cells])
+        if None not in numbers:
+            values = np.array(numbers, np.float64)
+        found.append(Column(name, values, edges))
+    return tuple(found)
 
 
 def _rows(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
@@ -112,8 +234,11 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
     return row | {f"{_PREFIX}{name}": value for name, value in chances.items()}
 
 
-def _by_id(path: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
+def _by_id(path: Path, *, numbered: bool = False) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Rows by id, and the columns; `numbered`: rows without an id are numbered from 1."""
     head, rows = _rows(path)
+    if numbered and "id" not in head:
+        head, rows = ["id", *head], [row | {"id": number} for number, row in enumerate(rows, 1)]
     if "id" not in head:
         raise SourceError("has no column 'id'", where=path, got=", ".join(head), cure="Predictions are joined by id.")
     found: dict[str, dict[str, Any]] = {}
@@ -132,25 +257,41 @@ def _by_id(path: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
     return found, head
 
 
-def _labels(path: Path, group: str) -> tuple[dict[str, Any], dict[str, Any] | None, tuple[str, ...]]:
-    """Truth by id, groups by id (or None), and the classes where the file declares their order."""
-    if path.suffix in (".h5", ".hdf5"):
-        from estampa.data.dataset import Dataset
+def _labels(
+    path: Path, group: str, given: dict[str, dict[str, Any]] | None = None
+) -> tuple[dict[str, Any], dict[str, Any] | None, tuple[str, ...], dict[str, dict[str, Any]]]:
+    """Truth by id, groups by id (or None), the classes where the file declares their order, other columns by id.
 
-        with Dataset.open(path) as data:
-            kept = np.flatnonzero(data.labelled())
-            ids, values = np.asarray(data.ids)[kept], np.asarray(data.labels)[kept]
-            told = [data.classes[int(v)] for v in values] if data.classes else values.tolist()
-            own = None if data.groups is None else dict(zip(ids.tolist(), np.asarray(data.groups)[kept], strict=True))
-            return dict(zip(ids.tolist(), told, strict=True)), own, tuple(data.classes)
-    rows, head = _by_id(path)
+    `given`: the file's rows by id, where they have been read.
+    """
+    if path.suffix in (".h5", ".hdf5"):
+        return _labels_of_dataset(path)
+    rows = given or _by_id(path)[0]
+    head = list(next(iter(rows.values())))
     column = next((c for c in _LABEL_NAMES if c in head), "")
     if not column:
         raise SourceError("has no column of labels", where=path, allowed=", ".join(_LABEL_NAMES), got=", ".join(head))
     if group and group not in head:
         raise SourceError(f"has no column {group!r}", where=path, got=", ".join(head), cure=nearest(group, head))
     groups = {i: row[group] for i, row in rows.items()} if group else None
-    return {i: row[column] for i, row in rows.items()}, groups, ()
+    table = {c: {i: row[c] for i, row in rows.items()} for c in head if c not in ("id", column)}
+    return {i: row[column] for i, row in rows.items()}, groups, (), table
+
+
+def _labels_of_dataset(
+    path: Path,
+) -> tuple[dict[str, Any], dict[str, Any] | None, tuple[str, ...], dict[str, dict[str, Any]]]:
+    """As `_labels`, from a Dataset file."""
+    from estampa.data.dataset import Dataset
+
+    with Dataset.open(path) as data:
+        kept = np.flatnonzero(data.labelled())
+        ids, values = np.asarray(data.ids)[kept].tolist(), np.asarray(data.labels)[kept]
+        told = [data.classes[int(v)] for v in values] if data.classes else values.tolist()
+        own = None if data.groups is None else dict(zip(ids, np.asarray(data.groups)[kept], strict=True))
+        names = data.header.columns if data.table is not None else ()
+        table = {name: dict(zip(ids, data.column(name)[kept].tolist(), strict=True)) for name in names}
+        return dict(zip(ids, told, strict=True)), own, tuple(data.classes), table
 
 
 def _require_same(told: Mapping[str, Any], truth: Mapping[str, Any], predictions: Path, labels: Path) -> None:

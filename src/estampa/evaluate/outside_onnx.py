@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from estampa import machine
 from estampa.errors import ContractError, InputError, SourceError, nearest
 from estampa.evaluate.judge import Judgement, judge
+from estampa.evaluate.terms import Asked, Wanted, columns_of
 from estampa.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def judge_onnx(
     resamples: int = 1000,
     seed: int = 0,
     progress: Progress = SILENT,
+    **wanted: Unpack[Wanted],
 ) -> Judgement:
     """Judge an ONNX model that was trained elsewhere on rows of a Dataset.
 
@@ -45,21 +47,17 @@ def judge_onnx(
     layout : "NCHW" or "NHWC"; needed only when the shapes fit both.
     scale : "raw" (values as stored), "unit" (0..1) or "symmetric" (-1..1); needed when the model takes floats and
         the Dataset holds whole numbers.
+    wanted : threshold, positive, by, prior, see `terms.Asked`; an aim is refused, as there is nothing to choose it on.
 
     Raises ContractError, naming both sides, when shapes do not fit, InputError when layout or scale must be stated.
     """
-    import onnxruntime
-
-    path = Path(model)
-    if not path.is_file():
-        raise SourceError("there is no such file", where=path)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = machine.threads()
-    try:
-        # From bytes: a model that points to files beside it cannot make us read them.
-        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-    except _runtime_errors() as error:
-        raise SourceError("is not an ONNX model that can be run", where=path, got=str(error).splitlines()[0]) from error
+    path, asked = Path(model), Asked(**wanted)
+    if asked.aim:
+        raise InputError(
+            "a foreign model has no validation part to choose a threshold on", where=f"aim {asked.aim}",
+            cure="State --threshold.",
+        )  # fmt: skip
+    session = _session(path)
     inputs = session.get_inputs()
     if len(inputs) != 1:
         names = ", ".join(i.name for i in inputs)
@@ -82,7 +80,26 @@ def judge_onnx(
     groups = None if dataset.groups is None else np.asarray(dataset.groups)[rows]
     truth = np.asarray(dataset.labels)[rows]
     task, classes = dataset.task, dataset.classes
-    return judge(truth, output, task=task, classes=classes, groups=groups, resamples=resamples, seed=seed)
+    terms = asked.terms(columns=columns_of(dataset, rows, asked.by))
+    return judge(
+        truth, output, task=task, classes=classes, groups=groups, resamples=resamples, seed=seed, terms=terms
+    )  # fmt: skip
+
+
+def _session(path: Path) -> Any:
+    """An ONNX Runtime session of the file; SourceError when it cannot be run."""
+    import onnxruntime
+
+    if not path.is_file():
+        raise SourceError("there is no such file", where=path)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = machine.threads()
+    try:
+        # From bytes: a model that points to files beside it cannot make us read them.
+        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    except _runtime_errors() as error:
+        raise SourceError("is not an ONNX model that can be run", where=path, got=str(error).splitlines()[0]) from error
+    return session
 
 
 def _runtime_errors() -> tuple[type[Exception], ...]:

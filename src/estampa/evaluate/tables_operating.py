@@ -97,8 +97,7 @@ def points(working: Working, others: Mapping[str, Working] | None = None) -> Tab
 def rates(working: Working) -> Table:
     """What the answers as given come to."""
     rows: list[list[Any]] = [[short(name), cell(found)] for name, found in working.rates.items()]
-    at = working.told() or ", the more probable class answered"
-    caption = f"Of the answers{at}."
+    caption = f"Of the answers as given{working.told()}."
     if working.prior is not None:
         caption += (
             f" Purity is the share of objects called {working.positive!r} that are, where one object in "
