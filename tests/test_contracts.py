@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -55,6 +56,13 @@ def _idx(folder: Path) -> Path:
     return folder / "set"
 
 
+def _hdf5(folder: Path) -> Path:
+    with h5py.File(folder / "a.hdf5", "w") as file:
+        file.create_dataset("stamps/images", data=_images(3), chunks=(5, SIDE, SIDE, 3), compression="gzip")
+        file["stamps/labels"] = np.arange(N) % 3
+    return folder / "a.hdf5"
+
+
 def _pickled(folder: Path) -> Path:
     images = {f"{name}_images": _images()[..., 0].reshape(N, -1) for name in ("sci", "temp", "diff", "SNR")}
     (folder / "a.pkl").write_bytes(pickle.dumps({**images, "labels": np.arange(N) % 3}, protocol=2))
@@ -70,6 +78,7 @@ EXAMPLES: dict[str, Callable[[Path], Path]] = {
     "arrays": _arrays,
     "dataset": _dataset,
     "folder": _folder,
+    "hdf5": _hdf5,
     "idx": _idx,
     "pickled": _pickled,
     "text": _text,

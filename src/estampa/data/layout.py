@@ -23,6 +23,7 @@ IMAGES_AT = 1 << 16  #: byte where the pixels of all but the smallest files begi
 SPLIT_RECORD_BYTES = 1 << 14  #: room for the JSON that says how the split was made
 _TEXTS = ("dtype", "task", "units", "release", "licence", "symmetry")
 _JSON = ("classes", "display", "channels", "origin", "read", "columns", "shape")
+_MARKS = {"format", "task", "read"}  # attributes that tell a Dataset from other HDF5 files
 _ATTRIBUTE_LIMIT = 1 << 28
 
 
@@ -107,6 +108,15 @@ def _allocate_images(file: h5py.File, header: Header) -> int:
     return int(h5py.h5d.create(file.id, b"images", kind, space, plan).get_offset())
 
 
+def is_foreign(path: Path) -> bool:
+    """Whether `path` is an HDF5 file that can be opened and is no Dataset of estampa: some other program's."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return not set(file.attrs) >= _MARKS
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError):  # not HDF5, or damaged: `inspect` says what
+        return False
+
+
 def inspect(path: Path) -> Layout:
     """Read the structure of a Dataset file that nobody vouches for. No pixel is read.
 
@@ -126,7 +136,7 @@ def inspect(path: Path) -> Layout:
 
 
 def _inspect(file: h5py.File, path: Path) -> Layout:
-    for name in ("format", "task", "read"):
+    for name in sorted(_MARKS):
         if name not in file.attrs:
             raise DatasetError(
                 "is an HDF5 file, but not a Dataset of estampa",

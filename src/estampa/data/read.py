@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from estampa import parts
 from estampa.data.exclude import Exclusion, read_exclusion
+from estampa.data.layout import is_foreign
 from estampa.data.record import FORMAT
 from estampa.data.sources._base import Block, Reading, ReadOptions, fingerprint_of
 from estampa.data.splitfile import write_split
@@ -311,6 +312,6 @@ def _read(name: str, paths: Sequence[Path], options: ReadOptions) -> Reading:
 
 
 def begins_like_hdf5(path: Path) -> bool:
-    """Whether a file has the first bytes of HDF5: most probably a Dataset."""
+    """Whether a file has the first bytes of HDF5 and is not another program's: most probably a Dataset."""
     with path.open("rb") as stream:
-        return stream.read(8) == b"\x89HDF\r\n\x1a\n"
+        return stream.read(8) == b"\x89HDF\r\n\x1a\n" and not is_foreign(path)

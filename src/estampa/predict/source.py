@@ -12,6 +12,7 @@ import numpy as np
 
 from estampa.bundle.contract import InputContract
 from estampa.data.dataset import Dataset
+from estampa.data.layout import is_foreign
 from estampa.data.record import Header, ReadRecord
 from estampa.errors import InputError
 
@@ -124,7 +125,7 @@ def open_source(data: Data, contract: InputContract, part: Part = "") -> Source:
     Raises SourceError or DatasetError when they cannot be read, InputError when `part` is asked of anything but a
     Dataset.
     """
-    if isinstance(data, (str, Path)) and _is_hdf5(Path(data)):
+    if isinstance(data, (str, Path)) and _is_hdf5(Path(data)) and not is_foreign(Path(data)):
         data = Dataset.open(data)
     if isinstance(data, Dataset):
         return DatasetRows(data, part)

@@ -159,7 +159,7 @@ def stored_dtype(planes: Sequence[Plane], options: ReadOptions) -> tuple[np.dtyp
 def fetch_of(
     planes: Sequence[Plane], shape: tuple[int, int, int], dtype: np.dtype[Any]
 ) -> Callable[[int, int], tuple[np.ndarray, dict[int, str]]]:
-    """A function that gives rows start..stop of all planes side by side, (m, h, w, c), and the rows it had to reject."""
+    """A function that gives rows start..stop of all planes side by side, (m, h, w, c), and the rows it rejects."""
 
     def fetch(start: int, stop: int) -> tuple[np.ndarray, dict[int, str]]:
         images = np.empty((stop - start, *shape), dtype)

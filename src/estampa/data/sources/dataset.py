@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from estampa.data.layout import is_foreign
 from estampa.data.record import Header
 from estampa.data.sources._base import Block, Reading, ReadOptions, fingerprint_of, rows_per_block
 from estampa.data.split import is_published
@@ -22,9 +23,8 @@ def is_mine(paths: Sequence[Path], options: ReadOptions) -> str | None:  # noqa:
     for path in paths:
         if not path.is_file() or not h5py.is_hdf5(path):
             return f"{path.name} is not an HDF5 file"
-        with h5py.File(path, "r", locking=False) as file:
-            if not {"format", "task", "read"} <= set(file.attrs):
-                return f"{path.name} is an HDF5 file, but not a Dataset of estampa"
+        if is_foreign(path):
+            return f"{path.name} is an HDF5 file, but not a Dataset of estampa"
     return None
 
 
