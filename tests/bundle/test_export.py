@@ -50,7 +50,7 @@ def parts(
     preparation = ImagePreparation(nan, stretch).fit([images])
     network = Network(
         Small(SHAPE, 1 if task == "regression" else 3), shape=SHAPE, dtype=dtype, task=task,
-        stretch=preparation.stretch, constants=preparation.constants(), views=views,
+        rule=preparation.to_record(), constants=preparation.constants(), views=views,
     ).eval()  # fmt: skip
     header = Header(60, SHAPE, dtype, task, ("a", "b", "c"), read=ReadRecord(source="arrays"))
     return network, contract_of(header, measure_range(images), nan), images

@@ -18,7 +18,7 @@ def check_export(body: Body, dtype: str, folder: Path, *, views: str = "d4", str
         x[0, 3, 3, 0], x[1, 3, 3, 1] = np.nan, np.inf
     rule = ImagePreparation("median", stretch).fit([x])
     network = Network(
-        body, shape=(20, 20, 2), dtype=dtype, task="classification", stretch=stretch, constants=rule.constants(),
+        body, shape=(20, 20, 2), dtype=dtype, task="classification", rule=rule.to_record(), constants=rule.constants(),
         views=views,
     ).eval()  # fmt: skip
     with warnings.catch_warnings():

@@ -14,9 +14,9 @@ def network(x, *, task="classification", views="none", output="softmax", rule=No
     rule = (rule or ImagePreparation()).fit([x])
     torch.manual_seed(1)
     options = convnet.Options(filters=(4,), pool_after=(1,), dense=(6,), output=output)
-    body = convnet.build(options, x.shape[1:], outputs)
+    body = convnet.build(options, (*x.shape[1:3], rule.channels(x.shape[3])), outputs)
     return Network(
-        body, shape=x.shape[1:], dtype=str(x.dtype), task=task, stretch=rule.stretch, constants=rule.constants(),
+        body, shape=x.shape[1:], dtype=str(x.dtype), task=task, rule=rule.to_record(), constants=rule.constants(),
         views=views,
     ).eval(), rule  # fmt: skip
 
@@ -35,6 +35,20 @@ def test_the_graph_prepares_as_numpy_does(nan, stretch, scale):
     got = net.prepare(torch.from_numpy(x)).permute(0, 2, 3, 1).numpy()
     np.testing.assert_allclose(got, rule.apply(x), rtol=1e-5, atol=1e-5)
     assert np.isnan(got).any() == (nan == "refuse")
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_own_scale_and_mask_follow_the_scaled_channels(dtype):
+    x = pixels(dtype)
+    net, rule = network(x, rule=ImagePreparation(stretch="asinh", local=True, mask=True))
+    if dtype == "float32":
+        x[0, 0, 0, 0], x[1, 1, 1, 1], x[2, ..., 0] = np.nan, -np.inf, np.nan
+    got = net.prepare(torch.from_numpy(x)).permute(0, 2, 3, 1).numpy()
+    assert got.shape[3] == rule.channels(2) == 5
+    np.testing.assert_allclose(got, rule.apply(x), rtol=1e-4, atol=1e-4)
+    missing = ~np.isfinite(x.astype(np.float64))
+    np.testing.assert_array_equal(got[..., 4], missing.any(3))
+    assert (got[..., 2:4][missing] == 0).all()
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])

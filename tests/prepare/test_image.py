@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from estampa.errors import BundleError, DatasetError, InputError
-from estampa.prepare.image import STATE, ImagePreparation
+from estampa.prepare.image import STATE, ImagePreparation, own_scale
 
 
 def images(dtype, seed=0, n=40):
@@ -133,3 +133,26 @@ def test_many_float_pixels_are_sampled_in_flat_memory(monkeypatch):
     made = ImagePreparation().fit(rng.normal(5, 2, (10, 16, 16, 1)).astype(np.float32) for _ in range(20))
     assert made.median_[0] == pytest.approx(5, abs=0.2)
     assert made.noise_[0] == pytest.approx(2, abs=0.2)
+
+
+def test_own_scale_undoes_gain_and_background_and_is_blind_to_a_source():
+    random = np.random.default_rng(3)
+    x = random.normal(0, 1, (40, 21, 21, 1)).astype(np.float32)
+    good = np.ones(x.shape, bool)
+    plain = own_scale(x, good)
+    np.testing.assert_allclose(own_scale(50 * x + 700, good), plain, atol=2e-3)
+    assert 0.6 < (1 / np.sinh(plain).std()) < 0.85  # the noise found, in deviations
+    bright = x.copy()
+    bright[:, 8:13, 8:13] += 2000
+    around = np.ones((21, 21), bool)
+    around[8:13, 8:13] = False
+    apart = np.abs(own_scale(bright, good)[:, around] - plain[:, around])
+    assert np.median(apart) < 0.05
+    assert own_scale(bright, good)[:, 10, 10].min() > 7
+
+
+def test_own_scale_of_constant_and_of_empty_pictures_is_zero():
+    x = np.full((2, 9, 9, 1), 7.0, np.float32)
+    good = np.ones(x.shape, bool)
+    good[1] = False
+    assert (own_scale(x, good) == 0).all()

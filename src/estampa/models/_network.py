@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from estampa.prepare.image import REACH, ROUNDS
+
 #: Which mirrors and turns `symmetry` stands for, as (transpose, flip rows, flip columns); the first is the picture.
 VIEWS: dict[str, tuple[tuple[bool, bool, bool], ...]] = {
     "none": ((False, False, False),),
@@ -36,8 +38,9 @@ class LayerRow:
 class Body(nn.Module):
     """A net from prepared pixels to logits, in two halves.
 
-    `embed` takes (n, channels, height, width) float to (n, e) float; `head` takes that to (n, outputs): logits of
-    classes, or a standardised value. `output_kind` says what the logits mean: "softmax", "sigmoid" or "linear".
+    `embed` takes prepared (n, channels, height, width) float to (n, e) float; `head` takes that to (n, outputs):
+    logits of classes, or a standardised value. `output_kind` says what the logits mean: "softmax", "sigmoid" or
+    "linear".
     """
 
     output_kind = "softmax"
@@ -68,7 +71,7 @@ class Network(nn.Module):
     shape : height, width, channels of a picture.
     dtype : stored type, "uint8", "uint16" or "float32".
     task : "classification" or "regression".
-    stretch, constants : the preparation's rule (`ImagePreparation.stretch`, `.constants()`).
+    rule, constants : the fitted preparation's rule (`ImagePreparation.to_record()`, `.constants()`).
     views : "none", "hflip" or "d4": the logits are the mean over these views (of d4, views that exchange height and
         width are left out where the two differ).
 
@@ -94,19 +97,13 @@ class Network(nn.Module):
         shape: tuple[int, int, int],
         dtype: str,
         task: str,
-        stretch: str,
+        rule: Mapping[str, Any],
         constants: Mapping[str, np.ndarray[Any, Any]],
         views: str = "none",
     ) -> None:
         super().__init__()
-        self.body, self.shape, self.dtype, self.task, self.stretch, self.views = (
-            body,
-            shape,
-            dtype,
-            task,
-            stretch,
-            views,
-        )
+        self.body, self.shape, self.dtype, self.task, self.views = body, shape, dtype, task, views
+        self.stretch, self.local, self.mask = str(rule["stretch"]), bool(rule["local"]), bool(rule["mask"])
         for name in ("centre", "softening", "offset", "factor", "fill"):
             value = torch.from_numpy(np.asarray(constants[name], dtype=np.float32)).view(1, -1, 1, 1)
             self.register_buffer(name, value.clone())
@@ -122,10 +119,17 @@ class Network(nn.Module):
     def prepare(self, images: Tensor) -> Tensor:
         """Stored pixels (n, h, w, c) to the body's input (n, c, h, w) float32, channels last in memory."""
         x = images.permute(0, 3, 1, 2).to(torch.float32)
-        if self.dtype != "float32":
-            return self._scaled(x)
         finite = x.abs() <= torch.finfo(torch.float32).max
-        return torch.where(finite, self._scaled(torch.where(finite, x, 0.0)), self.fill)
+        if self.dtype != "float32":
+            planes = [self._scaled(x)]
+        else:
+            x = torch.where(finite, x, 0.0)
+            planes = [torch.where(finite, self._scaled(x), self.fill)]
+        if self.local:
+            planes.append(own_scale(x, finite))
+        if self.mask:
+            planes.append((~finite).any(1, keepdim=True).float())
+        return planes[0] if len(planes) == 1 else torch.cat(planes, 1)
 
     def _scaled(self, x: Tensor) -> Tensor:
         if self.stretch == "asinh":
@@ -159,6 +163,21 @@ class Network(nn.Module):
             return self.finish(logits), embedding
         logits = logits / self.temperature
         return self.finish(logits), logits, embedding
+
+
+def own_scale(x: Tensor, finite: Tensor) -> Tensor:
+    """The rule of `prepare.image.own_scale` on (n, c, h, w)."""
+    good = finite.float()
+    weight, level, noise = good, x, x
+    for round_ in range(ROUNDS + 1):
+        total = weight.sum((2, 3), keepdim=True).clamp_min(1e-6)
+        level = (weight * x).sum((2, 3), keepdim=True) / total
+        square = (x - level).square()
+        noise = ((weight * square).sum((2, 3), keepdim=True) / total).sqrt()
+        noise = torch.where(noise > 0, noise, 1.0)
+        if round_ < ROUNDS:
+            weight = good / (1 + square / (REACH * noise).square()).square()
+    return torch.where(finite, torch.asinh((x - level) / noise), 0.0)
 
 
 def view(x: Tensor, transpose: bool, rows: bool, columns: bool) -> Tensor:

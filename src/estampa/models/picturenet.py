@@ -15,11 +15,10 @@ from torch.nn import functional as F
 
 from estampa.errors import RecipeError
 from estampa.models._network import Body, LayerRow
+from estampa.models._units import Residual, unit
 from estampa.recipe import Count, Record, Share
 
 Units = Annotated[int, Field(ge=0, le=32)]
-#: The running figures of normalisation follow fast, as trainings are short.
-MOMENTUM = 0.3
 LEAST_SIDE = 4
 
 
@@ -46,13 +45,13 @@ class PictureNet(Body):
         for kind, before, after in maps:
             match kind:
                 case "stem":
-                    layers.append(_unit(before[2], after[2], options.stem, options.stride))
+                    layers.append(unit(before[2], after[2], options.stem, options.stride))
                 case "pool":
                     layers.append(nn.MaxPool2d(2))
                 case "widen":
-                    layers.append(_unit(before[2], after[2], 3, 1))
+                    layers.append(unit(before[2], after[2], 3, 1))
                 case "residual":
-                    layers.append(_Residual(after[2]))
+                    layers.append(Residual(after[2]))
         self.features = nn.Sequential(*layers)
         height, width, _ = maps[-1][2]
         self.coarse = _coarse(options, height), _coarse(options, width)
@@ -70,27 +69,6 @@ class PictureNet(Body):
         """(n, e) to (n, outputs)."""
         logits: Tensor = self.output(self.dropout(e))
         return logits
-
-
-class _Residual(nn.Module):
-    """The picture plus what a convolution makes of it."""
-
-    def __init__(self, filters: int) -> None:
-        super().__init__()
-        self.inner = _unit(filters, filters, 3, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = x + self.inner(x)
-        return y
-
-
-def _unit(inside: int, outside: int, kernel: int, stride: int) -> nn.Sequential:
-    """Convolution, normalisation, ReLU; the convolution has no bias, as normalisation has one."""
-    return nn.Sequential(
-        nn.Conv2d(inside, outside, kernel, stride, (kernel - 1) // 2, bias=False),
-        nn.BatchNorm2d(outside, momentum=MOMENTUM),
-        nn.ReLU(inplace=True),
-    )
 
 
 Map = tuple[int, int, int]

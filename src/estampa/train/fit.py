@@ -64,7 +64,7 @@ def fit_net(
         torch.manual_seed(recipe.train.seed)
         train = parted.feed(dataset, parted.train, recipe, device)
         validation = parted.feed(dataset, parted.validation, recipe, device) if len(parted.validation) else None
-        preparation = ImagePreparation(recipe.prepare.nan, recipe.prepare.stretch, recipe.prepare.scale)
+        preparation = preparation_of(recipe)
         network = build_network(recipe, dataset, preparation.fit(train.stored()))
         network.target_mean.fill_(parted.mean)
         network.target_deviation.fill_(parted.deviation)
@@ -83,7 +83,7 @@ def fit_net(
     return Fitted(
         network=network, recipe=recipe, history=outcome.history, kept_epoch=outcome.kept_epoch, decisions=decisions,
         seconds=max(outcome.seconds, time.perf_counter() - began), stopped=outcome.stopped, preparation=preparation,
-        parameters=parameter_count(network.body), layers=layers_of(recipe, dataset.shape or (0, 0, 0), parted.outputs),
+        parameters=parameter_count(network.body), layers=layers_of(recipe, network.shape, parted.outputs),
         classes=tuple(dataset.classes) if recipe.data.task == "classification" else (),
     )  # fmt: skip
 
@@ -157,10 +157,21 @@ def _class_weights(recipe: Recipe, dataset: ImageSet, parted: _Parts, device: st
     return torch.from_numpy(weights).to(device)
 
 
+def preparation_of(recipe: Recipe) -> ImagePreparation:
+    """The recipe's preparation, not fitted."""
+    rule = recipe.prepare
+    return ImagePreparation(rule.nan, rule.stretch, rule.scale, local=rule.local, mask=rule.mask)
+
+
+def fed(recipe: Recipe, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Height, width and channels that the net is fed for pictures of `shape`."""
+    return shape[0], shape[1], preparation_of(recipe).channels(shape[2])
+
+
 def build_body(recipe: Recipe, shape: tuple[int, int, int], outputs: int) -> Body:
     """The recipe's net, with its first weights, for pictures of `shape` (height, width, channels)."""
     module = parts.load("models", recipe.model.name)
-    body: Body = module.build(options_of(recipe), shape, outputs)
+    body: Body = module.build(options_of(recipe), fed(recipe, shape), outputs)
     return body
 
 
@@ -172,9 +183,9 @@ def options_of(recipe: Recipe) -> Record:
 
 
 def layers_of(recipe: Recipe, shape: tuple[int, int, int], outputs: int) -> list[LayerRow]:
-    """The net's summary, a row a layer, without building it."""
+    """The net's summary for pictures of `shape`, a row a layer, without building it."""
     module = parts.load("models", recipe.model.name)
-    rows: list[LayerRow] = module.summary(options_of(recipe), shape, outputs)
+    rows: list[LayerRow] = module.summary(options_of(recipe), fed(recipe, shape), outputs)
     return rows
 
 
@@ -187,7 +198,7 @@ def build_network(recipe: Recipe, dataset: ImageSet, preparation: ImagePreparati
         shape=dataset.shape,
         dtype=str(dataset.dtype),
         task=recipe.data.task,
-        stretch=preparation.stretch,
+        rule=preparation.to_record(),
         constants=preparation.constants(),
         views=recipe.prepare.symmetry if recipe.prepare.views == "symmetry" else "none",
     )

@@ -12,6 +12,7 @@ from estampa.data.sources._base import Block, Reading, ReadOptions, rows_per_blo
 from estampa.errors import SourceError
 from estampa.pixels import resize
 
+FILL = 1e30  #: what is farther from 0 stands for a missing pixel
 Fetch = Callable[[int, int], tuple[np.ndarray, dict[int, str]]]
 
 
@@ -21,7 +22,8 @@ class RowsReading(Reading):
 
     `fetch(start, stop)` gives (stop - start, height, width, channels) of the header's dtype, and the reason for each
     row of the Reading that could not be read. Rows with an infinite pixel are rejected here: no scale fits them, and
-    to call them missing would change what was measured.
+    to call them missing would change what was measured. Values beyond 1e30 either way are no measurement: pipelines
+    write the lowest float32, -3.4e38, where a pixel is missing. They become NaN.
     """
 
     fetch: Fetch
@@ -33,6 +35,7 @@ class RowsReading(Reading):
             images, rejected = self.fetch(first, min(self.header.n, first + step))
             if images.dtype.kind == "f":
                 rejected = _infinite(images, first) | rejected
+                images = _unfilled(images)
             if rejected:
                 images = images if images.flags.writeable else images.copy()
                 images[[row - first for row in rejected]] = 0
@@ -80,6 +83,13 @@ def reshape_of(options: ReadOptions) -> tuple[int, int, int] | None:
 def sized(shape: tuple[int, int, int], record: ReadRecord) -> tuple[int, int, int]:
     """Shape of an image after the record's resize."""
     return (*record.size, shape[2]) if record.size else shape
+
+
+def _unfilled(images: np.ndarray) -> np.ndarray:
+    """`images` with NaN in place of fill values; the same array where there are none."""
+    with np.errstate(invalid="ignore"):
+        low, high = np.fmin.reduce(images, axis=None), np.fmax.reduce(images, axis=None)
+        return images if max(-low, high) <= FILL else np.where(np.abs(images) > FILL, np.float32(np.nan), images)
 
 
 def _infinite(images: np.ndarray, first: int) -> dict[int, str]:
