@@ -72,9 +72,9 @@ def plan(
         raise RecipeError(
             "does not state its input", where=chosen.name, cure="Give data, or set data.shape and data.outputs."
         )
-    model = parts.load("models", chosen.model.name)
-    options = recipes.check_options(model.Options, chosen.model.options, f"{chosen.name}: model")
-    return Plan(chosen, model.summary(options, shape, outputs), shape, outputs, decisions)
+    from estampa.train.fit import layers_of
+
+    return Plan(chosen, layers_of(chosen, shape, outputs), shape, outputs, decisions)
 
 
 def train(
