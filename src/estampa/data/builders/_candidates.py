@@ -26,6 +26,7 @@ class Scene:
     y: Array
     shift: Array  #: (2, n) of the template against the science exposure, in x and y, pixels
     border: Array  #: (2, n) direction of the detector's border, radians, and its distance behind the candidate, pixels
+    aim: Array  #: signal-to-noise ratio that each candidate is to have
     side: int
 
     @property
@@ -40,6 +41,10 @@ class Scene:
     def between(self, low: float, high: float) -> Array:
         """Draw (n,) float32, even in the logarithm."""
         return f32(np.exp(self.uniform(np.log(low), np.log(high))))
+
+    def error(self, low: float, high: float) -> Array:
+        """Draw (n,) the size of an error, larger where much is to be left: no star is brighter than a full well."""
+        return f32(self.between(low, high) * np.clip(np.sqrt(self.aim / 15), 0.6, 2))
 
     def often(self, share: float) -> Array:
         """Draw (n,) bool."""
@@ -116,7 +121,7 @@ def moving(scene: Scene) -> Term:
 
 def dipole(scene: Scene) -> Term:
     """A star that the registration misplaces; the candidate is its positive lobe."""
-    way, angle = scene.science.fwhm * scene.between(0.03, 0.35), scene.uniform(0, 2 * np.pi)
+    way, angle = scene.science.fwhm * scene.error(0.03, 0.3), scene.uniform(0, 2 * np.pi)
     lobe = scene.science.fwhm * scene.uniform(0.25, 0.6)
     ux, uy = np.cos(angle), np.sin(angle)
     x, y = scene.x - lobe * ux, scene.y - lobe * uy
@@ -125,8 +130,8 @@ def dipole(scene: Scene) -> Term:
 
 def mismatch(scene: Scene) -> Term:
     """A star whose PSF is not the exposure's: narrower, wider or of another shape by some per cent."""
-    wide = 1 + scene.between(0.02, 0.25) * np.where(scene.often(0.6), -1, 1)
-    size, angle = scene.between(0.01, 0.1), scene.uniform(0, 2 * np.pi)
+    wide = 1 + scene.error(0.02, 0.2) * np.where(scene.often(0.6), -1, 1)
+    size, angle = scene.error(0.01, 0.08), scene.uniform(0, 2 * np.pi)
     psf = scene.science.changed(wide, size * np.cos(angle), size * np.sin(angle))
     turn, away = scene.uniform(0, 2 * np.pi), scene.science.fwhm * 0.3 * scene.uniform(0, 1)
     x, y = scene.x + away * np.cos(turn), scene.y + away * np.sin(turn)
@@ -140,7 +145,7 @@ def ringing(scene: Scene) -> Term:
     way = np.where(along[:, None, None], dx + tilt * dy, dy + tilt * dx)
     period = np.maximum(scene.science.fwhm * scene.uniform(0.7, 1.3), 2)[:, None, None]
     wave = np.cos(2 * np.float32(np.pi) * way / period)
-    strength = scene.between(0.02, 0.2) * np.where(scene.often(0.5), -1, 1).astype(np.float32)
+    strength = scene.error(0.03, 0.25) * np.where(scene.often(0.5), -1, 1).astype(np.float32)
     return Term(scene.new(), scene.old() * (1 + strength[:, None, None] * wave))
 
 
@@ -185,8 +190,12 @@ def hot_pixel(scene: Scene) -> Term:
 
 
 def dead_pixel(scene: Scene) -> Term:
-    """Holes, also in the template: pixels that do not answer, or that were hot in a calibration frame."""
-    return _swapped(Term(-_spots(scene)), scene.often(0.2))
+    """Holes, also in the template: pixels that do not answer, or patches that a flat field does not mend."""
+    dx, dy = scene.place()
+    far = np.sqrt(dx * dx + dy * dy) / (scene.science.fwhm * scene.between(0.15, 1.0))[:, None, None]
+    patch = f32(np.clip(4 - 4 * far, 0, 1)) * (1 + 0.1 * scene.random.standard_normal(far.shape, np.float32))
+    hole = np.where(scene.often(0.4)[:, None, None], _spots(scene), patch)
+    return _swapped(Term(-hole), scene.often(0.2))
 
 
 def bad_column(scene: Scene) -> Term:
@@ -271,6 +280,7 @@ class Kind:
     make: Callable[[Scene], Term]
     real: bool
     share: float  #: of its class
+    brightest: float = np.inf  #: signal-to-noise ratio above which it does not occur
 
 
 #: In the order of the numbers in the column `kind`.
@@ -284,11 +294,11 @@ KINDS = (
     Kind("ringing", "a star in a template resampled badly", ringing, False, 0.07),
     Kind("cosmic_ray", "a cosmic ray, spot or track", cosmic_ray, False, 0.15),
     Kind("hot_pixel", "hot pixels", hot_pixel, False, 0.08),
-    Kind("dead_pixel", "dead pixels", dead_pixel, False, 0.06),
+    Kind("dead_pixel", "dead pixels", dead_pixel, False, 0.06, 15.0),
     Kind("bad_column", "bad columns", bad_column, False, 0.05),
     Kind("trail", "a satellite's trail", trail, False, 0.05),
     Kind("bleed", "the bleeding column of a saturated star", bleed, False, 0.04),
     Kind("edge", "the border of the detector or of a mask", edge, False, 0.05),
     Kind("ghost", "a ghost of a bright star", ghost, False, 0.04),
-    Kind("noise", "a peak of the noise", noise, False, 0.06),
+    Kind("noise", "a peak of the noise", noise, False, 0.06, 7.0),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,8 +23,8 @@ COLUMNS = (
     *("sky", "noise_science", "noise_template", "noise_difference", "coadd", "shift_x", "shift_y", "stars"),
     *("aside", "masked", "zero_point"),
 )
+REAL = np.array([kind.real for kind in KINDS])
 EDGE, HOST = (next(i for i, kind in enumerate(KINDS) if kind.name == name) for name in ("edge", "host"))
-_FAINT_NOISE = 7.0  #: signal-to-noise ratio above which nothing is a peak of the noise
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,7 @@ class _Exposures:
     science: Psf
     template: Psf
     filters: Filters  #: of each exposure, not of each stamp
-    signal: tuple[Array, Array]  #: of each exposure: what the signal is summed with, see Filters.sums
-    variance: tuple[Array, Array]  #: and the variance
+    sums: tuple[Array, Array]  #: of each exposure, see Filters.sums: for its PSF within the stamp
     deviation: Array  #: of an empty pixel of the difference
     sky: Array
     noise: Array  #: (2, n) variance of an empty pixel, science and template
@@ -84,13 +84,12 @@ def labels_of(survey: Survey, batch: int) -> tuple[Array, Array, Array]:
     low, high = survey.snr
     aim = low * (high / low) ** (random.random(BATCH) ** 2)
     kinds = np.empty(BATCH, np.int64)
-    shares = np.array([kind.share for kind in KINDS])
-    for faint in (False, True):
+    limits = sorted({0.0, np.inf, *(kind.brightest for kind in KINDS)})
+    for least, most in itertools.pairwise(limits):
         for label in (0, 1):
-            some = (labels == label) & ((aim < _FAINT_NOISE) == faint)
-            allowed = [kind.real == bool(label) and (faint or kind.name != "noise") for kind in KINDS]
-            share = np.where(allowed, shares, 0)
-            kinds[some] = random.choice(len(KINDS), int(some.sum()), p=share / share.sum())
+            rows = np.flatnonzero((labels == label) & (aim >= least) & (aim < most))
+            share = np.array([kind.share * (kind.real == label and kind.brightest >= most) for kind in KINDS])
+            kinds[rows] = random.choice(len(KINDS), len(rows), p=share / share.sum())
     return labels, kinds, aim
 
 
@@ -103,30 +102,29 @@ def make(survey: Survey, batch: int) -> Batch:
     scene = _scene(camera, exposures, aim, random, side)
     sky_science, sky_template, stars, host = _field(camera, exposures, scene, kinds, random)
     term = _candidates(scene, kinds)
-    bright, sign = _brightness(term, aim, exposures, (sky_science, sky_template))
-    bright = np.minimum(bright, camera.full_well / np.abs(term.science + term.template).max(axis=(1, 2)))
+    bright, sign, expected, flux = _brightness(camera, term, aim, exposures, (sky_science, sky_template))
     sky_science += bright[:, None, None] * term.science
     sky_template += bright[:, None, None] * term.template
     scale = f32(random.normal(1, 0.005, BATCH))
     sky_template *= scale[:, None, None]
     aside = _aside(sky_science, scene, exposures, random)
-    pictures = _observe(camera, exposures, (sky_science, sky_template), random)
+    *pictures, spread = _observe(camera, exposures, (sky_science, sky_template), random)
     science, template, difference, variance = (_cut(picture, survey.size) for picture in pictures)
     difference = difference * sign[:, None, None]
     missing = _missing(scene, kinds, survey.size, random)
     for number, picture in enumerate((science, template, difference, variance)):
         gone = missing[1] if number == 1 else missing[0]
         picture[gone] = np.nan
-    snr = ratio(difference, variance, np.repeat(_cut(exposures.filters.psf, survey.size), FIELD, axis=0))
+    snr = ratio(difference, np.repeat(_cut(exposures.filters.psf, survey.size), FIELD, axis=0), spread)
     images = _channels(camera, science, template, difference, variance)
     holes = np.isnan(images) & (exposures.blank == 0)[:, None, None, None]
     images[holes] = 0
-    flux = np.maximum(bright, 1e-9)
+    flux = np.where(REAL[kinds], bright, flux)
     truth = {
         "seeing_science": exposures.science.fwhm * camera.pixel_scale,
         "seeing_template": exposures.template.fwhm * camera.pixel_scale,
-        "kind": kinds, "snr": snr, "snr_true": aim, "x": scene.x, "y": scene.y, "sign": sign, "host": host,
-        "magnitude": camera.zero_point - 2.5 * np.log10(flux),
+        "kind": kinds, "snr": snr, "snr_true": expected, "x": scene.x, "y": scene.y, "sign": sign, "host": host,
+        "magnitude": camera.zero_point - 2.5 * np.log10(np.maximum(flux, 1e-9)),
         "sky": exposures.sky / camera.gain, "coadd": exposures.coadd, "shift_x": scene.shift[0],
         "noise_science": np.sqrt(exposures.noise[0]) / camera.gain,
         "noise_template": np.sqrt(exposures.noise[1]) / camera.gain,
@@ -159,7 +157,7 @@ def _expose(camera: Camera, random: np.random.Generator, side: int, size: int) -
     blank = np.where(random.random(FIELDS) < 0.7, np.nan, 0.0)
     window = _window(made.psf, size)
     return _Exposures(
-        science.take(rows), template.take(rows), made, made.sums(window, 1), made.sums(window**2, 2),
+        science.take(rows), template.take(rows), made, made.sums(window),
         np.sqrt(variance)[rows], f32(sky[0][rows]), f32(noise[:, rows]),
         f32(reach[rows]), coadd[rows], crowd[rows], blank[rows],
     )  # fmt: skip
@@ -182,7 +180,7 @@ def _scene(camera: Camera, exposures: _Exposures, aim: Array, random: np.random.
         science=exposures.science.changed(1 + 0.01 * wobble[0], 0.006 * wobble[1], 0.006 * wobble[2]),
         template=exposures.template.changed(1 + 0.005 * wobble[3], 0.003 * wobble[4], 0.003 * wobble[5]),
         x=f32(x), y=f32(y),
-        shift=f32(random.normal(0, camera.registration, (2, BATCH))),
+        shift=f32(random.normal(0, camera.registration, (2, BATCH))), aim=aim,
         border=f32(np.stack([random.integers(0, 4, BATCH) * np.pi / 2, random.uniform(0.5, 6, BATCH)])),
         side=side,
     )  # fmt: skip
@@ -191,7 +189,7 @@ def _scene(camera: Camera, exposures: _Exposures, aim: Array, random: np.random.
 def _some(scene: Scene, rows: Array) -> Scene:
     return Scene(
         scene.random, scene.science.take(rows), scene.template.take(rows), scene.x[rows], scene.y[rows],
-        scene.shift[:, rows], scene.border[:, rows], scene.side,
+        scene.shift[:, rows], scene.border[:, rows], scene.aim[rows], scene.side,
     )  # fmt: skip
 
 
@@ -213,8 +211,7 @@ def _field(
         here = _some(scene, rows)
         science[rows] += point(here.science, x, y, flux, side)
         template[rows] += here.old(flux, at=(f32(x), f32(y)))
-    real = np.array([kind.real for kind in KINDS])[kinds]
-    near = (kinds == HOST) | ((random.random(BATCH) < 0.25) & ~real)
+    near = (kinds == HOST) | ((random.random(BATCH) < 0.25) & ~REAL[kinds])
     rows = np.flatnonzero(near | (random.random(BATCH) < 0.2))
     science_light, template_light = _galaxies(camera, exposures, _some(scene, rows), rows, near[rows])
     science[rows] += science_light
@@ -252,24 +249,36 @@ def _candidates(scene: Scene, kinds: Array) -> Term:
     return Term(science, template)
 
 
-def _brightness(term: Term, aim: Array, exposures: _Exposures, light: tuple[Array, Array]) -> tuple[Array, Array]:
-    """Brightness at which each candidate has the signal-to-noise ratio `aim`, and the sign of its difference.
+def _brightness(
+    camera: Camera, term: Term, aim: Array, exposures: _Exposures, light: tuple[Array, Array]
+) -> tuple[Array, Array, Array, Array]:
+    """Brightness at which each candidate has the signal-to-noise ratio `aim`, as far as it can be so bright.
 
-    With D = f d and V = v + f w, both linear in the brightness f, sum(P D) / sqrt(sum(P^2 V)) = aim is a quadratic
-    equation in f.
+    Also the sign of its difference, the ratio that follows, and the flux of a point source that would leave as much.
+    Signal and variance of the difference summed with its PSF are linear in the brightness f, f s and v + f w, so that
+    f s / sqrt(v + f w) = aim is a quadratic equation in f.
     """
-    new, old = exposures.signal
-    signal = summed(new, term.science) - summed(old, term.template)
-    new, old = exposures.variance
+    new, old = exposures.sums
+    signal = (summed(new, term.science) - summed(old, term.template)).astype(np.float64)
+    new, old = new**2, old**2
     even = exposures.noise[0] * np.repeat(new.sum(axis=(1, 2)), FIELD)
     even += exposures.noise[1] * np.repeat(old.sum(axis=(1, 2)), FIELD)
     fixed = np.maximum(even + summed(new, light[0]) + summed(old, light[1]) / exposures.coadd, 1e-3)
-    own = summed(new, np.maximum(term.science, 0))
-    own = np.maximum(own + summed(old, np.maximum(term.template, 0)) / exposures.coadd, 0)
-    square = np.maximum(signal.astype(np.float64) ** 2, 1e-12)
+    own = summed(new, np.maximum(term.science, 0)) + summed(old, np.maximum(term.template, 0)) / exposures.coadd
+    square = np.maximum(signal**2, 1e-12)
     half = aim**2 * own / (2 * square)
-    bright = half + np.sqrt(half**2 + aim**2 * fixed / square)
-    return f32(bright), np.where(signal < 0, -1, 1).astype(np.float32)
+    bright = np.minimum(half + np.sqrt(half**2 + aim**2 * fixed / square), _most(camera, term, exposures.sky))
+    left = np.abs(signal) * bright
+    flux = left / np.repeat(np.sum(exposures.filters.psf**2, axis=(1, 2)), FIELD)
+    return f32(bright), np.where(signal < 0, -1, 1).astype(np.float32), left / np.sqrt(fixed + bright * own), flux
+
+
+def _most(camera: Camera, term: Term, sky: Array) -> Array:
+    """The most that a candidate can have: a full well, or for holes half more than the sky, (BATCH,)."""
+    highest = np.maximum(term.science, term.template).max(axis=(1, 2), initial=1e-9)
+    deepest = -np.minimum(term.science, term.template).min(axis=(1, 2), initial=-1e-9)
+    most: Array = np.minimum(camera.full_well / highest, 1.5 * sky / deepest)
+    return most
 
 
 def _aside(science: Array, scene: Scene, exposures: _Exposures, random: np.random.Generator) -> Array:
@@ -283,7 +292,7 @@ def _aside(science: Array, scene: Scene, exposures: _Exposures, random: np.rando
         away, turn = random.uniform(4, scene.side / 2, len(rows)), random.uniform(0, 2 * np.pi, len(rows))
         there = Scene(
             random, some.science, some.template, f32(away * np.cos(turn)), f32(away * np.sin(turn)),
-            some.shift, some.border, some.side,
+            some.shift, some.border, some.aim, some.side,
         )  # fmt: skip
         term = make_term(there)
         strength = np.sqrt(exposures.noise[0][rows]) * there.between(3, 60)
@@ -297,8 +306,11 @@ def _aside(science: Array, scene: Scene, exposures: _Exposures, random: np.rando
 
 def _observe(
     camera: Camera, exposures: _Exposures, light: tuple[Array, Array], random: np.random.Generator
-) -> tuple[Array, Array, Array, Array]:
-    """Science, template, difference and its variance, electrons, from the light above the sky in both exposures."""
+) -> tuple[Array, Array, Array, Array, Array]:
+    """Science, template, difference and its variance, electrons, from the light above the sky in both exposures.
+
+    The last is the variance (BATCH,) of the difference summed with the PSF.
+    """
     sky = exposures.sky[:, None, None]
     extra = (exposures.noise - np.stack([exposures.sky, exposures.sky / exposures.coadd])).astype(np.float32)
     well = np.float32(camera.full_well)
@@ -307,6 +319,7 @@ def _observe(
     new_variance = np.maximum(new + sky, 0) + extra[0][:, None, None]
     old_variance = np.maximum(old + sky, 0) / coadd + extra[1][:, None, None]
     np.maximum(old_variance, 0.01, out=old_variance)
+    spread = summed(exposures.sums[0] ** 2, new_variance) + summed(exposures.sums[1] ** 2, old_variance)
     white = random.standard_normal((2, *new.shape), np.float32)
     new += white[0] * np.sqrt(new_variance)
     old += white[1] * np.sqrt(old_variance)
@@ -314,7 +327,7 @@ def _observe(
     variance = np.maximum(exposures.filters.variance(new_variance, old_variance), 1e-3)
     difference += _background(exposures, random, new.shape[-1])
     level = f32(random.normal(1, 0.02, BATCH))[:, None, None] * sky
-    return np.minimum(new + sky, well), np.minimum(old + level, well), difference, variance
+    return np.minimum(new + sky, well), np.minimum(old + level, well), difference, variance, spread
 
 
 def _background(exposures: _Exposures, random: np.random.Generator, side: int) -> Array:
@@ -322,7 +335,7 @@ def _background(exposures: _Exposures, random: np.random.Generator, side: int) -
     scale = np.sqrt(exposures.noise[0])[:, None, None]
     offset, across, along = f32(random.normal(0, 1, (3, BATCH, 1, 1)))
     ramp = (np.arange(side, dtype=np.float32) - side // 2) / side
-    left: Array = scale * (0.08 * offset + 0.15 * (across * ramp[None, None, :] + along * ramp[None, :, None]))
+    left: Array = scale * (0.05 * offset + 0.15 * (across * ramp[None, None, :] + along * ramp[None, :, None]))
     return left
 
 

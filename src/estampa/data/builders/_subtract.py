@@ -12,7 +12,7 @@ import numpy as np
 
 from estampa.data.builders._sky import Array, Psf, at_origin, backward, f32, forward
 
-REGULAR = 3e-4  #: power, relative to the PSF's, below which a frequency is not amplified any more
+REGULAR = 3e-5  #: power, relative to the PSF's, below which a frequency is not amplified any more
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,14 @@ class Filters:
         waves += others
         return backward(waves, self.side)
 
-    def sums(self, window: Array, power: int) -> tuple[Array, Array]:
+    def sums(self, window: Array) -> tuple[Array, Array]:
         """Pictures u, v (m, side, side) so that sum(window * difference) = sum(u * science) - sum(v * template).
 
-        That with `power` 1; with `power` 2 the same for variances, with a plus. They spare the transforms of a source
-        whose brightness is not known yet.
+        So the variance of that sum is sum(u^2 * V_science) + sum(v^2 * V_template), whatever the filters correlate, and
+        what a source of unknown brightness adds to it needs no transform.
         """
         waves = forward(window)
-        a, b = (self.science, self.template) if power == 1 else (self.science_square, self.template_square)
-        return backward(np.conj(a) * waves, self.side), backward(np.conj(b) * waves, self.side)
+        return backward(np.conj(self.science) * waves, self.side), backward(np.conj(self.template) * waves, self.side)
 
 
 def summed(weight: Array, pictures: Array) -> Array:
@@ -93,13 +92,14 @@ def _square(transform: Array, side: int) -> Array:
     return forward(backward(transform, side) ** 2)
 
 
-def ratio(difference: Array, variance: Array, psf: Array) -> Array:
-    """Signal-to-noise ratio of a point source in the middle of each stamp, (n,): sum(P D) / sqrt(sum(P^2 V)).
+def ratio(difference: Array, psf: Array, variance: Array) -> Array:
+    """Signal-to-noise ratio of a point source in the middle of each stamp, (n,) float64: sum(P D) / sigma.
 
-    All (n, size, size): P the PSF of the difference, D the difference, V the noise variance of its pixels. For even
-    noise it is the matched filter. Pixels that are NaN are left out.
+    P (n, size, size) is the PSF of the difference D (n, size, size), `variance` (n,) that of the sum over a whole
+    stamp. Pixels that are NaN are left out, and the variance is lowered by their share in the sum of P^2.
     """
     seen = np.isfinite(difference)
-    above = np.sum(psf * np.where(seen, difference, 0), axis=(1, 2), dtype=np.float64)
-    below = np.sum(psf**2 * np.where(seen, variance, 0), axis=(1, 2), dtype=np.float64)
-    return above / np.sqrt(np.maximum(below, 1e-30))
+    above = np.sum(np.where(seen, psf * difference, 0), axis=(1, 2), dtype=np.float64)
+    share = np.sum(np.where(seen, psf**2, 0), axis=(1, 2), dtype=np.float64) / np.sum(psf**2, axis=(1, 2))
+    found: Array = above / np.sqrt(np.maximum(variance * share, 1e-30))
+    return found

@@ -10,7 +10,7 @@ import numpy as np
 
 from estampa.files import storage_errors
 
-_KEY_BYTES = 64
+KEY_BYTES = 64
 _ROWS = 10_000  #: of a table written at once
 
 
@@ -25,20 +25,20 @@ class Truth:
         self.csv = output.with_name(output.stem + ".truth.csv")
         self.columns = tuple(columns)
         digest = hashlib.sha256(f"{n} {self.columns} {key}".encode()).hexdigest().encode()
-        size = _KEY_BYTES + n * len(self.columns) * 8
+        size = KEY_BYTES + n * len(self.columns) * 8
         with storage_errors(self.path):
             if not self._begun(digest, size):
                 with self.path.open("wb") as stream:
                     stream.write(digest)
                     stream.truncate(size)
-        mapped = np.memmap(self.path, np.float64, "r+", _KEY_BYTES, (n, len(self.columns)))
+        mapped = np.memmap(self.path, np.float64, "r+", KEY_BYTES, (n, len(self.columns)))
         self.table: np.ndarray = mapped.view(np.ndarray)
 
     def _begun(self, digest: bytes, size: int) -> bool:
         if not self.path.exists() or self.path.stat().st_size != size:
             return False
         with self.path.open("rb") as stream:
-            return stream.read(_KEY_BYTES) == digest
+            return stream.read(KEY_BYTES) == digest
 
     def absent(self) -> list[int]:
         """Rows that are not filled: those whose values were lost although an earlier run wrote their pixels."""
