@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from estampa import machine, parts
+from estampa import machine
 from estampa import recipe as recipes
 from estampa.data.dataset import PARTS, Dataset
 from estampa.data.read import ReadOptions, begins_like_hdf5, open_any, open_reading
