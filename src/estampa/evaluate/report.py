@@ -16,6 +16,7 @@ from estampa.evaluate.judge import spelled, words
 from estampa.evaluate.kept import Kept
 from estampa.evaluate.methods import methods
 from estampa.evaluate.report_calibration import abstention, calibration
+from estampa.evaluate.report_operating import by_columns, operating
 from estampa.page import Section, Table
 
 _SHOWN_PROBABILITIES = 2
@@ -82,6 +83,8 @@ def _sections(evidence: Evidence, kept: Kept) -> Iterator[Section]:
         yield Section("classes", "Class by class", _classes(evidence, kept))
         yield Section("calibration", "Can the probabilities be trusted?", calibration(evidence, kept))
         yield Section("abstention", "When it may stay silent", abstention(evidence, kept))
+    yield Section("operating", "At work: misses and false alarms", operating(evidence, kept))
+    yield Section("slices", "For which objects", by_columns(evidence, kept))
     yield Section("mistakes", "Worst mistakes", _mistakes(evidence))
     yield Section("twins", "Near duplicates", _twins(evidence, kept))
     yield Section("symmetry", "Mirrors and turns", _symmetry(evidence))
@@ -184,13 +187,15 @@ def _classes(evidence: Evidence, kept: Kept) -> list[Any]:
     judgement = evidence.judgement
     blocks: list[Any] = [kept.table("classes", tables.per_class(judgement, ("precision", "recall", "f1")))]
     if np.ndim(evidence.output) == 2 and np.isfinite(judgement.metrics["roc_auc"].value):
-        drawn = plots.roc(judgement, evidence.truth, np.asarray(evidence.output, float))
-        named = "the five weakest are named, the others grey" if len(judgement.classes) > 5 else "each class is named"
-        caption = (
-            f"ROC curve of each class against the rest; {named}. Dots: the answers as given, by largest probability. "
-            "Grey line: chance."
-        )
-        blocks.append(kept.figure("roc", drawn, caption, "ROC curves"))
+        if len(judgement.classes) > 2:  # of two, the ROC curve stands with the working points
+            drawn = plots.roc(judgement, evidence.truth, np.asarray(evidence.output, float))
+            many = len(judgement.classes) > 5
+            named = "the five weakest are named, the others grey" if many else "each class is named"
+            caption = (
+                f"ROC curve of each class against the rest; {named}. Dots: the answers as given, by largest "
+                "probability. Grey line: chance."
+            )
+            blocks.append(kept.figure("roc", drawn, caption, "ROC curves"))
         areas = kept.table("areas", tables.per_class(judgement, ("roc_auc", "pr_auc")))
         blocks.append(page.Details("Areas under the curves, class by class", [areas]))
     return blocks
