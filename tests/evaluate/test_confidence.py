@@ -11,8 +11,10 @@ import pytest
 
 from estampa import measure, pipeline
 from estampa.bundle.store import Bundle
+from estampa.cli import main
 from estampa.data.read import build
 from estampa.errors import CheckFailed, InputError, RecipeError
+from estampa.evaluate.abstain import keep_accuracy, lines
 from estampa.evaluate.confidence import (
     Threshold,
     abstention,
@@ -196,6 +198,34 @@ def test_the_exported_graph_has_the_temperature(run: pipeline.Run) -> None:
     for factor in (0.9, 1.1):  # the reference is the validation part: any other temperature is worse on it
         other = np.exp(logits / factor)
         assert measure.log_loss(truth, other / other.sum(1, keepdims=True)) > best
+
+
+def test_a_bundle_gives_a_threshold_for_another_accuracy(run: pipeline.Run, capsys: Any) -> None:
+    digits = build("digits", run.folder.parent / "digits.h5")
+    own = json.loads((run.folder / "metrics.json").read_text())["abstention"]
+    again = keep_accuracy(run.folder, 0.97, digits)
+    assert again.threshold == pytest.approx(own["threshold"], abs=1e-4)
+    assert again.coverage is not None
+    assert again.coverage.value == pytest.approx(own["coverage"]["value"])
+    on_validation = keep_accuracy(run.folder, 0.97)
+    assert on_validation.accuracy is not None
+    assert on_validation.accuracy.value >= 0.97
+    assert "keeps 0.97" in lines(on_validation)[0]
+    with pytest.raises(RecipeError, match="cannot be shown on so few"):
+        keep_accuracy(run.folder, 0.999)
+    with pytest.raises(CheckFailed, match="learned from"):
+        keep_accuracy(run.folder, 0.9, digits, part="all")
+    assert ended(run, "0.97", "--json", "--quiet") == 0
+    assert json.loads(capsys.readouterr().out)["keep_accuracy"] == 0.97
+    assert ended(run, "1.5") == 2
+    assert ended(run, "0.9", "--onnx", "x.onnx") == 2
+
+
+def ended(run: pipeline.Run, *words: str) -> Any:
+    """Exit code of `estampa evaluate RUN --keep-accuracy ...`."""
+    with pytest.raises(SystemExit) as end:
+        main(["evaluate", str(run.folder), "--keep-accuracy", *words])
+    return end.value.code
 
 
 def test_too_few_validation_objects_are_refused_before_training(tmp_path: Path) -> None:

@@ -52,6 +52,10 @@ def command(
     group: Annotated[str, typer.Option(help="Column of --labels that resamples keep whole.")] = "",
     layout: Annotated[str, typer.Option(help="Of --onnx: NCHW or NHWC.")] = "",
     scale: Annotated[str, typer.Option(help="Of --onnx: raw, unit (0 to 1) or symmetric (-1 to 1).")] = "",
+    keep_accuracy: Annotated[
+        float | None,
+        typer.Option(help="Of a run: the confidence to answer from that keeps this accuracy, and coverage."),
+    ] = None,
     labels_check: Annotated[
         bool, typer.Option("--labels-check", help="Find likely wrong labels in DATA, by retraining; nothing is judged.")
     ] = False,
@@ -78,8 +82,12 @@ def command(
     from estampa.evaluate.terms import Asked
 
     console = Console(json=json, quiet=quiet)
-    if labels_check:
-        _check_labels(console, run, data, (recipe, folds, seed), output)
+    if labels_check or keep_accuracy is not None:
+        _refuse("such a check of a run", {"--predictions": predictions, "--onnx": onnx, "--require": require})
+        if keep_accuracy is None:
+            _check_labels(console, run, data, (recipe, folds, seed), output)
+        else:
+            _keep_accuracy(console, run, data, (keep_accuracy, part, allow_seen), (resamples, seed))
         return
     gated = [gates.parse(text) for text in require or []]
     asked = Asked(aim, threshold, positive, by or ("auto",), prior or None)
@@ -154,6 +162,23 @@ def _refuse(way: str, told: Mapping[str, object]) -> None:
     if names:
         got = ", ".join(names)
         raise InputError(f"{way} cannot be combined with {got}", where="estampa evaluate", cure=f"Leave {got} out.")
+
+
+def _keep_accuracy(
+    console: Console, run: Path | None, data: Path | None, what: tuple[float, str, bool], how: tuple[int, int]
+) -> None:
+    """`--keep-accuracy`; `what`: the accuracy, part, allow_seen; `how`: resamples, seed."""
+    from estampa.errors import InputError
+    from estampa.evaluate import abstain
+
+    keep, part, allow_seen = what
+    if run is None or not 0 < keep < 1:
+        raise InputError(
+            "needs a run and an accuracy", where="--keep-accuracy", allowed="between 0 and 1", got=keep,
+            cure="As in: estampa evaluate RUN DATA --keep-accuracy 0.99",
+        )  # fmt: skip
+    found = abstain.keep_accuracy(run, keep, data, part=part, allow_seen=allow_seen, how=how, progress=console)
+    console.result(found.to_json(), abstain.lines(found))
 
 
 def _check_labels(

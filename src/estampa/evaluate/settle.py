@@ -60,7 +60,7 @@ def settle(fitted: Fitted, dataset: Dataset, validation_rows: np.ndarray, progre
     if keep is not None:
         threshold = choose_threshold(keep, truth, output, groups, decision)
         fitted.decisions.append(threshold.sentence)
-        said.append(threshold.sentence)
+        (said if threshold.value is not None else warnings).append(threshold.sentence)
     for line in filter(None, said):
         progress.say(line)
     for line in warnings:
