@@ -18,7 +18,8 @@ def command(
 ) -> None:
     """Build, check, train, judge and predict on an embedded data set, and say where the report is.
 
-    The data are scikit-learn's bundled handwritten digits, so it works without network.
+    The data are a simulated survey for transients, science, template and difference images of 4,000 candidates, so it
+    works without network.
     """
     import time
     from datetime import UTC, datetime
@@ -31,8 +32,8 @@ def command(
     began = time.monotonic()
     console = Console(json=json, quiet=quiet)
     folder = output or Path(".demo")
-    console.say("1/4  build: 1,797 handwritten digits into one Dataset file")
-    dataset = build("digits", folder / "digits.h5", progress=console)
+    console.say("1/4  build: simulate 4,000 candidates of a transient survey, 21 x 21 pixels, 4 channels")
+    dataset = build("simulate", folder / "stamps.h5", force=True, progress=console)
     console.say("2/4  check: duplicates, leaks, missing values")
     checked = check(dataset, page=folder / "check.html", progress=console)
     console.say("3/4  train: choose, learn, judge on objects not seen, export")
@@ -47,6 +48,7 @@ def command(
         f"report       {target / 'report.html'}",
         f"data sheet   {folder / 'check.html'} ({len(checked.findings)} findings)",
         f"predictions  {target / 'all.csv'}",
+        f"truth        {folder / 'stamps.truth.csv'}",
         f"all of it took {duration(seconds)}", "",
         "next         estampa train YOUR_FOLDER     (a folder of pictures per class, an .npz, a text file, ...)",
     ]  # fmt: skip

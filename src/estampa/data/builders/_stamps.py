@@ -110,7 +110,8 @@ def make(survey: Survey, batch: int) -> Batch:
     aside = _aside(sky_science, scene, exposures, random)
     *pictures, spread = _observe(camera, exposures, (sky_science, sky_template), random)
     science, template, difference, variance = (_cut(picture, survey.size) for picture in pictures)
-    difference = difference * sign[:, None, None]
+    difference += _background(exposures, random, survey.size)
+    difference *= sign[:, None, None]
     missing = _missing(scene, kinds, survey.size, random)
     for number, picture in enumerate((science, template, difference, variance)):
         gone = missing[1] if number == 1 else missing[0]
@@ -311,23 +312,40 @@ def _observe(
 
     The last is the variance (BATCH,) of the difference summed with the PSF.
     """
-    sky = exposures.sky[:, None, None]
-    extra = (exposures.noise - np.stack([exposures.sky, exposures.sky / exposures.coadd])).astype(np.float32)
-    well = np.float32(camera.full_well)
-    coadd = exposures.coadd[:, None, None].astype(np.float32)
-    new, old = np.minimum(light[0] + sky, well) - sky, np.minimum(light[1] + sky, well) - sky
-    new_variance = np.maximum(new + sky, 0) + extra[0][:, None, None]
-    old_variance = np.maximum(old + sky, 0) / coadd + extra[1][:, None, None]
-    np.maximum(old_variance, 0.01, out=old_variance)
+    well, ones = np.float32(camera.full_well), np.ones(BATCH, np.float32)
+    new, new_variance = _noisy(light[0], exposures, 0, ones, random, well)
+    old, old_variance = _noisy(light[1], exposures, 1, f32(exposures.coadd), random, well)
     spread = summed(exposures.sums[0] ** 2, new_variance) + summed(exposures.sums[1] ** 2, old_variance)
-    white = random.standard_normal((2, *new.shape), np.float32)
-    new += white[0] * np.sqrt(new_variance)
-    old += white[1] * np.sqrt(old_variance)
     difference = exposures.filters.difference(new, old)
-    variance = np.maximum(exposures.filters.variance(new_variance, old_variance), 1e-3)
-    difference += _background(exposures, random, new.shape[-1])
-    level = f32(random.normal(1, 0.02, BATCH))[:, None, None] * sky
-    return np.minimum(new + sky, well), np.minimum(old + level, well), difference, variance, spread
+    variance = exposures.filters.variance(new_variance, old_variance)
+    np.maximum(variance, 1e-3, out=variance)
+    level = f32(random.normal(1, 0.02, BATCH)) * exposures.sky
+    new += exposures.sky[:, None, None]
+    old += level[:, None, None]
+    return np.minimum(new, well), np.minimum(old, well), difference, variance, spread
+
+
+def _noisy(
+    light: Array, exposures: _Exposures, which: int, coadd: Array, random: np.random.Generator, well: np.float32
+) -> tuple[Array, Array]:
+    """`light` above the sky, up to the full well, with noise; and the variance of that noise.
+
+    Photon noise is drawn from a normal distribution: with a hundred electrons of sky and more, a Poisson one differs
+    by a skewness of about 0.1.
+    """
+    sky = exposures.sky[:, None, None]
+    light += sky
+    np.minimum(light, well, out=light)
+    variance: Array = np.maximum(light, 0)
+    if which:
+        variance /= coadd[:, None, None]
+    variance += f32(exposures.noise[which] - exposures.sky / coadd)[:, None, None]
+    np.maximum(variance, 0.01, out=variance)
+    noise = random.standard_normal(light.shape, np.float32)
+    noise *= np.sqrt(variance)
+    noise += light
+    noise -= sky
+    return noise, variance
 
 
 def _background(exposures: _Exposures, random: np.random.Generator, side: int) -> Array:

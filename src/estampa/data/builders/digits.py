@@ -1,7 +1,7 @@
 """Builder `digits`: scikit-learn's bundled handwritten digits, 1,797 grey pictures of 8 x 8, values 0 to 16.
 
 The test part of Alpaydin & Kaynak 1998, UCI Machine Learning Repository, Optical Recognition of Handwritten Digits
-(doi:10.24432/C50P49). Small enough to try everything in seconds, without network; `make demo` uses it.
+(doi:10.24432/C50P49). Small enough to try everything in seconds, without network.
 """
 
 from __future__ import annotations
