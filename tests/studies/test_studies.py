@@ -14,7 +14,7 @@ from estampa.data.dataset import Dataset, DatasetWriter, Header, ReadRecord
 from estampa.errors import InputError, StorageError
 from estampa.measure import Interval
 from estampa.progress import SILENT
-from estampa.studies import _ways, emojis, fashion
+from estampa.studies import _ways, emojis, fashion, navigability
 from estampa.studies._table import Ledger, Row
 
 
@@ -125,3 +125,53 @@ def test_emojis_without_data_is_simulated_and_says_so(tmp_path: Path, monkeypatc
     page = (tmp_path / "out" / "report.html").read_text()
     assert "trained on through all folds" in page
     assert "emojis on " in "\n".join(made.lines())
+
+
+def test_the_published_reshape_mixes_the_four_images() -> None:
+    patch = np.stack([np.full((20, 20), k, np.float32) for k in range(4)], -1)[None]
+    assert [set(patch[0, ..., c].ravel()) for c in range(4)] == [{0}, {1}, {2}, {3}]
+    joined = navigability.mixed(patch)
+    assert joined.shape == patch.shape
+    assert [set(joined[0, :5, :, c].ravel()) for c in range(4)] == [{0}] * 4  # the first image fills the upper quarter
+    assert [set(joined[0, ..., c].ravel()) for c in range(4)] == [{0, 1, 2, 3}] * 4
+    images = np.random.default_rng(0).normal(size=(7, 4, 20, 20))  # as a pickled record holds them
+    np.testing.assert_array_equal(navigability.mixed(np.moveaxis(images, 1, -1)), images.reshape(7, 20, 20, 4))
+
+
+def quick_terrain(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
+    read = recipe.read
+    monkeypatch.setattr(
+        recipe, "read", lambda name: read(name).with_values({"train.epochs": epochs, "train.threads": 1})
+    )
+
+
+@pytest.mark.timeout(600)
+def test_navigability_on_an_elevation_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    np.savez(tmp_path / "dem.npz", height_m=random.normal(size=(180, 180)).cumsum(0).cumsum(1) / 30, pixel_m=10.0)
+    quick_terrain(monkeypatch, 2)
+    made = studies.reproduce("navigability", data=tmp_path / "dem.npz", output=tmp_path / "out")
+    record = json.loads((tmp_path / "out" / "table.json").read_text())
+    assert [r["way"] for r in record["rows"]] == [
+        "published", "as published, run here", "done right", "done right", "done right", "ours",
+    ]  # fmt: skip
+    assert record["rows"][0]["metrics"]["mse"]["value"] == 0.3367
+    assert record["rows"][0]["comparable"] is False
+    assert record["rows"][1]["parameters"] == record["rows"][3]["parameters"] == 60_833
+    assert "stand in different folds" in record["rows"][2]["fault"]
+    reached = [row.metrics["mse"].value for row in made.rows]
+    for other, name in zip((3, 4), navigability.DIFFERENCES.values(), strict=True):
+        pair = record["rows"][5]["metrics"][name]
+        assert pair["low"] <= pair["value"] <= pair["high"]
+        assert pair["value"] == pytest.approx(reached[5] - reached[other])
+    said = "\n".join(made.lines())
+    assert "DERIVED" in said
+    assert "SIMULATED" not in said
+    again = studies.reproduce("navigability", data=tmp_path / "dem.npz", output=tmp_path / "out")
+    assert [r.metrics for r in again.rows] == [r.metrics for r in made.rows]  # rows are kept, nothing is trained
+
+
+def test_other_data_than_patches_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=np.zeros((8, 20, 20, 4), np.uint8), y=np.arange(8) % 2)
+    with pytest.raises(InputError, match="is not a navigability set"):
+        studies.reproduce("navigability", data=tmp_path / "x.npz", output=tmp_path / "out")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from estampa import machine, page, parts, pipeline
 from estampa.errors import InputError
+from estampa.evaluate.judge import words
 from estampa.files import require_writable, write_atomic
 from estampa.progress import SILENT, Progress
 from estampa.studies._table import WAYS, Ledger, Reproduction, Row
@@ -49,6 +50,7 @@ def reproduce(
         seconds=time.monotonic() - began,
         folder=folder,
         notes=tuple(notes),
+        shown=getattr(study, "SHOWN", ()),
         command=f"estampa reproduce {name}" + (f" --data {data}" if data else ""),
     )
     write_atomic(folder / "table.json", json.dumps(made.to_json(), indent=1, allow_nan=False))
@@ -67,9 +69,8 @@ def _page(made: Reproduction) -> str:
     ours = [r for r in made.rows if r.way == WAYS[3]]
     best = (ours or made.rows)[0]
     value = best.metrics[made.leading]
-    words = made.leading.replace("_", " ")
     band = f"{value.value:.4f} [{value.low:.4f}, {value.high:.4f}]"
-    lead = f"Ours reaches {words} {band} on {best.n:,} objects ({best.how})."
+    lead = f"Ours reaches {words(made.leading)} {band} on {best.n:,} objects ({best.how})."
     sections = [page.Section("ways", "The ways side by side", [made.table()])]
     faults = [page.Note("warn", f"{r.way}, {r.how}: {r.fault}") for r in made.rows if r.fault]
     if faults:

@@ -11,7 +11,7 @@ from typing import Any
 
 from estampa import machine, page
 from estampa.errors import InputError, StorageError
-from estampa.evaluate.judge import Judgement
+from estampa.evaluate.judge import Judgement, spelled, words
 from estampa.files import write_atomic
 from estampa.measure import Interval
 from estampa.plain import duration, table
@@ -63,8 +63,8 @@ class Row:
 
 
 def row_of(judgement: Judgement, way: str, how: str, **more: Any) -> Row:
-    """A row from a judgement: accuracy, balanced accuracy, macro F1, log loss and each class's recall."""
-    wanted = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "mse")
+    """A row from a judgement: accuracy, balanced accuracy, macro F1, log loss, ROC AUC and each class's recall."""
+    wanted = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "roc_auc", "mse")
     return Row(
         way=way,
         how=how,
@@ -87,6 +87,12 @@ class Reproduction:
     folder: Path
     notes: tuple[str, ...] = ()
     command: str = ""
+    shown: tuple[str, ...] = ()  #: metrics of the table; () = the leading one
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Metrics that the table shows, the leading one first."""
+        return tuple(dict.fromkeys((self.leading, *self.shown)))
 
     def to_json(self) -> dict[str, Any]:
         """Plain types, ready for JSON."""
@@ -106,33 +112,44 @@ class Reproduction:
         """One row a way; the interval stands beside the value."""
         columns = ["way", "how", self.leading, "n", "seconds", "parameters"]
         rows = [
-            [r.way, r.how + ("" if r.comparable else " (other data, not comparable)"), r.metrics.get(self.leading), r.n,
-             r.seconds, r.parameters]
+            [r.way, r.how + ("" if r.comparable else " (other data, not comparable)"),
+             _shown(r.metrics.get(self.leading)), r.n, r.seconds, r.parameters]
             for r in self.rows
         ]  # fmt: skip
         caption = "Each way of the study with its 95 % interval. Rows marked as faulty are there to show the fault."
-        return page.Table(columns, rows, caption=caption, decimals={self.leading: 4, "seconds": 1}, drawn=self.leading)
+        decimals = {"seconds": 1, **{words(m): 4 for m in self.metrics}}
+        return page.Table(columns, rows, caption=caption, decimals=decimals, drawn=words(self.leading))
 
     def lines(self) -> list[str]:
         """The table as text, then what is wrong with which way, then where things are."""
         cells = []
         for r in self.rows:
-            value = r.metrics.get(self.leading)
-            shown = "" if value is None else f"{value.value:.4f}"
-            band = "" if value is None or value.low == value.high else f"[{value.low:.4f}, {value.high:.4f}]"
             cells.append([
-                r.way, r.how, shown, band, f"{r.n:,}", "" if r.seconds is None else duration(r.seconds),
-                "" if r.parameters is None else f"{r.parameters:,}",
+                r.way, r.how, *(_cell(r.metrics.get(m)) for m in self.metrics), f"{r.n:,}",
+                "" if r.seconds is None else duration(r.seconds), "" if r.parameters is None else f"{r.parameters:,}",
             ])  # fmt: skip
-        head = ["way", "how", self.leading, "95 % interval", "n", "time", "parameters"]
+        head = ["way", "how", *(words(m) for m in self.metrics), "n", "time", "parameters"]
+        right = list(range(len(head) - 3, len(head)))
         faults = [f"{r.way}, {r.how}: {r.fault}" for r in self.rows if r.fault]
         return [
-            f"{self.study} on {self.data}", "", *table(head, cells, right=[2, 4, 5, 6]), "", *faults, *self.notes, "",
+            f"{self.study} on {self.data}", "", *table(head, cells, right=right), "", *faults, *self.notes, "",
             f"report  {self.folder / 'report.html'}",
         ]  # fmt: skip
 
     def _repr_html_(self) -> str:
         return page.fragment(self.table())
+
+
+def _shown(found: Interval | None) -> Interval | float | None:
+    """A value without an interval is shown as a number, not as an interval without width."""
+    return found.value if found is not None and found.low == found.high else found
+
+
+def _cell(found: Interval | None) -> str:
+    """A value and its interval: "0.9123 [0.9012, 0.9201]"; alone where it has none; "" for none."""
+    if found is None:
+        return ""
+    return f"{found.value:.4f}" if found.low == found.high else spelled(found, 4)
 
 
 class Ledger:

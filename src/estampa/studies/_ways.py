@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,11 @@ from estampa.measure import Interval, wilson
 from estampa.progress import Progress
 from estampa.studies._table import WAYS, Ledger, Row, row_of
 
+if TYPE_CHECKING:
+    from estampa.train.fitted import ImageSet
+
 PUBLISHED, AS_PUBLISHED, RIGHT, OURS = WAYS
+LEAK = "one model is trained on through all folds, so it has already learned from most objects that it is judged on"
 
 
 def published(accuracy: float, n: int, how: str, recalls: Mapping[str, float], parameters: int, **more: Any) -> Row:
@@ -66,16 +70,17 @@ def folds_right(
     )  # fmt: skip
 
 
-def folds_as_published(dataset: Dataset, name: str, fold: np.ndarray, progress: Progress) -> np.ndarray:
+def folds_as_published(dataset: ImageSet, name: str, fold: np.ndarray, progress: Progress) -> np.ndarray:
     """k-fold as it was published, fault included: ONE model trained on through all folds.
 
     In fold i the model of fold i - 1 is trained further, though it has already learned from the objects that are now
-    held out. `fold` (n,) is the fold that holds each object out. Returns the held-out answers, (n, classes).
+    held out. `fold` (n,) is the fold that holds each object out. Returns the held-out answers: (n, classes), or (n,)
+    values.
     """
     from estampa.train.fit import fit_net
 
     made, network = recipe.read(name), None
-    output = np.zeros((dataset.n, len(dataset.classes)))
+    output = np.zeros(dataset.n if dataset.task == "regression" else (dataset.n, len(dataset.classes)))
     folds = int(fold.max()) + 1
     progress.start(f"{folds} folds with one model, as published", folds, "fold")
     for held in range(folds):
@@ -90,4 +95,4 @@ def folds_as_published(dataset: Dataset, name: str, fold: np.ndarray, progress: 
 def judged_folds(dataset: Dataset, output: np.ndarray, *, by_group: bool) -> Judgement:
     """Judge held-out answers of all objects together; whole groups are resampled when whole groups were held out."""
     groups = dataset.groups if by_group else None
-    return judge(dataset.labels, output, task="classification", classes=dataset.classes, groups=groups)
+    return judge(dataset.labels, output, task=dataset.task, classes=dataset.classes, groups=groups)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from estampa.data.builders import _navigability as navigability
-from estampa.data.builders._elevation import Elevation, read_elevation, simulate_elevation
+from estampa.data.builders._elevation import Elevation, looks_like_elevation, read_elevation, simulate_elevation
 from estampa.data.dataset import Dataset
 from estampa.data.read import write_reading
 from estampa.data.record import Header, ReadRecord
@@ -61,6 +61,11 @@ class _Asked:
         file = stat_facts([self.dem]) if self.dem is not None and self.dem.is_file() else str(self.dem)
         facts = {k: v for k, v in vars(self).items() if k != "dem"}
         return fingerprint_of("mars", _VERSION, facts, file)
+
+
+def is_elevation(path: Path) -> bool:
+    """Whether a file is an elevation model that `build` reads: FITS, TIFF, a plane .npy, or an .npz with heights."""
+    return looks_like_elevation(path)
 
 
 def is_built(dataset: Dataset, options: Mapping[str, str]) -> bool:
