@@ -63,6 +63,13 @@ def _hdf5(folder: Path) -> Path:
     return folder / "a.hdf5"
 
 
+def _table(folder: Path) -> Path:
+    heads = ["id", "label", "snr", *(f"px_{r}_{c}" for r in range(SIDE) for c in range(SIDE))]
+    rows = [[f"s{i}", "abc"[i % 3], i / 2, *image.ravel().tolist()] for i, image in enumerate(_images())]
+    (folder / "a.csv").write_text("".join(",".join(map(str, row)) + "\n" for row in [heads, *rows]))
+    return folder / "a.csv"
+
+
 def _pickled(folder: Path) -> Path:
     images = {f"{name}_images": _images()[..., 0].reshape(N, -1) for name in ("sci", "temp", "diff", "SNR")}
     (folder / "a.pkl").write_bytes(pickle.dumps({**images, "labels": np.arange(N) % 3}, protocol=2))
@@ -81,6 +88,7 @@ EXAMPLES: dict[str, Callable[[Path], Path]] = {
     "hdf5": _hdf5,
     "idx": _idx,
     "pickled": _pickled,
+    "table": _table,
     "text": _text,
 }
 SOURCES = parts.names("data/sources")

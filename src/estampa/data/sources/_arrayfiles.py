@@ -9,6 +9,7 @@ import math
 import struct
 import zipfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -54,6 +55,7 @@ class ArrayFile:
         except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, KeyError) as error:
             raise SourceError("damaged or truncated", where=self.name, got=str(error)) from error
         self.shape, self.dtype = self.head.shape, self.head.dtype
+        self.bad: Mapping[int, str] = {}
 
     def __len__(self) -> int:
         return self.shape[0] if self.shape else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -24,6 +24,7 @@ class Rows(Protocol):
     key: str  #: its own name: of the member, dataset or column; "" where it is the whole file
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    bad: Mapping[int, str]  #: rows that cannot be read, with the reason; they hold zeros
 
     def __len__(self) -> int: ...
 
@@ -46,6 +47,7 @@ class Held:
     def __init__(self, values: np.ndarray, name: str, key: str) -> None:
         self.values, self.name, self.key = values, name, key
         self.shape, self.dtype = values.shape, values.dtype
+        self.bad: Mapping[int, str] = {}
 
     def __len__(self) -> int:
         return self.shape[0] if self.shape else 0
@@ -84,11 +86,12 @@ class Plane:
         placed = rows.transpose(0, 2, 3, 1) if self.layout == "NCHW" else rows
         with np.errstate(over="ignore"):
             out[...] = placed.reshape(stop - start, *self.shape)
+        rejected = {row: why for row, why in self.array.bad.items() if start <= row < stop}
         if rows.dtype.kind != "f" or rows.dtype.itemsize <= 4:
-            return {}
+            return rejected
         beyond = np.isfinite(rows) & (np.abs(rows) > float(np.finfo(np.float32).max))
         bad = np.flatnonzero(beyond.reshape(len(rows), -1).any(1))
-        return {start + int(i): "values beyond the range of float32" for i in bad}
+        return {start + int(i): "values beyond the range of float32" for i in bad} | rejected
 
 
 def plane_of(file: Rows, options: ReadOptions, count: int, square: bool) -> Plane:

@@ -16,18 +16,19 @@ from estampa.data.sources._store import ARCHIVES, Store, open_store
 from estampa.data.sources._tables import (
     GROUP_COLUMNS,
     LABEL_COLUMNS,
-    SPLIT_COLUMNS,
     Measured,
     Table,
     heading,
     measured,
     read_table,
     roles_taken,
+    split_of,
 )
 from estampa.errors import SourceError
 
 FILE_COLUMNS = ("file", "filename", "path", "image", "imagepath", "picture")
 MANIFEST_IDS = ("id", "ids")
+_PEEK = 1 << 16  # bytes of a manifest's first row
 
 
 @dataclass
@@ -61,19 +62,32 @@ def find_manifest(folder: Path) -> Path | None:
 
 
 def names_files(table: Path) -> bool:
-    """Whether the heading line of a table has a column of file names."""
-    return not {h.strip().lower().replace("_", "") for h in heading(table)}.isdisjoint(FILE_COLUMNS)
+    """Whether a table has a column of file names, and the first of them is no array's (`table` reads those)."""
+    at = file_column(heading(table))
+    if not at:
+        return False
+    with table.open(encoding="utf-8-sig", errors="replace") as stream:
+        stream.readline()
+        return ".npy" not in stream.readline(_PEEK).lower()
 
 
-def from_manifest(path: Path, options: ReadOptions) -> Plan:
-    """Rows of a manifest, in its order; a line whose file is missing stays, and is rejected when it is read.
+def file_column(names: Sequence[str]) -> str:
+    """The one of a table's column names that says that it holds names of files, or ""."""
+    lower = {name.strip().lower().replace("_", ""): name for name in reversed(names)}
+    return next((lower[known] for known in FILE_COLUMNS if known in lower), "")
+
+
+def from_manifest(path: Path, options: ReadOptions, given: Table | None = None) -> Plan:
+    """Rows of a manifest (read already where `given`), in its order.
+
+    A line whose file is missing stays, and is rejected when it is read.
 
     Columns, case aside: `file | filename | path | image`; `--label` or `label | class | y | target`; `--group` or
     `group | drawer | objectid`; `split`; `id` (else the file's name is the id). Other columns of numbers go to the
     table.
     """
-    table = read_table(path)
-    column = table.find(FILE_COLUMNS)
+    table = given or read_table(path)
+    column = file_column(list(table.columns))
     if not column:
         raise SourceError(
             "no column names the pictures' files",
@@ -85,9 +99,7 @@ def from_manifest(path: Path, options: ReadOptions) -> Plan:
         raise SourceError("no rows", where=path)
     store = open_store(_pictures_of(path))
     named = table.columns[column]
-    for row, name in enumerate(named):
-        if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/") or name[1:2] == ":":
-            raise SourceError(f"row {row} names a file outside of the folder: {name!r}", where=path)
+    require_inside(named, path)
     names = _resolved(named, store)
     missing = sum(name not in set(store.names) for name in set(names))
     if missing == len(set(names)):
@@ -98,15 +110,22 @@ def from_manifest(path: Path, options: ReadOptions) -> Plan:
             cure=f"They are looked for in {store.path}",
         )
     plan = Plan(store, names, _manifest_ids(table, named), _manifest_answers(table, options), table=path)
-    column = table.find(GROUP_COLUMNS, options.group)
-    if column and (options.group or len(set(table.columns[column])) < table.n):
-        plan.groups = np.array(table.columns[column])
-    plan.split = _manifest_split(table)
-    plan.beside = measured(table, {*roles_taken(table, options.label, options.group), table.find(FILE_COLUMNS)})
+    group = table.find(GROUP_COLUMNS, options.group)
+    if group and (options.group or len(set(table.columns[group])) < table.n):
+        plan.groups = np.array(table.columns[group])
+    plan.split = split_of(table)
+    plan.beside = measured(table, {*roles_taken(table, options.label, options.group), column})
     plan.notes += plan.beside.notes
     unnamed = len(set(store.names) - set(names))
     plan.notes += [f"{unnamed} pictures are not named in {path.name} and were left out"] if unnamed else []
     return plan
+
+
+def require_inside(named: Sequence[str], where: Path) -> None:
+    """Refuse names of files that are absolute or climb out of the manifest's folder."""
+    for row, name in enumerate(named):
+        if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/") or name[1:2] == ":":
+            raise SourceError(f"row {row} names a file outside of the folder: {name!r}", where=where)
 
 
 def _pictures_of(manifest: Path) -> Path:
@@ -152,22 +171,6 @@ def _manifest_answers(table: Table, options: ReadOptions) -> Answers:
     if not column:
         return NO_ANSWERS
     return from_texts(table.columns[column], options.classes, f"{table.path}, column {column!r}", replay)
-
-
-def _manifest_split(table: Table) -> np.ndarray | None:
-    column = table.find(SPLIT_COLUMNS)
-    if not column:
-        return None
-    parts = {text: part_of(text) for text in set(table.columns[column])}
-    parts |= {text: 0 for text in parts if text.strip().lower() in ("", "none")}
-    strange = sorted(text for text, part in parts.items() if part is None)
-    if strange:
-        raise SourceError(
-            f"unknown part {strange[0]!r}",
-            where=f"{table.path}, column {column!r}",
-            allowed="train, val, valid, validation, dev, test, none",
-        )
-    return np.array([parts[text] for text in table.columns[column]], np.uint8)
 
 
 def from_folders(store: Store, options: ReadOptions) -> Plan:

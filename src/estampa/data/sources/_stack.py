@@ -26,6 +26,7 @@ from estampa.data.sources._tables import (
     joined,
     measured,
     roles_taken,
+    split_of,
 )
 from estampa.errors import SourceError, nearest
 
@@ -141,15 +142,13 @@ def reading_of(
         raise SourceError("no images", where=where, allowed=f"a key named {' or '.join(IMAGE_KEYS)}", got=shapes)
     n = _same_length(found)
     planes = [plane_of(array, options, len(found.images), square) for _, array in found.images]
-    if len({p.shape[:2] for p in planes}) > 1:
-        sizes = ", ".join(f"{p.array.name} {p.shape[0]}x{p.shape[1]}" for p in planes)
-        raise SourceError("images of different sizes cannot be stacked", where=where, got=sizes)
+    _require_one_size(planes, where)
     dtype, read_as = stored_dtype(planes, options)
-    height, width = planes[0].shape[:2]
-    shape = (height, width, sum(p.shape[2] for p in planes))
+    shape = (*planes[0].shape[:2], sum(p.shape[2] for p in planes))
     answers = _answers(found, n, options)
     record = record_of(source, options, layout=planes[0].layout, dtype=read_as)
     beside = _columns(found, n, options)
+    split = next((parts for parts in map(split_of, found.tables) if parts is not None), None)
     notes = [*found.notes, *beside.notes]
     if answers.strange:
         notes.append(f"{answers.strange} answers are none of the model's classes and were left out")
@@ -167,6 +166,7 @@ def reading_of(
         origin={"paths": [p.name for p in paths]},
         read=record,
         columns=beside.names,
+        published_split=split is not None,
     )
     files = [*paths, *(t.path for t in found.tables if t.path not in paths)]
     return RowsReading(
@@ -174,6 +174,7 @@ def reading_of(
         ids=_ids(found, n),
         labels=answers.values,
         groups=_groups(found, n, options),
+        split=split,
         table=beside.values if beside.names else None,
         fingerprint=fingerprint_of(f"{source} 2", stat_facts(files), options),
         notes=notes,
@@ -256,6 +257,12 @@ def _groups(found: Found, n: int, options: ReadOptions) -> np.ndarray | None:
     column = _column(found, GROUP_COLUMNS, asked)
     # A column of which every row differs ties nothing together.
     return np.array(column[1]) if column is not None and (asked or len(set(column[1])) < n) else None
+
+
+def _require_one_size(planes: Sequence[Plane], where: str) -> None:
+    if len({p.shape[:2] for p in planes}) > 1:
+        sizes = ", ".join(f"{p.array.name} {p.shape[0]}x{p.shape[1]}" for p in planes)
+        raise SourceError("images of different sizes cannot be stacked", where=where, got=sizes)
 
 
 def _columns(found: Found, n: int, options: ReadOptions) -> Measured:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from estampa.data.sources._labels import MISSING
+from estampa.data.sources._labels import MISSING, part_of
 from estampa.errors import SourceError, nearest
 
 LABEL_COLUMNS = ("label", "labels", "class", "classname", "y", "target")
@@ -53,7 +53,7 @@ def read_table(path: Path) -> Table:
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            delimiter = _delimiter(stream.readline())
+            delimiter = delimiter_of(stream.readline())
             stream.seek(0)
             csv.field_size_limit(_FIELD_LIMIT)
             rows = [r for r in csv.reader(stream, delimiter=delimiter, strict=True) if r]
@@ -148,6 +148,23 @@ def _numbers(texts: Sequence[str]) -> np.ndarray | None:
     return None if any(filled[i].strip().lstrip("+-").isdigit() for i in large.tolist()) else values
 
 
+def split_of(table: Table) -> np.ndarray | None:
+    """Published parts (n,) uint8 of a table with a column of them, else None; SourceError for an unknown part."""
+    column = table.find(SPLIT_COLUMNS)
+    if not column:
+        return None
+    parts = {text: part_of(text) for text in set(table.columns[column])}
+    parts |= {text: 0 for text in parts if text.strip().lower() in ("", "none")}
+    strange = sorted(text for text, part in parts.items() if part is None)
+    if strange:
+        raise SourceError(
+            f"unknown part {strange[0]!r}",
+            where=f"{table.path}, column {column!r}",
+            allowed="train, val, valid, validation, dev, test, none",
+        )
+    return np.array([parts[text] for text in table.columns[column]], np.uint8)
+
+
 def heading(path: Path) -> list[str]:
     """Names in the first line of a text table; [] when it is not text or its first line has no end."""
     try:
@@ -155,10 +172,11 @@ def heading(path: Path) -> list[str]:
             first = stream.readline(_FIELD_LIMIT)
     except (UnicodeDecodeError, OSError):
         return []
-    return [name.strip().strip('"') for name in first.strip().split(_delimiter(first))]
+    return [name.strip().strip('"') for name in first.strip().split(delimiter_of(first))]
 
 
-def _delimiter(first: str) -> str:
+def delimiter_of(first: str) -> str:
+    """Which of comma, semicolon and tab parts the fields of a heading line."""
     return max(",;\t", key=first.count)
 
 

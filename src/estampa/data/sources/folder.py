@@ -126,7 +126,11 @@ def read(paths: Sequence[Path], options: ReadOptions) -> Reading:
 
     Raises SourceError for an empty folder, a hostile archive, a manifest that does not fit.
     """
-    plan = _plan(paths, options)
+    return reading_of_plan(paths, _plan(paths, options), options)
+
+
+def reading_of_plan(paths: Sequence[Path], plan: Plan, options: ReadOptions) -> Reading:
+    """Make a Reading of rows that are known; see `read`."""
     record, shape, dtype, notes = _rule(plan, options)
     facts = [*plan.store.facts(), stat_facts([plan.table] if plan.table else []), plan.names]
     header = Header(

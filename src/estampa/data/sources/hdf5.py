@@ -8,7 +8,7 @@ numbers and texts of fixed length; what a file claims to hold is held against it
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import h5py
@@ -77,6 +77,7 @@ class Values:
 
     def __init__(self, dataset: h5py.Dataset, path: Path, key: str) -> None:
         self.name, self.key = f"{path}: {key}", key
+        self.bad: Mapping[int, str] = {}
         fault = _fault(dataset)
         if fault:
             raise SourceError(fault, where=self.name, allowed="numbers, or texts of fixed length, in this very file")

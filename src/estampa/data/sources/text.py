@@ -18,6 +18,7 @@ import numpy as np
 
 from estampa.data.record import Header
 from estampa.data.sources._base import Reading, ReadOptions, fingerprint_of, stat_facts
+from estampa.data.sources._digits import rows_fit, whole_numbers
 from estampa.data.sources._labels import NO_ANSWERS, encode
 from estampa.data.sources._rows import RowsReading, forbid, record_of, reshape_of, sized
 from estampa.errors import SourceError
@@ -160,8 +161,8 @@ def _chunks(path: Path, form: _Form, offset: int | None = None) -> Iterator[tupl
 def _parse(text: bytes, form: _Form) -> tuple[np.ndarray, dict[int, str]]:
     """Numbers (rows, columns) of whole rows of text, and the reason for each row that is none (its numbers are 0)."""
     lines = text.count(b"\n") + (not text.endswith(b"\n"))
-    values = _whole_numbers(text) if not form.comma or b",," not in text else None
-    if values is not None and len(values) == lines * form.columns and _rows_fit(text, form):
+    values = whole_numbers(text) if not form.comma or b",," not in text else None
+    if values is not None and len(values) == lines * form.columns and rows_fit(text, form.columns):
         return values.reshape(lines, form.columns), {}
     rows: list[np.ndarray] = []
     bad: dict[int, str] = {}
@@ -179,48 +180,6 @@ def _parse(text: bytes, form: _Form) -> tuple[np.ndarray, dict[int, str]]:
             bad[len(rows)] = f"{len(row)} numbers, the first row has {form.columns}"
         rows.append(np.zeros(form.columns))
     return np.array(rows).reshape(-1, form.columns), bad
-
-
-def _rows_fit(text: bytes, form: _Form) -> bool:
-    """Whether every line has as many numbers as the first row: counts of number starts up to each line's end."""
-    raw = np.frombuffer(text, np.uint8)
-    starts = np.cumsum(_starts(raw))
-    ends = starts[raw == 10] if text.endswith(b"\n") else np.append(starts[raw == 10], starts[-1])
-    return bool((np.diff(ends, prepend=0) == form.columns).all())
-
-
-def _starts(raw: np.ndarray) -> np.ndarray:
-    digit = raw >= 48
-    starts = digit.copy()
-    starts[1:] &= ~digit[:-1]
-    return starts
-
-
-def _whole_numbers(text: bytes) -> np.ndarray | None:
-    """All numbers of a text of digits, blanks, commas and line ends, up to five digits each; None for any other text.
-
-    Ten times the speed of parsing one by one: a number's value is the sum of its last digits times powers of ten.
-    """
-    raw = np.frombuffer(text, np.uint8)
-    digit = (raw >= 48) & (raw <= 57)
-    other = ~digit & (raw != 32) & (raw != 10) & (raw != 44) & (raw != 13) & (raw != 9)
-    if other.any() or not digit.any():
-        return None
-    last = digit.copy()
-    last[:-1] &= ~digit[1:]
-    at = np.flatnonzero(last)
-    values = (raw[at] - 48).astype(np.int32)
-    running = np.ones(len(at), bool)
-    for power in range(1, 6):
-        place = at - power
-        running &= place >= 0
-        running &= digit[place]
-        if not running.any():
-            return values
-        if power == 5:
-            return None
-        values += np.where(running, raw[place] - 48, 0).astype(np.int32) * 10**power
-    return values
 
 
 def _scan(path: Path, form: _Form) -> _Scan:
