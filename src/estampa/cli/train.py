@@ -30,6 +30,9 @@ def command(
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training part.")] = None,
     time_limit: Annotated[float | None, typer.Option(help="Seconds of training.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    aim: Annotated[
+        str, typer.Option(help="Of two classes, choose the threshold on validation: fpr=0.01, recall=0.95, f1.")
+    ] = "",
     set_: Annotated[list[str] | None, typer.Option("--set", help="Any recipe key: --set prepare.shift=2")] = None,
     search: Annotated[
         list[str] | None, typer.Option(help="Values to try, judged on validation: --search widths=16,32,64")
@@ -65,7 +68,7 @@ def command(
     given = {"seed": seed, "epochs": epochs, "time_limit": time_limit, "device": device}
     changes: dict[str, Any] = {FLAGS[k]: v for k, v in given.items() if v is not None}
     changes |= _settings(set_ or [])
-    changes |= {k: v for k, v in {"data.label": label, "data.group": group}.items() if v}
+    changes |= {k: v for k, v in {"data.label": label, "data.group": group, "evaluate.aim": aim}.items() if v}
     changes |= {k: v for k, v in {"evaluate.folds": folds, "evaluate.repeats": repeats}.items() if v}
     if not baselines:
         changes["evaluate.baselines"] = False
