@@ -110,10 +110,10 @@ class Reproduction:
 
     def table(self) -> page.Table:
         """One row a way; the interval stands beside the value."""
-        columns = ["way", "how", self.leading, "n", "seconds", "parameters"]
+        columns = ["way", "how", *(words(m) for m in self.metrics), "n", "seconds", "parameters"]
         rows = [
             [r.way, r.how + ("" if r.comparable else " (other data, not comparable)"),
-             _shown(r.metrics.get(self.leading)), r.n, r.seconds, r.parameters]
+             *(_shown(r.metrics.get(m)) for m in self.metrics), r.n, r.seconds, r.parameters]
             for r in self.rows
         ]  # fmt: skip
         caption = "Each way of the study with its 95 % interval. Rows marked as faulty are there to show the fault."
@@ -122,12 +122,11 @@ class Reproduction:
 
     def lines(self) -> list[str]:
         """The table as text, then what is wrong with which way, then where things are."""
-        cells = []
-        for r in self.rows:
-            cells.append([
-                r.way, r.how, *(_cell(r.metrics.get(m)) for m in self.metrics), f"{r.n:,}",
-                "" if r.seconds is None else duration(r.seconds), "" if r.parameters is None else f"{r.parameters:,}",
-            ])  # fmt: skip
+        cells = [
+            [r.way, r.how, *(_cell(r.metrics.get(m)) for m in self.metrics), f"{r.n:,}",
+             "" if r.seconds is None else duration(r.seconds), "" if r.parameters is None else f"{r.parameters:,}"]
+            for r in self.rows
+        ]  # fmt: skip
         head = ["way", "how", *(words(m) for m in self.metrics), "n", "time", "parameters"]
         right = list(range(len(head) - 3, len(head)))
         faults = [f"{r.way}, {r.how}: {r.fault}" for r in self.rows if r.fault]
