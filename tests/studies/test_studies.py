@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -175,3 +176,21 @@ def test_other_data_than_patches_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", x=np.zeros((8, 20, 20, 4), np.uint8), y=np.arange(8) % 2)
     with pytest.raises(InputError, match="is not a navigability set"):
         studies.reproduce("navigability", data=tmp_path / "x.npz", output=tmp_path / "out")
+
+
+@pytest.mark.timeout(600)
+def test_navigability_on_the_studys_own_layout_has_folds_at_random(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(0)
+    records = [
+        [float(random.uniform(1, 4)), None, *random.integers(0, 256, (4, 20, 20)).astype(np.uint8)] for _ in range(60)
+    ]
+    (tmp_path / "navigability").write_bytes(pickle.dumps(records))
+    quick_terrain(monkeypatch, 1)
+    made = studies.reproduce("navigability", data=tmp_path / "navigability", output=tmp_path / "out")
+    assert [r.way for r in made.rows] == ["published", "as published, run here", "done right", "done right", "ours"]
+    assert all("at random" in r.how for r in made.rows)
+    said = "\n".join(made.notes)
+    assert "name no areas" in said
+    assert "DERIVED" not in said
