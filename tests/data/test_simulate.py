@@ -336,9 +336,9 @@ def test_the_ratio_alone_tells_nothing() -> None:
 def test_a_forest_on_pixels_does_not_solve_it() -> None:
     forests = pytest.importorskip("sklearn.ensemble")
     found = made()
-    pixels = np.nan_to_num(found.images[..., :4]).reshape(4000, -1)
+    pixels = np.nan_to_num(found.images[:, 3:18, 3:18, :4]).reshape(4000, -1)
     learned = np.arange(4000) < 2800
-    forest = forests.RandomForestClassifier(40, min_samples_leaf=2, max_features=40, random_state=0)
+    forest = forests.RandomForestClassifier(40, min_samples_leaf=2, max_samples=0.6, random_state=0)
     forest.fit(pixels[learned], found.labels[learned])
     right = forest.predict(pixels[~learned]) == found.labels[~learned]
     snr = found.column("snr")[~learned]
@@ -357,7 +357,7 @@ def test_memory_stays_flat(tmp_path: Path) -> None:
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
     peaks = []
-    for n in ("5000", "15000"):
+    for n in ("3000", "11000"):
         words = [sys.executable, "-c", code, str(tmp_path / f"{n}.h5"), n]
         peaks.append(int(subprocess.run(words, capture_output=True, text=True, check=True).stdout) / 1024)
-    assert peaks[1] - peaks[0] < 25, f"{peaks} MiB for 35 and 106 MB of pixels"
+    assert peaks[1] - peaks[0] < 25, f"{peaks} MiB for 21 and 78 MB of pixels"
