@@ -98,6 +98,9 @@ class TrainRecipe(Record):
     loss: Literal["auto", "crossentropy", "binary", "mse"] = (
         "auto"  #: "binary" is one sigmoid a class, as the hits study has it
     )
+    pretrain: Literal["none", "simulate"] = "none"  #: first weights: random, or learned on simulated stamps
+    pretrain_stamps: Annotated[int, Field(ge=100, le=10_000_000)] = 40_000  #: simulated stamps to learn from first
+    pretrain_epochs: Count = 8  #: passes over them
     monitor: str = "auto"  #: metric of the validation part that chooses the kept epoch
     patience: Annotated[int, Field(ge=0)] = 0  #: epochs without a better one before stopping; 0 = never
     keep: Literal["best", "last"] = "last"  #: which epoch's weights are kept

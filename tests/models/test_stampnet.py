@@ -14,7 +14,9 @@ def net(shape=(21, 21, 4), **options):
 
 
 @pytest.mark.parametrize("shape", [(21, 21, 4), (20, 20, 3), (63, 63, 1), (8, 9, 2), (30, 30, 7)])
-@pytest.mark.parametrize("options", [{}, {"stride": 1, "stem": 3}, {"depth": (2, 0, 1), "widths": 24, "dropout": 0.0}])
+@pytest.mark.parametrize(
+    "options", [{}, {"stride": 1, "stem": 3}, {"depth": (2, 0, 1), "widths": 24, "dropout": 0.0}, {"fine": 6}]
+)
 def test_the_summary_is_what_is_built(shape, options):
     made = net(shape, **options)
     rows = stampnet.summary(stampnet.Options(**options), shape, 2)

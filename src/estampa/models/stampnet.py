@@ -29,7 +29,10 @@ class Options(Record):
     filters: tuple[Count, Count, Count] = (32, 64, 96)  #: of the three stages
     depth: tuple[Annotated[int, Field(ge=0, le=32)], ...] = (1, 1, 0)  #: residual units of each stage
     widths: Count | None = None  #: the last stage gets this many filters, the others in proportion
-    stem: Annotated[int, Field(ge=2, le=11)] = 4  #: side of the first kernel
+    fine: Annotated[int, Field(ge=0, le=256)] = (
+        0  #: filters of a 3 x 3 convolution at full size before the stem; 0 = none
+    )
+    stem: Annotated[int, Field(ge=2, le=11)] = 4  #: side of the stem's kernel
     stride: Annotated[int, Field(ge=1, le=2)] = 2  #: of the first convolution: 2 halves the stamp at once
     dropout: Share = 0.2  #: share of the embedding dropped before the output
 
@@ -40,8 +43,10 @@ class StampNet(Body):
     def __init__(self, options: Options, shape: tuple[int, int, int], outputs: int) -> None:
         super().__init__()
         first, second, third = _filters(options, shape)
+        into = options.fine or shape[2]
         self.features = nn.Sequential(
-            unit(shape[2], first, options.stem, options.stride),
+            *([unit(shape[2], into, 3, 1)] if options.fine else []),
+            unit(into, first, options.stem, options.stride),
             *(Residual(first) for _ in range(options.depth[0])),
             nn.MaxPool2d(2),
             unit(first, second, 3, 1),
@@ -113,7 +118,9 @@ def summary(options: Options, shape: tuple[int, int, int], outputs: int) -> list
 
     loss = options.stem - 2 * ((options.stem - 1) // 2)
     height, width = ((side - loss) // options.stride + 1 for side in shape[:2])
-    convolution(options.stem, shape[2], (height, width, filters[0]))
+    if options.fine:
+        convolution(3, shape[2], (*shape[:2], options.fine))
+    convolution(options.stem, options.fine or shape[2], (height, width, filters[0]))
     residuals(options.depth[0], (height, width, filters[0]))
     height, width = height // 2, width // 2
     add("max_pooling2d", "MaxPooling2D", (height, width, filters[0]), 0)

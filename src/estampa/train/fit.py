@@ -70,6 +70,8 @@ def fit_net(
         network.target_deviation.fill_(parted.deviation)
         if start is not None:
             network.body.load_state_dict(start.body.state_dict())
+        elif recipe.train.pretrain != "none":
+            recipe = _pretrained(network, recipe, dataset, decisions, progress)
         network.to(device)
         weights = _class_weights(recipe, dataset, parted, device)
         loss = make_loss(recipe.train.loss, recipe.train.label_smoothing, weights)
@@ -86,6 +88,22 @@ def fit_net(
         parameters=parameter_count(network.body), layers=layers_of(recipe, network.shape, parted.outputs),
         classes=tuple(dataset.classes) if recipe.data.task == "classification" else (),
     )  # fmt: skip
+
+
+def _pretrained(
+    network: Network, recipe: Recipe, dataset: ImageSet, decisions: list[str], progress: Progress
+) -> Recipe:
+    """Give the network first weights from simulated stamps; the recipe returned says whether there were any."""
+    from estampa.train.pretrain import first_weights
+
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        weights, said = first_weights(recipe, dataset, progress)
+    decisions.append(said)
+    progress.say(said)
+    if weights is None:
+        return recipe.with_values({"train.pretrain": "none"}, recipe.name)
+    network.body.load_state_dict(weights)
+    return recipe
 
 
 def _identity(dataset: ImageSet, recipe: Recipe, parted: _Parts, folder: Path | None) -> tuple[str, Recipe]:
