@@ -246,3 +246,16 @@ def test_train_works_without_flags_on_every_labelled_image_set(
     record = json.loads(ended.stdout)
     assert 0 <= record["metrics"]["accuracy"]["low"] <= record["metrics"]["accuracy"]["high"] <= 1
     assert Path(record["report"]).is_file()
+
+
+def test_a_train_part_of_one_class_is_refused(tmp_path: Path) -> None:
+    """Zero positives to learn from: said before the training, not by a model that calls everything bogus."""
+    images = np.random.default_rng(0).integers(0, 256, (60, 12, 12, 1), dtype=np.uint8)
+    (tmp_path / "a.csv").write_text(
+        "label,split\n" + "".join(f"{int(i > 50)},{'test' if i > 40 else 'train'}\n" for i in range(60))
+    )
+    np.save(tmp_path / "a.npy", images)
+    dataset = build([tmp_path / "a.npy", tmp_path / "a.csv"], tmp_path / "a.h5", ReadOptions(classes=("bogus", "real")))
+    with pytest.raises(DatasetError, match="its train part holds one class only, 'bogus'"):
+        pipeline.train(dataset, changes=QUICK, output=tmp_path / "run")
+    assert not (tmp_path / "run" / "model").exists()

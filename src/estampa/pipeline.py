@@ -237,6 +237,13 @@ def _parted(dataset: Dataset, recipe: Recipe, progress: Progress) -> tuple[Datas
             "has no part to learn from" if not counts["train"] else "has no part to judge on",
             where=dataset.path, cure="Part it with: estampa split SET.h5 --test 0.2 --validation 0.1",
         )  # fmt: skip
+    if dataset.task == "classification":
+        learned = np.unique(dataset.labels[_rows(dataset)["train"]])
+        if len(learned) < 2:
+            raise DatasetError(
+                f"its train part holds one class only, {dataset.classes[int(learned[0])]!r}: there is nothing to tell "
+                "apart", where=dataset.path, cure="Add objects of another class, or part it again: estampa split",
+            )  # fmt: skip
     return dataset, [said]
 
 

@@ -17,6 +17,7 @@ from estampa.cli import main
 from estampa.data.check import CheckResult, check, near_across
 from estampa.data.dataset import Dataset, write_split
 from estampa.data.duplicates import agreement, exact_duplicates, near_duplicates, shrink, thumbnails
+from estampa.data.read import build
 from estampa.data.split import split
 from estampa.errors import CheckFailed, StorageError
 
@@ -185,6 +186,26 @@ def test_missing_fill_and_constant_pixels_are_named(tmp_path: Path) -> None:
     assert result.survey.missing_pixels == 19
     assert (np.abs([*result.survey.low, *result.survey.high]) < 10).all()
     assert (result.survey.histograms.sum(axis=1) == [80 * 81 - 10, 80 * 81 - 10]).all()
+
+
+def test_empty_stamps_and_dead_channels_are_told(tmp_path: Path) -> None:
+    """Build takes them, for they were measured so; check tells them, and training can be refused or go on."""
+    images = np.random.default_rng(0).normal(size=(80, 9, 9, 3)).astype(np.float32)
+    images[..., 2] = 0
+    images[3] = np.nan
+    images[5, ..., 0] = 7
+    images[6, ..., 1] = np.nan
+    np.savez(tmp_path / "set.npz", images=images, label=LABELS, channels=["science", "template", "difference"])
+    dataset = build(tmp_path / "set.npz", tmp_path / "set.h5")
+    assert dataset.n == 80
+    result = check(dataset)
+    assert finding(result, "empty").tolist() == [3]
+    assert finding(result, "flat_channel").tolist() == [5, 6]
+    assert "constant" not in {f.kind for f in result.findings}
+    told = {f.kind: f.message for f in result.findings}
+    assert "channel 'difference' has one value in every object" in told["constant_channel"]
+    assert "(science 1, template 1): 5 (row 5), 6 (row 6)" in told["flat_channel"]
+    assert "1 picture without one measured pixel: 3 (row 3)" in told["empty"]
 
 
 def test_labels_and_ids_are_looked_at(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from making import make, noise
 from estampa.cli import main
 from estampa.data.dataset import Dataset
 from estampa.data.deal import TEST, TRAIN, VALIDATION, units
+from estampa.data.read import ReadOptions, build
 from estampa.data.split import make_split, split
 from estampa.errors import DatasetError, InputError
 
@@ -25,6 +26,27 @@ def test_shares_are_kept_in_every_class() -> None:
         mine = parts[labels == number]
         assert (mine == TEST).sum() == count * 0.2
         assert (mine == VALIDATION).sum() == count * 0.8 * 0.1
+
+
+def test_ten_positives_in_a_hundred_thousand_reach_every_part() -> None:
+    labels = np.zeros(100_000, np.int64)
+    labels[np.random.default_rng(0).choice(100_000, 10, replace=False)] = 1
+    for seed in range(3):
+        parts = make_split(labels, test=0.2, validation=0.1, seed=seed)
+        found = np.bincount(parts[labels == 1], minlength=4).tolist()
+        assert found[0] == 0
+        assert found[1] >= 6
+        assert min(found[2:]) >= 1
+
+
+def test_a_class_without_objects_cannot_be_parted(tmp_path: Path) -> None:
+    """A set of candidates of which not one was labelled real."""
+    images = noise(40)
+    np.savez(tmp_path / "a.npz", images=images, label=np.zeros(40, int))
+    for classes in ((), ("bogus", "real")):
+        dataset = build(tmp_path / "a.npz", tmp_path / "a.h5", ReadOptions(classes=classes), force=True)
+        with pytest.raises(DatasetError, match=r"one class only, '(0|bogus)': there is nothing to tell apart"):
+            split(dataset)
 
 
 def test_the_seed_rules() -> None:

@@ -28,8 +28,8 @@ class Finding:
     """One thing that was found.
 
     `kind` is one of exact_across, near_across, group_torn, label_conflict, exact, near, missing_pixels, fill_values,
-    missing_table, constant, rejected, unlabelled, small_class, imbalance, similar_ids. `sets` holds the rows
-    that belong together (twins, a torn group); `rows` all rows concerned, sorted.
+    missing_table, empty, constant, flat_channel, constant_channel, rejected, unlabelled, small_class, imbalance,
+    similar_ids. `sets` holds the rows that belong together (twins, a torn group); `rows` all rows concerned, sorted.
     """
 
     kind: str
@@ -241,9 +241,14 @@ def _missing(dataset: Dataset, looked: Survey | None) -> Iterator[Finding]:
             f"{_named(dataset, looked.filled)}; make them NaN in the source and build again"
         )
         yield Finding("fill_values", "warn", message, looked.filled)
+    if looked is not None and len(looked.empty):
+        message = f"{_count(looked.empty, 'picture')} without one measured pixel: {_named(dataset, looked.empty)}"
+        yield Finding("empty", "warn", message, looked.empty)
     if looked is not None and len(looked.constant):
         message = f"{_count(looked.constant, 'constant picture')}: {_named(dataset, looked.constant)}"
         yield Finding("constant", "warn", message, looked.constant)
+    if looked is not None:
+        yield from _channels(dataset, looked)
     if dataset.table is not None:
         bad = ~np.isfinite(dataset.table)
         rows = np.flatnonzero(bad.any(axis=1))
@@ -255,6 +260,22 @@ def _missing(dataset: Dataset, looked: Survey | None) -> Iterator[Finding]:
     if dataset.rejected:
         names = ", ".join(f"{name} ({reason})" for name, reason in dataset.rejected[:_NAMED])
         yield Finding("rejected", "warn", f"{_count(dataset.rejected, 'unreadable object')} left out at build: {names}")
+
+
+def _channels(dataset: Dataset, looked: Survey) -> Iterator[Finding]:
+    """Channels of one value: in the whole Dataset, and in single objects of which other channels vary."""
+    names = dataset.header.channels or tuple(map(str, range(looked.flat.shape[1])))
+    dead = ~(looked.low < looked.high)
+    if dead.any() and not dead.all():
+        channels = ", ".join(repr(names[c]) for c in np.flatnonzero(dead).tolist())
+        message = f"channel {channels} has one value in every object, and tells nothing: leave it out, or look for it"
+        yield Finding("constant_channel", "warn", message)
+    flat = looked.flat & ~dead
+    rows = np.flatnonzero(flat.any(axis=1) & ~looked.flat.all(axis=1))
+    if len(rows):
+        per = ", ".join(f"{names[c]} {int(flat[rows, c].sum()):,}" for c in np.flatnonzero(flat[rows].any(axis=0)))
+        message = f"{_count(rows, 'picture')} with a channel of one value ({per}): {_named(dataset, rows)}"
+        yield Finding("flat_channel", "warn", message, rows)
 
 
 def _labels(dataset: Dataset) -> Iterator[Finding]:

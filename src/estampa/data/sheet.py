@@ -35,7 +35,9 @@ _TITLES = {
     "near": "Near duplicates",
     "missing_pixels": "Missing pixels",
     "fill_values": "Fill values",
+    "empty": "Pictures without a measured pixel",
     "constant": "Constant pictures",
+    "flat_channel": "Pictures with a channel of one value",
 }
 _NOTES: dict[str, NoteKind] = {"refuse": "bad", "warn": "warn", "note": "note"}
 

@@ -22,7 +22,9 @@ class Survey:
     missing: np.ndarray  #: rows with NaN or infinite pixels
     missing_pixels: int
     filled: np.ndarray  #: rows with finite values beyond FILL, in the place of missing ones
-    constant: np.ndarray  #: rows whose pixels are all equal (or all missing)
+    empty: np.ndarray  #: rows without one measured pixel
+    constant: np.ndarray  #: rows whose measured pixels are all equal in each channel
+    flat: np.ndarray  #: (n, c) bool: which channel of which object has one value only, or none
     low: np.ndarray  #: smallest measured value (finite, within FILL)
     high: np.ndarray  #: largest measured value
     mean: np.ndarray  #: mean of the measured values
@@ -35,7 +37,8 @@ def survey(dataset: Dataset, progress: Progress = SILENT) -> Survey:
     """Look at every pixel once, and at evenly spaced objects twice."""
     assert dataset.shape is not None
     channels = dataset.shape[2]
-    missing, filled, constant = (np.zeros(dataset.n, bool) for _ in range(3))
+    missing, filled, empty = (np.zeros(dataset.n, bool) for _ in range(3))
+    flat = np.zeros((dataset.n, channels), bool)
     low, high = np.full(channels, np.inf), np.full(channels, -np.inf)
     total, count, missing_pixels = np.zeros(channels), np.zeros(channels), 0
     progress.start("pixels looked at", dataset.n, "objects")
@@ -55,7 +58,8 @@ def survey(dataset: Dataset, progress: Progress = SILENT) -> Survey:
             bottom, top = images.min(axis=(1, 2)), images.max(axis=(1, 2))
             total += images.sum(axis=(0, 1, 2), dtype=np.float64)
             count += images[..., 0].size
-        constant[rows] = (bottom >= top).all(axis=1)  # inf >= -inf where nothing was measured
+        flat[rows] = bottom >= top  # inf >= -inf where nothing was measured
+        empty[rows] = (bottom > top).all(axis=1)
         low, high = np.minimum(low, bottom.min(axis=0)), np.maximum(high, top.max(axis=0))
         progress.advance(len(rows))
     progress.finish()
@@ -63,8 +67,9 @@ def survey(dataset: Dataset, progress: Progress = SILENT) -> Survey:
     edges = _edges(dataset, low, high)
     histograms, sampled = _histograms(dataset, edges)
     return Survey(
-        np.flatnonzero(missing), missing_pixels, np.flatnonzero(filled), np.flatnonzero(constant), low, high, mean,
-        histograms, edges, sampled,
+        np.flatnonzero(missing), missing_pixels, np.flatnonzero(filled), np.flatnonzero(empty),
+        np.flatnonzero(flat.all(axis=1) & ~empty), flat, low, high, mean, histograms,
+        edges, sampled,
     )  # fmt: skip
 
 
