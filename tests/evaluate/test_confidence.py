@@ -182,6 +182,7 @@ def test_a_run_calibrates_chooses_and_shows_it(run: pipeline.Run) -> None:
     assert (flagged == (np.asarray(table.probabilities).max(1) < silent["threshold"])).all()
     text = (run.folder / "report.html").read_text()
     assert f"One temperature, {found['temperature']:.3f}" in text
+    assert f"divided by a temperature of {found['temperature']:.3f}" in text
     assert "are flagged low_confidence" in text
     for name in ("figures/coverage.svg", "figures/reliability.svg", "tables/calibration.csv"):
         assert (run.folder / name).stat().st_size > 0, name

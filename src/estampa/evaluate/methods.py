@@ -170,6 +170,12 @@ def _judging(evidence: Evidence, cite: _Citing) -> list[str]:
             f"Calibration is measured by the expected calibration error {cite(PAPERS['ece'])} in 15 bins and the Brier "
             f"score {cite(PAPERS['brier'])}."
         )
+    if evidence.calibration is not None:
+        calibrated = evidence.calibration
+        sentences.append(
+            f"The logits were divided by a temperature of {calibrated.temperature:.3f}, which minimises the log loss "
+            f"of {calibrated.n:,} validation objects {cite(PAPERS['ece'])}."
+        )
     names = [b.name for b in evidence.baselines]
     if "random forest" in names:
         sentences.append(
@@ -182,7 +188,7 @@ def _judging(evidence: Evidence, cite: _Citing) -> list[str]:
         kept = ", with groups kept whole" if found.grouped else ""
         sentences.append(
             f"{found.folds}-fold cross-validation{times}{kept} refitted everything, the preparation included, in each "
-            "fold."
+            f"fold{', but no temperature' if evidence.calibration is not None else ''}."
         )
         if evidence.trials:
             sentences.append(

@@ -198,9 +198,15 @@ def coverage(
     with style.drawing(size=(8.0, 4.2)) as (fig, axis):
         axis.fill_between(curve[0], curve[2], curve[3], color=style.OKABE_ITO[0], alpha=0.15, linewidth=0)
         axis.plot(curve[0], curve[1], color=style.OKABE_ITO[0])
-        axis.axhline(curve[1, -1], color=style.GREY, linewidth=1)
+        lines: list[tuple[float, str, str, Any]] = [(float(curve[1, -1]), "all answered", style.GREY, "-")]
         if keep is not None:
-            axis.axhline(keep, color=style.QUIET, linewidth=1, linestyle=(0, (4, 3)))
+            lines.append((keep, "to keep", style.QUIET, (0, (4, 3))))
+        for at, text, colour, dashes in lines:
+            axis.axhline(at, color=colour, linewidth=1, linestyle=dashes)
+            axis.annotate(
+                f"{text}: {at:.4g}", (0, at), (4, -3), xycoords=("axes fraction", "data"), textcoords="offset points",
+                va="top", color=style.QUIET, fontsize=10,
+            )  # fmt: skip
         if share is not None and accuracy is not None:
             sides = [[[v.value - v.low], [v.high - v.value]] for v in (accuracy, share)]
             axis.errorbar(

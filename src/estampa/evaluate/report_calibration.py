@@ -66,10 +66,10 @@ def abstention(evidence: Evidence, kept: Kept) -> list[Any]:
         return []
     caption = (
         "Objects are answered from the surest on. Accuracy of those that are answered, by their share of all; band: "
-        "95 % interval. Grey line: all answered. "
+        "95 % interval, Wilson's where all the answered are right, which is wide where few objects or groups are. "
     )
     if found.threshold:
-        caption += f"Dot: answered from a probability of {found.threshold:.4f} on. Dashed: the accuracy to keep."
+        caption += f"Dot: answered from a probability of {found.threshold:.4f} on."
     drawn = plots.coverage(found.curve, found.keep, found.coverage, found.accuracy)
     figure = kept.figure("coverage", drawn, caption, "Accuracy against coverage")
     return [*_verdict(found, evidence), figure]
