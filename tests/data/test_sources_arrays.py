@@ -442,3 +442,17 @@ def test_real_alerts_in_one_line(shared: Path, tmp_path: Path, names: str, n: in
     assert all(name.isdigit() for name in dataset.ids.tolist())
     if dataset.task == "classification":
         assert np.bincount(dataset.labels + 1).tolist() == [242, 206, 1195]
+
+
+def test_a_folder_of_arrays_and_a_table_stands_for_its_files(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).random((6, 3, 9, 9)).astype(np.float32)
+    np.savez(tmp_path / "stamps.npz", images=images, label=[0, 1] * 3)
+    (tmp_path / "alerts.csv").write_text("objectId,mag\n" + "".join(f"o{i // 2},{18 + i}\n" for i in range(6)))
+    (tmp_path / "README.md").write_text("what they are")
+    reading = open_reading([tmp_path], ReadOptions())
+    assert (reading.header.n, reading.header.shape, reading.header.columns) == (6, (9, 9, 3), ("mag",))
+    assert reading.groups is not None
+    assert reading.groups.tolist() == ["o0", "o0", "o1", "o1", "o2", "o2"]
+    (tmp_path / "notes.pdf").write_bytes(b"%PDF")
+    with pytest.raises(SourceError, match="no source understands it"):
+        open_reading([tmp_path], ReadOptions())

@@ -5,6 +5,7 @@ images `images | x` (else every array of three axes or more, which must agree), 
 ids `ids | id | candid | sourceid | fname | file`, groups `groups | group | drawer | objectid`, `classes`, `channels`,
 `units`, `pixel_scale`; other arrays of one number a row are columns. A .npy is told by its name: labels, y, ids,
 groups, classes; one axis of numbers: a column; all else is images. A .csv given beside them has one line per row.
+A folder of such files, with nothing else in it but texts to read, stands for the files in it.
 """
 
 from __future__ import annotations
@@ -20,16 +21,18 @@ from estampa.data.sources._stack import LABEL_KEYS, Found, reading_of, sort_keye
 from estampa.data.sources._tables import Table, read_table
 from estampa.errors import SourceError, nearest
 
+_ARRAYS, _TABLES, _TEXTS = (".npy", ".npz"), (".csv", ".tsv"), (".md", ".txt")
 _ROLES = {"label": LABEL_KEYS, "ids": ("ids", "id"), "groups": ("groups", "group"), "classes": ("classes",)}
 
 
 def is_mine(paths: Sequence[Path], options: ReadOptions) -> str | None:
     """None when all paths are .npy, .npz or a table beside them; else the reason why not."""
     del options
+    paths = _files(paths)
     kinds = [p.suffix.lower() for p in paths]
-    if not any(k in (".npy", ".npz") for k in kinds):
+    if not any(k in _ARRAYS for k in kinds):
         return "no .npy or .npz file"
-    strange = [p for p, k in zip(paths, kinds, strict=True) if k not in (".npy", ".npz", ".csv", ".tsv")]
+    strange = [p for p, k in zip(paths, kinds, strict=True) if k not in _ARRAYS + _TABLES]
     return f"{strange[0].name} is neither an array nor a table beside one" if strange else None
 
 
@@ -39,7 +42,16 @@ def read(paths: Sequence[Path], options: ReadOptions) -> Reading:
     Raises SourceError when shapes, lengths or labels do not fit, when the layout is ambiguous, or when an array holds
     Python objects.
     """
+    paths = _files(paths)
     return reading_of("arrays", paths, _collect(paths, options), options)
+
+
+def _files(paths: Sequence[Path]) -> Sequence[Path]:
+    """The arrays and tables of a folder, in order of name, when that is all there is in it; else `paths`."""
+    if len(paths) != 1 or not paths[0].is_dir():
+        return paths
+    inside = [p for p in sorted(paths[0].iterdir()) if not p.name.startswith(".") and p.suffix.lower() not in _TEXTS]
+    return inside if inside and all(p.is_file() and p.suffix.lower() in _ARRAYS + _TABLES for p in inside) else paths
 
 
 def _collect(paths: Sequence[Path], options: ReadOptions) -> Found:
