@@ -137,8 +137,10 @@ class WideCsv:
             self._marks.append((len(texts), begin))
             values, bad = self._parse(chunk)
             found |= {len(texts) + row: why for row, why in bad.items()}
-            whole = whole and not (values % 1).any() and not np.isnan(values).any()
-            self._low, self._high = min(self._low, extremes(values)[0]), max(self._high, extremes(values)[1])
+            if values.dtype.kind == "f":
+                whole = whole and not (values % 1).any() and not np.isnan(values).any()
+            low, high = extremes(values)
+            self._low, self._high = min(self._low, low), max(self._high, high)
             others = self._other_fields(chunk)
             for row in (row for row, why in bad.items() if why.endswith(_OTHER_LENGTH)):
                 others[row] = [f"row {len(texts) + row}" if i in ids else "" for i in self._others]
@@ -187,7 +189,9 @@ class WideCsv:
                 if not text:
                     return
                 text += stream.readline(_LONGEST_ROW)
-                rows = b"\n".join(line for line in text.splitlines() if line.strip())
+                rows = text.strip(b"\n")
+                if b"\r" in rows or b"\n\n" in rows:
+                    rows = b"\n".join(line for line in rows.splitlines() if line.strip())
                 if rows:
                     yield begin, rows
 
@@ -199,7 +203,7 @@ class WideCsv:
             numbers = whole_numbers(chunk.replace(b";", b",") if comma == b";" else chunk)
         lines = chunk.count(b"\n") + 1
         if numbers is not None and len(numbers) == lines * self._count and rows_fit(chunk, self._count):
-            return numbers.reshape(lines, self._count)[:, self._columns].astype(np.float64), {}
+            return numbers.reshape(lines, self._count)[:, self._columns], {}
         rows = chunk.decode("utf-8", "replace").split("\n")
         fields = {row.count(self._delimiter) for row in rows} if b'"' not in chunk else {self._count - 1}
         if fields != {self._count - 1}:
