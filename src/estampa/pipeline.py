@@ -104,9 +104,10 @@ def train(
     machine.require("train", *NEEDS, needed_for="estampa train")
     began, habits, clock = time.monotonic(), habits or Habits(), Clock()
     chosen = recipe if isinstance(recipe, Recipe) else _recipe(recipe, changes or {})
-    folder = _folder(output, "pictures" if chosen.name == "auto" else chosen.name)
+    folder = None if output is None else _folder(Path(output))
     with clock.of("reading"):
         dataset, chosen = _open(source, reading, chosen, habits, progress)
+    folder = folder or _folder(_unnamed(chosen, dataset))
     if chosen.search.values and not chosen.data.validation and not dataset.split_record:
         chosen = chosen.with_values({"data.validation": SEARCH_VALIDATION})
         progress.say(f"A validation part of {SEARCH_VALIDATION:.0%} is taken: a search is judged on nothing else.")
@@ -160,10 +161,16 @@ def _recipe(name: str, changes: Mapping[str, Any]) -> Recipe:
     return base.with_values(changes) if changes else base
 
 
-def _folder(output: Path | str | None, name: str) -> Path:
-    """The run folder, made now; refused when it holds a finished run or something else."""
+def _unnamed(recipe: Recipe, dataset: Dataset) -> Path:
+    """runs/<time>-<recipe>, for who names no folder."""
+    from estampa.train.choose import default_for
+
     stamp = datetime.datetime.now(tz=datetime.UTC).strftime("%Y%m%d-%H%M%S")
-    folder = Path(output) if output is not None else Path("runs") / f"{stamp}-{name}"
+    return Path("runs") / f"{stamp}-{default_for(dataset)[0] if recipe.model.name == 'auto' else recipe.name}"
+
+
+def _folder(folder: Path) -> Path:
+    """The run folder, made now; refused when it holds a finished run or something else."""
     if (folder / "metrics.json").exists():
         raise InputError("holds a finished run", where=folder, cure="Choose another folder with -o, or remove it.")
     begun = any((folder / sign).exists() for sign in (SIGN, "history.jsonl", "checkpoint.safetensors"))

@@ -1,5 +1,7 @@
 """What is inferred from the data, and what is refused before any work."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from made import bars, brightness, recipe
@@ -178,3 +180,31 @@ def test_many_objects_leave_the_settings_for_few_alone():
     assert not any("few" in line for line in said)
     again, _ = complete(made, bars())
     assert again == made
+
+
+def measured(channels=(), dtype="float32", low=-20.0, high=900.0, side=12, task="classification"):
+    """Random pixels with a header."""
+    random = np.random.default_rng(0)
+    images = random.uniform(low, high, (40, side, side, 3)).astype(dtype)
+    labels = np.arange(40) % 2 if task == "classification" else random.random(40)
+    made = ArraySet(images, labels, task, ("a", "b") if task == "classification" else ())
+    made.header = SimpleNamespace(channels=channels, symmetry="auto", origin={})
+    return made
+
+
+@pytest.mark.parametrize(
+    ("data", "model", "symmetry"),
+    [
+        ({"channels": ("science", "template", "difference")}, "stampnet", "d4"),
+        ({"channels": ("science", "template", "difference"), "low": 0.0, "high": 1.0}, "stampnet", "d4"),
+        ({}, "stampnet", "none"),
+        ({"low": 0.0, "high": 1.0}, "picturenet", "none"),
+        ({"low": 0.0, "high": 255.0, "dtype": "uint8"}, "picturenet", "none"),
+        ({"side": 6}, "picturenet", "none"),
+        ({"task": "regression"}, "picturenet", "none"),
+    ],
+)
+def test_measured_pixels_are_taken_for_stamps_and_pictures_for_pictures(data, model, symmetry):
+    made, said = complete(Recipe(), measured(**data))
+    assert (made.model.name, made.prepare.symmetry) == (model, symmetry)
+    assert said[0].startswith("Recipe '")

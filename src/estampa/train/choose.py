@@ -9,12 +9,17 @@ import numpy as np
 
 from estampa import measure, parts
 from estampa.errors import DatasetError, RecipeError, nearest
+from estampa.models.stampnet import LEAST_SIDE
 from estampa.prepare import balance
 from estampa.recipe import Recipe, check_options, read
 from estampa.train.fitted import ImageSet
 
-#: The recipe of who names none.
-DEFAULT = "pictures"
+#: The recipes of who names none: for pictures, for stamps of measured pixels, and for a value of measured pixels.
+PICTURES, STAMPS, TERRAIN = "pictures", "stamps", "terrain"
+#: Channels of difference imaging: stamps of the sky, which have neither up nor down.
+SKY = frozenset({"science", "template", "difference", "snr_difference"})
+#: Rows that tell whether pixels are measured.
+LOOKED_AT = 256
 LEAST_EPOCHS, MOST_EPOCHS = 8, 200
 
 
@@ -108,18 +113,47 @@ def _model(recipe: Recipe, dataset: ImageSet, said: list[str]) -> Recipe:
                 cure=nearest(recipe.model.name, known),
             )  # fmt: skip
         return recipe
-    if dataset.shape is None:
-        raise DatasetError("holds no images", cure="Nets learn from images; give pictures or arrays.")
-    height, width, _ = dataset.shape
-    default = read(DEFAULT)
+    name, why = default_for(dataset)
+    assert dataset.shape is not None
+    height, width, channels = dataset.shape
+    default = read(name)
     own: dict[str, Any] = {}
     for stage in ("data", "prepare", "train", "evaluate", "search", "few"):
         part = getattr(recipe, stage)
         own |= {f"{stage}.{key}": getattr(part, key) for key in part.model_fields_set}
     own |= {f"model.{key}": value for key, value in recipe.model.options.items()}
+    own = {"data.task": "auto", "prepare.symmetry": "auto"} | own  # said below, with their reasons
     large = "; larger than the 96 pixels that it was tuned up to" if max(height, width) > 96 else ""
-    said.append(f"Recipe '{DEFAULT}': the default for pictures, here {height} x {width}{large}.")
+    said.append(f"Recipe '{name}': the default for {why}, here {height} x {width} x {channels}{large}.")
     return default.with_values(own, recipe.name)
+
+
+def default_for(dataset: ImageSet) -> tuple[str, str]:
+    """The default recipe for the data, and what they are taken for.
+
+    Measured pixels are float32 that are no picture's values: named as channels of difference imaging, or with missing,
+    negative or fractional values that reach beyond 0..1.
+    """
+    if dataset.shape is None:
+        raise DatasetError("holds no images", cure="Nets learn from images; give pictures or arrays.")
+    if min(dataset.shape[:2]) < LEAST_SIDE or str(dataset.dtype) != "float32" or not _measured(dataset):
+        return PICTURES, "pictures"
+    if dataset.task == "regression":
+        return TERRAIN, "a value of measured pixels"
+    return STAMPS, "stamps of measured pixels"
+
+
+def _measured(dataset: ImageSet) -> bool:
+    if SKY & set(_channels(dataset)):
+        return True
+    _, images = next(iter(dataset.blocks(np.arange(min(dataset.n, LOOKED_AT)))))
+    finite = images[np.isfinite(images)]
+    fractions = bool((finite != np.round(finite)).any())
+    return finite.size < images.size or bool(finite.size and (finite.min() < 0 or (finite.max() > 1 and fractions)))
+
+
+def _channels(dataset: ImageSet) -> tuple[str, ...]:
+    return tuple(getattr(getattr(dataset, "header", None), "channels", ()))
 
 
 def _task(recipe: Recipe, dataset: ImageSet, said: list[str]) -> Recipe:
@@ -177,7 +211,10 @@ def _symmetry(recipe: Recipe, dataset: ImageSet, changes: dict[str, Any], said: 
     if recipe.prepare.symmetry != "auto":
         return
     declared = str(getattr(getattr(dataset, "header", None), "symmetry", "auto"))
-    if declared == "auto":
+    if declared == "auto" and SKY & set(_channels(dataset)):
+        changes["prepare.symmetry"] = "d4"
+        said.append("Symmetry d4: difference images of the sky have neither up nor down.")
+    elif declared == "auto":
         changes["prepare.symmetry"] = "none"
         said.append("No mirrored copies or quarter turns: that they keep the label is not declared (prepare.symmetry).")
     else:
