@@ -84,7 +84,8 @@ def roughness(height: Array) -> Array:
     """Root mean square departure (metres) of 3 x 3 cells from their best plane; of heights (..., h, w), same shape.
 
     The detrended RMS height of Shepard et al. 2001, J. Geophys. Res. 106, 32777, at the scale of three cells; beyond
-    the border the ground goes on as a plane would. The plane's slopes are orthogonal to its mean on a 3 x 3 grid, so three sums give the rest.
+    the border the ground goes on as a plane would. The plane's slopes are orthogonal to its mean on a 3 x 3 grid, so
+    three sums give the rest.
     """
     edges = [(0, 0)] * (height.ndim - 2) + [(1, 1), (1, 1)]
     window = sliding_window_view(
