@@ -26,6 +26,8 @@ PAPERS: dict[str, str] = {
     "J. Mach. Learn. Res. 15, 1929",
     "averaging": "Polyak, B. T., Juditsky, A. B. 1992, Acceleration of Stochastic Approximation by Averaging, "
     "SIAM J. Control Optim. 30, 838",
+    "asinh": "Lupton, R. H., Gunn, J. E., Szalay, A. S. 1999, A Modified Magnitude System that Produces Well-Behaved "
+    "Magnitudes, Colors, and Errors Even for Low Signal-to-Noise Ratio Measurements, AJ 118, 1406",
     "bootstrap": "Efron, B. 1979, Bootstrap Methods: Another Look at the Jackknife, Ann. Stat. 7, 1",
     "wilson": "Wilson, E. B. 1927, Probable Inference, the Law of Succession, and Statistical Inference, "
     "J. Am. Stat. Assoc. 22, 209",
@@ -129,7 +131,12 @@ def _training(evidence: Evidence, recipe: dict[str, Any], cite: _Citing) -> list
         f"{train.get('batch')}, for {len(evidence.history)} epochs; the weights of epoch {evidence.kept_epoch} were "
         "kept."
     )
-    sentences = [text]
+    sentences = [*_prepared(prepare, cite), text]
+    if train.get("pretrain", "none") != "none":
+        sentences.append(
+            f"Its first weights were learned on {train['pretrain_stamps']:,} simulated stamps in "
+            f"{train['pretrain_epochs']} epochs."
+        )
     if changes := _changes(prepare, cite):
         sentences.append(f"Training images were changed at random in each epoch: {', '.join(changes)}.")
     dropped = [f"{model[key]:g} {where}" for key, where in _DROPOUT.items() if model.get(key)]
@@ -143,6 +150,16 @@ def _training(evidence: Evidence, recipe: dict[str, Any], cite: _Citing) -> list
         )
     sentences.append(f"The implementation is estampa on PyTorch {cite(PAPERS['torch'])}.")
     return sentences
+
+
+def _prepared(prepare: Mapping[str, Any], cite: _Citing) -> list[str]:
+    """How pixels were scaled beyond mean and deviation, in words."""
+    found = []
+    if prepare.get("stretch") == "asinh":
+        found.append(f"Pixels were stretched by asinh with the noise as softening {cite(PAPERS['asinh'])}.")
+    if prepare.get("local"):
+        found.append("Each channel was given a second time with the level and the noise of its own image taken out.")
+    return found
 
 
 def _changes(prepare: Mapping[str, Any], cite: _Citing) -> list[str]:
