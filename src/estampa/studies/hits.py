@@ -41,6 +41,7 @@ RECALLS = {"artifact": 650 / 660, "real": 660 / 669}
 SHAPE, CHANNELS = (21, 21, 4), 4
 FAINT = 7.0  #: signal-to-noise ratio below which candidates are hard
 FOLDS = 5
+LESSONS = 40_000  #: simulated alerts that a net learns from which sees no real one
 NEAR = 2.0  #: arcsec to a known asteroid within which an alert is surely real
 SIMULATED = "SIMULATED stamps stand in for the survey's own, which are not public: no figure on them is comparable."
 PLAIN: dict[str, Any] = {"evaluate.baselines": False}
@@ -104,10 +105,7 @@ def _hits(ledger: Ledger, dataset: Dataset, *, comparable: bool) -> list[str]:
     dealt = _dealt(dataset, by_group=False)
     for key, name in (("first", "hits-first"), ("final", "hits")):
         how = f"{key} net, a third at random"
-        ledger.add(
-            f"as-published-{key}",
-            partial(_trained, ledger, f"as-published-{key}", dealt, name, AS_PUBLISHED, how, fault),
-        )
+        ledger.add(f"as-published-{key}", partial(_as_published, ledger, dealt, name, how, fault))
     held = f"a third, {'whole exposures' if grouped else 'stratified'}"
     dealt = _dealt(dataset, by_group=True)
     ledger.add("right", partial(_trained, ledger, "right", dealt, "hits", RIGHT, f"final net, {held}", ""))
@@ -137,8 +135,22 @@ def _validation(dataset: Dataset) -> np.ndarray:
     """A tenth of the training part, whole exposures, for the temperature of our net."""
     train = dataset.rows("train")
     groups = None if dataset.groups is None else dataset.groups[train]
-    chosen: np.ndarray = train[fold_numbers(dataset.labels[train], 10, task=dataset.task, groups=groups, seed=1) == 0]
-    return chosen
+    folds = min(10, len(train) if groups is None else len(np.unique(groups)))
+    fold = fold_numbers(dataset.labels[train], folds, task=dataset.task, groups=groups, seed=1)
+    held: np.ndarray = train[fold == 0]
+    return held
+
+
+def _as_published(ledger: Ledger, dataset: Dataset, name: str, how: str, fault: str) -> Row:
+    """Fitted outside the pipeline, which would rightly refuse to tear exposures apart."""
+    from estampa.train.fit import fit_net
+
+    began, held = time.monotonic(), dataset.rows("test")
+    fitted = fit_net(dataset, recipe.read(name), train_rows=dataset.rows("train"), progress=ledger.progress)
+    output = fitted.predict(dataset, held)
+    judgement = judge(dataset.labels[held], output, task=dataset.task, classes=dataset.classes)
+    seconds = time.monotonic() - began
+    return row_of(judgement, AS_PUBLISHED, how, fault=fault, parameters=fitted.parameters, seconds=seconds)
 
 
 def _trained(ledger: Ledger, key: str, dataset: Dataset, name: str, way: str, how: str, fault: str) -> Row:
