@@ -262,7 +262,7 @@ def _from_simulated(ledger: Ledger, dataset: Dataset) -> np.ndarray:
 
     assert dataset.shape is not None
     options = {
-        "n": "40000",
+        "n": str(LESSONS),
         "camera": "ztf",
         "size": str(dataset.shape[0]),
         "channels": ",".join(dataset.header.channels),
