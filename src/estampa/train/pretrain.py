@@ -29,6 +29,8 @@ from estampa.train.fitted import ImageSet
 
 #: Class names, case aside, that mean the same as the simulator's "real" and "artifact".
 REAL = ("real", "1", "true", "transient", "good")
+#: Keys of [train] that do not change what is learned from the simulated stamps.
+_FREE = ("threads", "dtype", "memory_format", "device", "calibrate", "steps", "monitor")
 #: Sides of stamps that the simulator makes.
 SIDES = (11, 63)
 #: The simulated lessons: steps are as large as for many objects, whatever the recipe takes for few.
@@ -109,14 +111,17 @@ def _lessons(recipe: Recipe) -> dict[str, Any]:
     return {
         "train.pretrain": "none", "train.epochs": recipe.train.pretrain_epochs, "train.batch": BATCH,
         "train.rate": RATE, "train.keep": "last", "train.patience": 0, "train.time_limit": None,
-        "train.monitor": "accuracy", "prepare.balance": "none", "few": {},
+        "train.monitor": "accuracy", "train.seed": 0, "prepare.balance": "none", "few": {},
     }  # fmt: skip
 
 
 def _place(recipe: Recipe, shape: tuple[int, int, int], channels: tuple[str, ...], turned: bool) -> Path:
-    """The cache file of these lessons: named by all that they depend on, the machine's own choices apart."""
+    """The cache file of these lessons: named by all that they depend on, the machine's own choices apart.
+
+    The run's seed is not among them, so that other seeds and other folds begin with the same weights.
+    """
     lessons = recipe.with_values(_lessons(recipe), "pretrain").model_dump(mode="json")
-    train = {k: v for k, v in lessons["train"].items() if k not in ("threads", "dtype", "memory_format", "calibrate")}
+    train = {k: v for k, v in lessons["train"].items() if k not in _FREE}
     facts = {
         "simulator": VERSION, "shape": shape, "channels": channels, "turned": turned, "train": train,
         "prepare": lessons["prepare"], "model": lessons["model"], "stamps": recipe.train.pretrain_stamps,
