@@ -44,8 +44,8 @@ def alerts(folder: Path, n: int = 60) -> Path:
         folder / "stamps.npz", images=made.images.transpose(0, 3, 1, 2), label=label,
         channels=["science", "template", "difference"],
     )  # fmt: skip
-    lines = [f"o{k // 2},{0.5 if k % 3 == 0 else -999}" for k in range(n)]
-    (folder / "alerts.csv").write_text("objectId,ssdistnr\n" + "\n".join(lines) + "\n")
+    lines = [f"o{k // 2},{0.5 if k % 3 == 0 else -999},{0.1 + 0.8 * label[k] * (k % 4 > 0)}" for k in range(n)]
+    (folder / "alerts.csv").write_text("objectId,ssdistnr,drb\n" + "\n".join(lines) + "\n")
     return folder
 
 
@@ -59,7 +59,14 @@ def test_simulated_stamps_and_real_alerts_beside_them(tmp_path: Path) -> None:
     published = made.rows[1].metrics["accuracy"]
     assert published.value == 0.9857
     lines = "\n".join(made.lines())
-    for words in ("SIMULATED", "of SNR below 7", "20 alerts within 2 arcsec", "ROC AUC", "balanced accuracy"):
+    for words in (
+        "SIMULATED",
+        "of SNR below 7",
+        "20 alerts within 2 arcsec",
+        "of which it was sure",
+        "ROC AUC",
+        "balanced accuracy",
+    ):
         assert words in lines
     record = json.loads((tmp_path / "out" / "table.json").read_text())
     ztf = next(r for r in record["rows"] if "recipe stamps" in r["how"] and "ZTF" in r["how"])

@@ -24,7 +24,7 @@ from estampa.data.read import ReadOptions, build, open_any
 from estampa.errors import InputError
 from estampa.evaluate.baselines import baselines
 from estampa.evaluate.crossval import fold_numbers
-from estampa.evaluate.judge import judge, spelled
+from estampa.evaluate.judge import judge, spelled, words
 from estampa.measure import Interval, wilson
 from estampa.recipe import Recipe
 from estampa.studies._table import Ledger, Row, row_of
@@ -40,6 +40,7 @@ PARAMETERS = 41_986
 RECALLS = {"artifact": 650 / 660, "real": 660 / 669}
 SHAPE, CHANNELS = (21, 21, 4), 4
 FAINT = 7.0  #: signal-to-noise ratio below which candidates are hard
+SURE = 0.2  #: distance of ZTF's score `drb` from 0 or 1 within which its label is hardly in doubt
 FOLDS = 5
 LESSONS = 40_000  #: simulated alerts that a net learns from which sees no real one
 NEAR = 2.0  #: arcsec to a known asteroid within which an alert is surely real
@@ -178,7 +179,7 @@ def _faint(ledger: Ledger, dataset: Dataset) -> list[str]:
     pair = measure.paired_difference(
         ["accuracy", "roc_auc"], dataset.labels[rows][faint], ours[faint], theirs[faint], groups
     )
-    bands = ", ".join(f"{name.replace('_', ' ')} {spelled(found)}" for name, found in pair.items())
+    bands = ", ".join(f"{words(name)} {spelled(found)}" for name, found in pair.items())
     which = f"the {int(faint.sum()):,} judged candidates of SNR below {FAINT:g}"
     return [f"Ours less the published net on {which}: {bands} (paired)."]
 
@@ -212,7 +213,7 @@ def _ztf(ledger: Ledger, dataset: Dataset) -> list[str]:
     ]
     for key, way, how, answer in ways:
         ledger.add(f"ztf-{key}", partial(_ztf_row, ledger, dataset, key, way, f"ZTF alerts, {how}", answer))
-    return _asteroids(ledger, dataset)
+    return [*_sure(ledger, dataset), *_asteroids(ledger, dataset)]
 
 
 def _ztf_row(ledger: Ledger, dataset: Dataset, key: str, way: str, how: str, answer: Callable[[], np.ndarray]) -> Row:
@@ -271,6 +272,22 @@ def _from_simulated(ledger: Ledger, dataset: Dataset) -> np.ndarray:
     fitted = fit_net(simulated, recipe.read("stamps"), train_rows=np.arange(simulated.n), progress=ledger.progress)
     answers: np.ndarray = fitted.predict(dataset, np.arange(dataset.n))
     return answers
+
+
+def _sure(ledger: Ledger, dataset: Dataset) -> list[str]:
+    """The figures where the survey's own classifier, whose answers the labels are, was sure."""
+    if "drb" not in dataset.header.columns:
+        return []
+    score = dataset.column("drb")
+    kept = dataset.labelled() & ((score < SURE) | (score > 1 - SURE))
+    if len(np.unique(dataset.labels[kept])) < 2:
+        return []
+    groups = None if dataset.groups is None else dataset.groups[kept]
+    output = np.load(ledger.folder / "ztf-stamps.npy")[kept]
+    found = judge(dataset.labels[kept], output, task=dataset.task, classes=dataset.classes, groups=groups).metrics
+    which = f"the {int(kept.sum()):,} alerts of which it was sure (drb below {SURE:g} or above {1 - SURE:g})"
+    bands = ", ".join(f"{words(name)} {spelled(found[name])}" for name in ("roc_auc", "balanced_accuracy"))
+    return [f"The labels of ZTF are its own classifier's. Our net on {which}: {bands}."]
 
 
 def _asteroids(ledger: Ledger, dataset: Dataset) -> list[str]:
