@@ -1,64 +1,31 @@
 """Speed and memory against the peers, side by side in one run; writes benchmarks/results.md.
 
-    python -m benchmarks.run [--keras-seeds 2] [--seeds 5] [--only train,million,folder] (million needs train) [--keep FOLDER]
+    python -m benchmarks.run [--keras-seeds 2] [--seeds 5] [--only train,million,folder,hits] [--keep FOLDER]
 
 Ratios count, not absolute times: machines differ, and this one may be shared. Each side runs as a process of its own,
-the peers in an environment of their own (benchmarks/.peers), one after the other.
+the peers in an environment of their own (benchmarks/.peers), one after the other. `million` needs `train` before it.
+What was not asked for keeps the section that an earlier run wrote; every section says when and where it was run.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import os
 import platform
-import statistics
-import subprocess
+import re
 import sys
 import tempfile
-import venv
 from pathlib import Path
 
-HERE = Path(__file__).parent
-PEERS = HERE / ".peers"
+from benchmarks import hits
+from benchmarks.sides import HERE, found, lines_of, median, peers_python
+
+RESULTS = HERE / "results.md"
+PARTS = ("train", "million", "folder", "hits")  #: in the order of results.md
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 FAST, OURS = "fashion-fast", "pictures-fast"
 PICTURES, SIDE = 3000, 424
-
-
-def peers_python() -> Path:
-    """The interpreter of the peers' environment, made and filled on first use."""
-    python = PEERS / "bin" / "python"
-    if not python.exists():
-        venv.create(PEERS, with_pip=True)
-    wanted = (HERE / "peers" / "requirements.txt").read_text()
-    stamp = PEERS / "installed.txt"
-    if not stamp.exists() or stamp.read_text() != wanted:
-        subprocess.run(
-            [python, "-m", "pip", "install", "--quiet", "-r", HERE / "peers" / "requirements.txt"], check=True
-        )
-        stamp.write_text(wanted)
-    return python
-
-
-def lines_of(*words: object) -> list[dict[str, object]]:
-    """Run a script; its JSON lines, gathered. Its own words go to our stderr."""
-    print("  $", " ".join(str(w) for w in words[1:]), file=sys.stderr, flush=True)
-    ended = subprocess.run([str(w) for w in words], stdout=subprocess.PIPE, text=True, check=True, cwd=HERE.parent)
-    return [json.loads(line) for line in ended.stdout.splitlines() if line.startswith("{")]
-
-
-def found(records: list[dict[str, object]], key: str, **where: object) -> float:
-    """The value of `key` in the first record that has it and agrees with `where`."""
-    for record in records:
-        if key in record and all(record.get(k) == v for k, v in where.items()):
-            return float(record[key])  # type: ignore[arg-type]
-    raise KeyError(key)
-
-
-def median(values: list[float]) -> float:
-    return statistics.median(values)
 
 
 def train(scratch: Path, seeds: int, keras_seeds: int) -> list[str]:
@@ -190,41 +157,62 @@ def folder(scratch: Path) -> list[str]:
     ]
 
 
-def machine_lines() -> list[str]:
+def told(load: float) -> str:
+    """Where and when a section was run, one line."""
     from estampa import machine
 
     described = machine.describe()
-    return [
-        "# Benchmarks", "", "*Written by `make bench`. Ratios count, not absolute times.*", "",
-        f"- date: {datetime.datetime.now(tz=datetime.UTC):%Y-%m-%d}",
-        (f"- machine: {described['processor']['model']} ({', '.join(described['processor']['features'])}), {described['threads']} threads, "
-        f"{described['memory_bytes'] / 2**30:.0f} GiB, {platform.system()}"),  # type: ignore[operator]
-        f"- ours: Python {platform.python_version()}, {', '.join(f'{k} {v}' for k, v in described['versions'].items())}",
-        f"- peers: {', '.join((HERE / 'peers' / 'requirements.txt').read_text().split())}",
-        f"- load when it began: {os.getloadavg()[0]:.2f}", "",
-    ]  # fmt: skip
+    processor, versions = described["processor"], described["versions"]
+    assert isinstance(processor, dict)
+    assert isinstance(versions, dict)
+    ours = ", ".join(f"{name} {versions[name]}" for name in ("estampa", "numpy", "torch", "onnxruntime"))
+    peers = ", ".join((HERE / "peers" / "requirements.txt").read_text().split())
+    return (
+        f"*{datetime.datetime.now(tz=datetime.UTC):%Y-%m-%d}; {processor['model']} ({', '.join(processor['features'])}), "
+        f"{described['threads']} threads, {described['memory_bytes'] / 2**30:.0f} GiB, {platform.system()}; "  # type: ignore[operator]
+        f"load when it began {load:.2f}; ours: Python {platform.python_version()}, {ours}; peers: {peers}.*"
+    )
+
+
+def sections(text: str) -> dict[str, str]:
+    """What an earlier run wrote, by part."""
+    pieces = re.split(r"^<!-- part: (\w+) -->\n", text, flags=re.MULTILINE)
+    return {name: body.strip() for name, body in zip(pieces[1::2], pieces[2::2], strict=True)}
+
+
+def write(name: str, lines: list[str], load: float) -> None:
+    """Put one part's section into results.md; the others stay."""
+    kept = sections(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    heading, *rest = "\n".join(lines).strip().split("\n")
+    kept[name] = "\n".join([heading, "", told(load), *rest])
+    whole = ["# Benchmarks\n\n*Written by `make bench`. Ratios count, not absolute times.*\n"]
+    whole += [f"<!-- part: {part} -->\n{kept[part]}\n" for part in PARTS if part in kept]
+    RESULTS.write_text("\n".join(whole), encoding="utf-8")
+    print(kept[name], flush=True)
 
 
 def main() -> None:
     words = argparse.ArgumentParser()
     words.add_argument("--seeds", type=int, default=5)
-    words.add_argument("--keras-seeds", type=int, default=2)
-    words.add_argument("--only", default="train,million,folder")
+    words.add_argument("--keras-seeds", type=int, default=2, help="of Fashion-MNIST; the hits race takes --seeds")
+    words.add_argument("--only", default=",".join(PARTS))
     words.add_argument("--keep", type=Path)
     asked = words.parse_args()
-    text = machine_lines()
     with tempfile.TemporaryDirectory() as temporary:
         scratch = asked.keep or Path(temporary)
         scratch.mkdir(parents=True, exist_ok=True)
-        steps = asked.only.split(",")
-        if FASHION.is_dir():
-            text += train(scratch, asked.seeds, asked.keras_seeds) if "train" in steps else []
-            text += million(scratch) if "million" in steps else []
-        else:
-            text += ["Training and scoring were left out: Debian's package dataset-fashion-mnist is not installed.", ""]
-        text += folder(scratch) if "folder" in steps else []
-    (HERE / "results.md").write_text("\n".join(text))
-    print("\n".join(text))
+        ways = {
+            "train": lambda: train(scratch, asked.seeds, asked.keras_seeds),
+            "million": lambda: million(scratch),
+            "folder": lambda: folder(scratch),
+            "hits": lambda: hits.race(scratch, asked.seeds),
+        }
+        for name in (part for part in PARTS if part in asked.only.split(",")):
+            if name in ("train", "million") and not FASHION.is_dir():
+                print(f"{name} is left out: Debian's package dataset-fashion-mnist is not installed.", file=sys.stderr)
+                continue
+            load = os.getloadavg()[0]
+            write(name, ways[name](), load)
 
 
 if __name__ == "__main__":
