@@ -112,6 +112,18 @@ def test_bad_rows_are_rejected_by_number(tmp_path: Path) -> None:
     np.testing.assert_array_equal(dataset.images[..., 0], np.delete(COUNTS, [2, 4, 6], 0))
 
 
+@pytest.mark.parametrize("row", ["1 2,{},", ",{}", "{}, 1 2"])
+def test_a_row_whose_blanks_hide_a_wrong_number_of_fields_is_rejected(tmp_path: Path, row: str) -> None:
+    """As many numbers as there are columns are not enough: they must stand one in a field."""
+    numbers = ",".join(map(str, range(15 if " " in row else 16)))
+    heads = ",".join(f"px_{i // 4}_{i % 4}" for i in range(16))
+    path = tmp_path / "a.csv"
+    path.write_text(f"{heads}\n{','.join(map(str, range(16)))}\n{row.format(numbers)}\n")
+    (block,) = open_reading([path]).blocks()
+    assert list(block.rejected) == [1]
+    assert block.images[0].ravel().tolist() == list(range(16))
+
+
 def test_rows_of_any_stretch_over_many_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("estampa.data.sources._wide._CHUNK", 300)
     reading = open_reading([kaggle(tmp_path / "a.csv")])

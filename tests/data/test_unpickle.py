@@ -262,6 +262,9 @@ DAMAGED: dict[str, bytes] = {
     ) + b"u.",
     "copies of one text": b"X" + struct.pack("<I", 100_000) + b"a" * 100_000 + b"q\x010"
     + b"c_codecs\nencode\nh\x01X\x06\x00\x00\x00latin1\x86R0" * 400 + b"N.",
+    "lists of a byte each": b"\x80\x04](" + b"]" * 1_500_000 + b"e.",
+    "tuples in tuples": b"\x80\x04)" + b"\x85" * 1_500_000 + b".",
+    "a memo of nothing": b"\x80\x04N" + b"\x94" * 1_500_000 + b".",
 }  # fmt: skip
 
 
@@ -282,7 +285,7 @@ def test_a_memo_index_costs_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "deep", [b"]" * 100_000 + b"a" * 99_999 + b".", b")" + b"\x85" * 100_000 + b".", b"]q\x00h\x00a."]
+    "deep", [b"]" * 20_000 + b"a" * 19_999 + b".", b")" + b"\x85" * 20_000 + b".", b"]q\x00h\x00a."]
 )
 def test_deep_and_circular_containers_are_refused(tmp_path: Path, deep: bytes) -> None:
     with pytest.raises(SourceError, match="nested more than 6 deep"):

@@ -25,6 +25,8 @@ from estampa.errors import SourceError
 
 _SMALL = 4096  #: bytes up to which raw data are copied into an object of their own; longer ones stay views
 _LONGEST_LINE = 1 << 28  #: of protocol 0, where a whole array is one line
+_CONTAINER = 64  #: bytes that a list, dict, tuple or memo entry is counted for
+_MOST_UNFOLDED = 24  #: bytes of copies and containers for a byte of the file; a list of numpy's numbers takes 14
 _DEEPEST = 6  #: containers in containers that `plain` follows
 _ALLOWED = "numpy arrays, numbers, texts, lists, tuples and dicts"
 _CURE = "Nothing was run. Where you trust its maker, save its arrays there with numpy.savez and build from that."
@@ -39,7 +41,7 @@ class Machine:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
-        self._budget = 8 * len(data) + (1 << 20)  #: bytes that copies may take
+        self._budget = _MOST_UNFOLDED * len(data) + (1 << 20)  #: bytes that copies and containers may take
 
     def read(self) -> Any:
         """The next object, with arrays as `Array`; SourceError when it is refused or damaged."""
@@ -100,6 +102,11 @@ class Machine:
         self._budget -= count
         if self._budget < 0:
             raise ValueError("it unfolds to far more than its size")
+
+    def push_container(self, value: Any) -> None:
+        """Push a new container, and account for it: one byte of the file makes some hundred of memory."""
+        self.pay(_CONTAINER)
+        self.stack.append(value)
 
     # -------------------------------------------------------------------------------------- stack
 
@@ -192,6 +199,7 @@ def _push(read: Callable[[Machine], Any]) -> Callable[[Machine], None]:
 
 def _put(read: Callable[[Machine], int]) -> Callable[[Machine], None]:
     def step(m: Machine) -> None:
+        m.pay(_CONTAINER)
         m.memo[read(m)] = m.stack[-1]
 
     return step
@@ -201,6 +209,7 @@ def _last(count: int) -> Callable[[Machine], None]:
     def step(m: Machine) -> None:
         if len(m.stack) < count:
             raise IndexError("too few values on the stack")
+        m.pay(_CONTAINER)
         m.stack[-count:] = [tuple(m.stack[-count:])]
 
     return step
@@ -208,7 +217,7 @@ def _last(count: int) -> Callable[[Machine], None]:
 
 def _dict(m: Machine) -> None:
     pairs = m.marked()
-    m.stack.append({})
+    m.push_container({})
     m.update(pairs)
 
 
@@ -276,10 +285,10 @@ _STEPS: dict[int, Callable[[Machine], Any]] = {
     0x8E: _push(lambda m: m.raw(m.number("<Q"))),
     0x96: _push(lambda m: m.raw(m.number("<Q"))),
     ord(")"): _push(lambda m: ()),  # noqa: ARG005
-    ord("]"): _push(lambda m: []),  # noqa: ARG005
-    ord("}"): _push(lambda m: {}),  # noqa: ARG005
-    ord("t"): _push(lambda m: tuple(m.marked())),
-    ord("l"): _push(lambda m: m.marked()),
+    ord("]"): lambda m: m.push_container([]),
+    ord("}"): lambda m: m.push_container({}),
+    ord("t"): lambda m: m.push_container(tuple(m.marked())),
+    ord("l"): lambda m: m.push_container(m.marked()),
     ord("d"): _dict,
     0x85: _last(1),
     0x86: _last(2),

@@ -138,7 +138,7 @@ class WideCsv:
             values, bad = self._parse(chunk)
             found |= {len(texts) + row: why for row, why in bad.items()}
             if values.dtype.kind == "f":
-                whole = whole and not (values % 1).any() and not np.isnan(values).any()
+                whole = whole and bool((np.isfinite(values) & (values == np.floor(values))).all())
             low, high = extremes(values)
             self._low, self._high = min(self._low, low), max(self._high, high)
             others = self._other_fields(chunk)
@@ -198,10 +198,10 @@ class WideCsv:
     def _parse(self, chunk: bytes) -> tuple[np.ndarray, dict[int, str]]:
         """Pixels (rows, columns) of whole rows, and the reason for each row that has none (its numbers are 0)."""
         comma = self._delimiter.encode()
-        numbers = None
-        if comma != b"\t" and comma + comma not in chunk:
+        numbers, lines = None, chunk.count(b"\n") + 1
+        full = chunk.count(comma) == lines * (self._count - 1) and comma + comma not in chunk and b" " not in chunk
+        if comma != b"\t" and full:  # else "1 2," would be taken for two numbers
             numbers = whole_numbers(chunk.replace(b";", b",") if comma == b";" else chunk)
-        lines = chunk.count(b"\n") + 1
         if numbers is not None and len(numbers) == lines * self._count and rows_fit(chunk, self._count):
             return numbers.reshape(lines, self._count)[:, self._columns], {}
         rows = chunk.decode("utf-8", "replace").split("\n")
