@@ -130,6 +130,25 @@ def test_two_classes_are_told_by_their_decision_threshold() -> None:
     assert choose_threshold(0.95, truth, output, decision=0.7).value == 0.0
 
 
+def test_an_answer_against_the_odds_is_not_sure() -> None:
+    """An answer given from a probability of 0.05 on is mostly wrong just there, however sure its rival looks."""
+    rng = np.random.default_rng(0)
+    real = rng.uniform(0, 1, 4000) ** 3
+    truth, output = (rng.uniform(size=4000) < real).astype(int), np.stack([1 - real, real], 1)
+    judgement = judge(truth, output, task="classification", classes="ab", resamples=100)
+    threshold = choose_threshold(0.9, truth, output, decision=0.05)
+    found = abstention(truth, output, None, judgement, threshold, 0.05)
+    assert threshold.value is not None
+    assert found is not None
+    assert found.coverage is not None
+    answered = np.where(real >= 0.05, real, 1 - real) >= threshold.value
+    assert found.coverage.value == pytest.approx(answered.mean())
+    assert (real[answered] < 0.05).any()
+    assert (real[answered] > threshold.value).any()
+    assert not ((real[answered] >= 0.05) & (real[answered] < 0.5)).any()
+    assert found.curve[1, 0] > 0.95  # the surest first
+
+
 def test_calibration_is_judged_in_pairs() -> None:
     truth, output = honest(600)
     sharp = output**3 / (output**3).sum(1, keepdims=True)

@@ -32,7 +32,7 @@ class Thresholds(Record):
 
     #: of two classes, the probability from which the second is predicted; None = the more probable one
     decision: Probability | None = None
-    #: a largest probability below this flags the row `low_confidence`
+    #: an answer whose probability is below this flags the row `low_confidence`
     confidence: Probability | None = None
 
 

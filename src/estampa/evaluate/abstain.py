@@ -78,7 +78,7 @@ def lines(found: Abstention) -> list[str]:
     assert found.coverage is not None
     assert found.accuracy is not None
     return [
-        f"threshold {found.threshold:.6f} of the largest probability keeps {found.keep:g}",
+        f"threshold {found.threshold:.6f} of the answer's probability keeps {found.keep:g}",
         f"coverage  {spelled(found.coverage)}",
         f"accuracy  {spelled(found.accuracy)} among the answered",
     ]

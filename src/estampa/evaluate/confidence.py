@@ -10,7 +10,7 @@ import numpy as np
 from estampa import measure
 from estampa.errors import CheckFailed, RecipeError
 from estampa.evaluate.judge import Judgement
-from estampa.measure import Interval, decide
+from estampa.measure import Interval
 from estampa.measure.intervals import bootstrap, unit_numbers
 from estampa.measure.selective import Selective, confidence_threshold, least_objects
 
@@ -71,7 +71,7 @@ class Abstention:
     Attributes
     ----------
     keep : the accuracy to keep; None = no threshold was asked for, and there is only the curve.
-    threshold : largest probability below which an answer is flagged; None = none was asked for or none keeps it.
+    threshold : probability of the answer below which it is flagged; None = none was asked for or none keeps it.
     chosen_on : objects that the threshold was chosen on.
     best : the highest accuracy that some threshold keeps there.
     coverage, accuracy : share of the judged objects that is answered, and the accuracy among them.
@@ -126,8 +126,8 @@ def choose_threshold(
     keep: float, truth: np.ndarray, output: np.ndarray, groups: np.ndarray | None = None, decision: float | None = None
 ) -> Threshold:
     """The threshold for (n, k) probabilities of objects that were not learned from; see `confidence_threshold`."""
-    predicted = decide(output, decision)
-    value, best = confidence_threshold(truth, predicted, output.max(axis=1), keep, groups)
+    predicted = measure.decide(output, decision)
+    value, best = confidence_threshold(truth, predicted, measure.confidence(output, predicted), keep, groups)
     return Threshold(keep, value, len(truth), best)
 
 
@@ -169,7 +169,8 @@ def abstention(
     """Coverage against accuracy of (n, k) probabilities; None where there are too few objects for a curve."""
     if len(truth) < _LEAST_ANSWERED:
         return None
-    confidence, right = output.max(axis=1), decide(output, decision) == truth
+    predicted = measure.decide(output, decision)
+    confidence, right = measure.confidence(output, predicted), predicted == truth
     ranked = np.sort(confidence)[::-1]
     places = np.linspace(_LEAST_ANSWERED - 1, len(ranked) - 1, min(_POINTS, len(ranked))).astype(np.int64)
     grid = np.unique(ranked[places])[::-1]

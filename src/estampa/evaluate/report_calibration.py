@@ -85,7 +85,7 @@ def _verdict(found: Abstention, evidence: Evidence) -> list[Any]:
         )
         return [page.Note("warn", text)]
     holds = found.accuracy.high >= found.keep
-    flagged = f"answers with a largest probability below {found.threshold:.4f} are flagged low_confidence"
+    flagged = f"answers with a probability below {found.threshold:.4f} are flagged low_confidence"
     if found.threshold == 0:
         flagged = "no answer need be flagged"
     text = (

@@ -21,6 +21,7 @@ from estampa.measure.classes import (
     brier,
     check_labels,
     check_probabilities,
+    confidence,
     confusion_matrix,
     decide,
     ece,
@@ -93,7 +94,7 @@ def worst(name: str) -> float:
 
 __all__ = [
     "METRICS", "PER_CLASS", "Classification", "Interval", "Regression", "accuracy", "balanced_accuracy", "brier",
-    "check_labels", "check_probabilities", "confusion_matrix", "decide", "ece", "intervals", "known",
+    "check_labels", "check_probabilities", "confidence", "confusion_matrix", "decide", "ece", "intervals", "known",
     "larger_is_better", "log_loss", "macro_f1", "mae", "mse", "paired_difference", "pr_auc_ovr", "precision_recall_f1",
     "r2", "reliability", "resampled", "rmse", "roc_auc_ovr", "roc_curve", "score", "spearman", "weighted_f1", "wilson",
     "worst",

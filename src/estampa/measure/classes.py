@@ -68,6 +68,12 @@ def decide(output: np.ndarray, decision: float | None) -> np.ndarray:
     return chosen
 
 
+def confidence(output: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Probability (n,) of the class that is answered: the largest one, but where a threshold says otherwise."""
+    chosen: np.ndarray = output[np.arange(len(output)), predicted]
+    return chosen
+
+
 def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """Counts, (k, k) int64: rows are truth, columns are predictions."""
     truth = check_labels(truth, classes)

@@ -16,7 +16,7 @@ class Selective:
     Parameters
     ----------
     right : (n,) bool, the answer is right.
-    confidence : (n,) largest probability of each object.
+    confidence : (n,) probability of each answer.
     thresholds : (m,).
 
     `names` are "coverage[i]" and "accuracy[i]" for each threshold i, as `measure.intervals.bootstrap` takes them. The
@@ -73,7 +73,7 @@ def confidence_threshold(
     Parameters
     ----------
     truth, predicted : (n,) class numbers.
-    confidence : (n,) largest probabilities.
+    confidence : (n,) probabilities of the answers.
     keep : the accuracy to keep, between 0 and 1.
     groups : (n,) what is not independent: with groups their number counts, not that of the objects.
 

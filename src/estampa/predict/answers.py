@@ -9,7 +9,7 @@ import numpy as np
 
 from estampa.bundle.contract import out_of_range
 from estampa.bundle.store import Bundle
-from estampa.measure import decide
+from estampa.measure import confidence, decide
 from estampa.predict.source import Chunk
 
 UNREADABLE = "unreadable"
@@ -65,7 +65,7 @@ def answer(bundle: Bundle, chunk: Chunk, ids: np.ndarray, threads: int | None = 
     if bundle.task == "classification":
         predicted = decide(output, bundle.thresholds.decision)
         if bundle.thresholds.confidence is not None:
-            marks.append(("low_confidence", output.max(axis=1) < bundle.thresholds.confidence))
+            marks.append(("low_confidence", confidence(output, predicted) < bundle.thresholds.confidence))
     for name, marked in marks:
         for i in np.flatnonzero(marked).tolist():
             flags[i] = f"{flags[i]};{name}" if flags[i] else name
