@@ -1,5 +1,6 @@
 """First weights from simulated stamps."""
 
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -99,6 +100,23 @@ def test_it_says_why_there_is_nothing_to_learn(change, why):
     weights, said = pretrain.first_weights(recipe(), asked, SILENT)
     assert weights is None
     assert why in said
+
+
+def test_a_time_limit_holds_for_lessons_too(tmp_path):
+    chosen = recipe(
+        **{
+            "train.time_limit": 1.0,
+            "train.pretrain_stamps": 100_000,
+            "train.pretrain_epochs": 1000,
+            "train.epochs": 1000,
+        }
+    )
+    began = time.perf_counter()
+    fitted = fit_net(alerts(), chosen, train_rows=np.arange(60))
+    assert time.perf_counter() - began < 20  # of which most is not training
+    assert "time limit" in fitted.stopped
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))
+    assert fitted.recipe.train.time_limit == 1.0
 
 
 def test_without_lessons_the_recipe_that_is_written_back_says_so(tmp_path):

@@ -68,10 +68,13 @@ def fit_net(
         network = build_network(recipe, dataset, preparation.fit(train.stored()))
         network.target_mean.fill_(parted.mean)
         network.target_deviation.fill_(parted.deviation)
+        spent = 0.0
         if start is not None:
             network.body.load_state_dict(start.body.state_dict())
         elif recipe.train.pretrain != "none":
+            lessons = time.perf_counter()
             recipe = _pretrained(network, recipe, dataset, decisions, progress)
+            spent = time.perf_counter() - lessons
         network.to(device)
         weights = _class_weights(recipe, dataset, parted, device)
         loss = make_loss(recipe.train.loss, recipe.train.label_smoothing, weights)
@@ -79,7 +82,7 @@ def fit_net(
         decisions.append(said)
         progress.say(said)
         torch.manual_seed(recipe.train.seed)
-        job = Job(network, recipe, train, validation, loss, parted.truth(dataset), own)
+        job = Job(network, recipe, train, validation, loss, parted.truth(dataset), own, spent)
         outcome = Loop(job, folder, progress).run()
     network.to("cpu")
     return Fitted(

@@ -46,6 +46,7 @@ class Job:
     loss: Loss
     truth: dict[str, np.ndarray[Any, Any]]  #: "train", "validation": labels in the target's unit, as metrics want them
     fingerprint: str = ""
+    spent: float = 0.0  #: seconds of training before the loop, which count towards the time limit
 
 
 @dataclass
@@ -84,7 +85,7 @@ class Loop:
         self.total = self.epochs * job.train.steps(self.batch, self.smallest)
         self.history: list[dict[str, float]] = []
         self.kept: dict[str, Tensor] = {}
-        self.kept_epoch, self.earlier, self.stopped = 0, 0.0, ""
+        self.kept_epoch, self.earlier, self.stopped = 0, job.spent, ""
         self.began = self.wrote = time.perf_counter()
         self.pending: checkpoint.Checkpoint | None = None  #: taken down, not yet written
         self.taken: checkpoint.Checkpoint | None = None  #: taken down last

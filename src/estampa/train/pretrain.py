@@ -30,7 +30,9 @@ from estampa.train.fitted import ImageSet
 #: Class names, case aside, that mean the same as the simulator's "real" and "artifact".
 REAL = ("real", "1", "true", "transient", "good")
 #: Keys of [train] that do not change what is learned from the simulated stamps.
-_FREE = ("threads", "dtype", "memory_format", "device", "calibrate", "steps", "monitor")
+_FREE = ("threads", "dtype", "memory_format", "device", "calibrate", "steps", "monitor", "time_limit")
+#: Stamps that lessons within a time limit have at least, and for each of their seconds: a fifth of what is made in one.
+LEAST, MADE_A_SECOND = 500, 800
 #: Sides of stamps that the simulator makes.
 SIDES = (11, 63)
 #: The simulated lessons: steps are as large as for many objects, whatever the recipe takes for few.
@@ -63,7 +65,8 @@ def first_weights(recipe: Recipe, dataset: ImageSet, progress: Progress) -> tupl
 
     None, with the reason, when the simulator has nothing to teach for these data. `train.pretrain_stamps` stamps of
     all cameras together, `train.pretrain_epochs` epochs; the preparation is fitted on them, so that both sets meet the
-    net on a scale of their own.
+    net on a scale of their own. Under a time limit the lessons take at most half of it, on fewer stamps if need be,
+    and are not kept.
     """
     why = unfit(recipe, dataset)
     if why:
@@ -81,11 +84,22 @@ def first_weights(recipe: Recipe, dataset: ImageSet, progress: Progress) -> tupl
             weights = None
         if weights is not None:
             return weights, f"First weights: learned earlier on {said}, from the cache."
+        if train.time_limit is not None:
+            recipe = _within(recipe, train.time_limit / 2)
+            progress.say(f"First the net learns from simulated stamps for at most {train.time_limit / 2:g} s.")
+            weights = _learn(recipe, dataset.shape[0], channels, turned, progress)
+            return weights, f"First weights: learned on simulated stamps in half of {train.time_limit:g} s."
         progress.say(f"First the net learns from {said}; the data have few of their own.")
         weights = _learn(recipe, dataset.shape[0], channels, turned, progress)
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write_atomic(path, save(weights))
     return weights, f"First weights: learned on {said} in {train.pretrain_epochs} epochs."
+
+
+def _within(recipe: Recipe, seconds: float) -> Recipe:
+    """The recipe with no more stamps than can be made in a small part of `seconds`."""
+    stamps = min(recipe.train.pretrain_stamps, max(LEAST, round(seconds * MADE_A_SECOND)))
+    return recipe.with_values({"train.pretrain_stamps": stamps, "train.time_limit": seconds}, "pretrain")
 
 
 def _learn(
@@ -110,7 +124,7 @@ def _lessons(recipe: Recipe) -> dict[str, Any]:
     """What the recipe changes for the simulated stamps."""
     return {
         "train.pretrain": "none", "train.epochs": recipe.train.pretrain_epochs, "train.batch": BATCH,
-        "train.rate": RATE, "train.keep": "last", "train.patience": 0, "train.time_limit": None,
+        "train.rate": RATE, "train.keep": "last", "train.patience": 0,
         "train.monitor": "accuracy", "train.seed": 0, "prepare.balance": "none", "few": {},
     }  # fmt: skip
 
