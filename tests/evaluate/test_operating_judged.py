@@ -211,6 +211,13 @@ def test_an_aim_is_never_chosen_on_what_is_judged(tmp_path: Path) -> None:
         judge_pair(files, None, asked)
     with pytest.raises(InputError, match="holds objects that are judged"):
         judge_pair(files, None, asked, table(tmp_path / "same.csv", 1))
+    bare = [tmp_path / name for name in ("bare.csv", "copy.csv", "other.csv")]
+    for path, seed in zip(bare, (0, 0, 1), strict=True):  # no ids: rows are told apart by what they hold
+        lines = table(path, seed).read_text().splitlines()
+        path.write_text("\n".join(line.partition(",")[2] for line in lines) + "\n")
+    with pytest.raises(InputError, match="holds objects that are judged"):
+        judge_pair(Files(bare[0], score="p_a"), None, asked, bare[1])
+    assert judge_pair(Files(bare[0], score="p_a"), None, asked, bare[2])[0].working is not None
     with pytest.raises(InputError, match="exclude each other"):
         Asked(aim="f1", threshold=0.5)
 
@@ -314,7 +321,7 @@ def test_a_run_is_shipped_and_judged_at_its_threshold(run: pipeline.Run, stamps:
         assert (run.folder / "tables" / f"{name}.csv").stat().st_size > 0
 
 
-def test_a_run_judged_again_keeps_or_changes_its_threshold(run: pipeline.Run, stamps: Dataset) -> None:
+def test_a_run_judged_again_keeps_or_changes_its_threshold(run: pipeline.Run, stamps: Dataset, tmp_path: Path) -> None:
     again = evaluate(run.folder, stamps, resamples=100)
     assert again.metrics["accuracy"].value == pytest.approx(run.judgement.metrics["accuracy"].value)
     assert again.working is not None
@@ -326,6 +333,11 @@ def test_a_run_judged_again_keeps_or_changes_its_threshold(run: pipeline.Run, st
     assert found.slices[0].edges == (2, 4)
     with pytest.raises(InputError, match="which is to be judged"):
         evaluate(run.folder, stamps, part="validation", aim="f1")
+    part = tmp_path / "validation.npz"  # the same objects from another file
+    held = np.isin(stamps.ids, Bundle.open(run.folder).held("validation")[0])
+    np.savez(part, images=stamps.images[held], label=stamps.labels[held], classes=np.array(CLASSES))
+    with pytest.raises(InputError, match=f"Got: {held.sum()} of {held.sum()} rows"):
+        evaluate(run.folder, part, aim="f1")
     with pytest.raises(InputError, match="aim, prior can only be had from data"):
         evaluate(run.folder, aim="f1", prior=0.1)
     with pytest.raises(DatasetError, match="Did you mean 'snr'"):

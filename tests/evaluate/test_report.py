@@ -15,6 +15,7 @@ import pytest
 from estampa import recipe as recipes
 from estampa.evaluate import baselines as baselines_room
 from estampa.evaluate.baselines import baselines
+from estampa.evaluate.confidence import Abstention
 from estampa.evaluate.crossval import crossval
 from estampa.evaluate.evidence import Evidence, consistency, views, worst_mistakes
 from estampa.evaluate.judge import judge
@@ -208,6 +209,8 @@ def test_what_was_chosen_on_the_judged_rows_is_said(evidence: Evidence, tmp_path
     assert "looks nearly the same" not in write_report(tmp_path, evidence).read_text(encoding="utf-8")
     evidence.recipe = recipes.Recipe().to_toml()
     assert "90 validation objects not seen in training" in lead(evidence)
+    evidence.abstention = Abstention(0.9, 0.7, 90, 0.95, None, None, np.zeros((4, 1)))
+    assert "90 validation objects not learned from, but they chose the confidence to answer from" in lead(evidence)
 
 
 def test_worst_mistakes_are_the_surest_wrong_answers(evidence: Evidence) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from estampa.errors import InputError
 from estampa.evaluate.confidence import Abstention, abstention, choose_threshold, require_enough, require_kept
-from estampa.evaluate.evaluation import opened, require_unseen, rows_of, truth_of
+from estampa.evaluate.evaluation import opened, require_unseen, rows_of, truth_of, validated
 from estampa.evaluate.judge import judge, spelled
 from estampa.progress import SILENT, Progress
 
@@ -61,6 +61,8 @@ def keep_accuracy(
         rows, chosen = rows_of(dataset, part, bundle)
         if chosen != "train" and not allow_seen:
             require_unseen(bundle, dataset, rows, progress)
+        if (known := validated(bundle, dataset, rows)).any():
+            progress.warn(f"the threshold was chosen on {int(known.sum()):,} of the {len(rows):,} judged rows")
         truth, groups = truth_of(dataset, rows, bundle.classes), dataset.groups
         groups = None if groups is None else np.asarray(groups)[rows]
         output = np.asarray(predict(bundle, dataset, part=rows, progress=progress).probabilities, np.float64)

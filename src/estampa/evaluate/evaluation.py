@@ -134,6 +134,17 @@ def require_unseen(bundle: Bundle, dataset: Dataset, rows: np.ndarray, progress:
         )
 
 
+def validated(bundle: Bundle, dataset: Dataset, rows: np.ndarray) -> np.ndarray:
+    """Which of `rows` (m,) bool are of the bundle's validation part, whatever file they come from.
+
+    By content; within the very Dataset that the model was made from by id, as `require_unseen`.
+    """
+    ids, hashes = _held(bundle, "validation")
+    own = dataset.content_sha256 == bundle.manifest.hashes.data
+    found: np.ndarray = np.isin(np.asarray(dataset.ids)[rows], ids) if own else np.isin(dataset.hashes[rows], hashes)
+    return found
+
+
 def truth_of(dataset: Dataset, rows: np.ndarray, classes: Sequence[str]) -> np.ndarray:
     """Labels of the rows in the model's class order; ContractError, naming both sides, for a class that it lacks."""
     labels: np.ndarray = np.asarray(dataset.labels)[rows]
@@ -183,10 +194,11 @@ def judge_run(
     rows, chosen = rows_of(dataset, part, bundle)
     if chosen != "train" and not allow_seen:
         require_unseen(bundle, dataset, rows, progress)
-    if asked.aim and chosen in ("validation", "all") and dataset.content_sha256 == bundle.manifest.hashes.data:
+    if asked.aim and (known := validated(bundle, dataset, rows)).any():
         raise InputError(
-            f"the threshold for {asked.aim} is chosen on the validation part, which is to be judged",
-            where="evaluate", got=f"part {chosen}", cure="Judge another part, or state --threshold.",
+            f"the threshold for {asked.aim} is chosen on the model's validation part, some of which is to be judged",
+            where=dataset.path, got=f"{int(known.sum()):,} of {len(rows):,} rows",
+            cure="Judge other objects, or state --threshold.",
         )  # fmt: skip
     terms, said = terms_of_bundle(bundle, asked)
     terms = replace(terms, by=columns_of(dataset, rows, asked.by))

@@ -145,6 +145,9 @@ class Evidence:
         chosen = ["the search's values"] if self.trials else []
         chosen += ["the kept epoch"] if train.get("keep") == "best" or train.get("patience") else []
         chosen += ["the temperature"] if self.calibration is not None else []
+        chosen += ["the threshold"] if self.decision is not None else []
+        withheld = self.abstention is not None and self.abstention.threshold is not None
+        chosen += ["the confidence to answer from"] if withheld else []
         return f"not learned from, but they chose {' and '.join(chosen)}" if chosen else "not seen in training"
 
     @property

@@ -94,6 +94,7 @@ class Foreign:
     predicted: np.ndarray | None = None
     groups: np.ndarray | None = None
     columns: tuple[Column, ...] = ()
+    numbered: bool = False  #: the file has no ids, these are row numbers
 
     def judged(self, terms: Terms, resamples: int = 1000, seed: int = 0) -> Judgement:
         """Judge them; a decision in `terms` goes before the answers of the file."""
@@ -125,6 +126,7 @@ def read_files(files: Files, by: Sequence[str] = ()) -> Foreign:
         "task": task,
         "groups": _column(groups, ids),
         "columns": _slicers(table, ids, by, labels),
+        "numbered": "id" not in head,
     }
     if task == "regression":
         answers = [_answer(told[i], head, predictions, i) for i in ids]
@@ -235,11 +237,11 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _by_id(path: Path, *, numbered: bool = False) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Rows by id, and the columns; `numbered`: rows without an id are numbered from 1."""
+    """Rows by id, and the file's columns; `numbered`: rows without an id are numbered from 1."""
     head, rows = _rows(path)
     if numbered and "id" not in head:
-        head, rows = ["id", *head], [row | {"id": number} for number, row in enumerate(rows, 1)]
-    if "id" not in head:
+        rows = [row | {"id": number} for number, row in enumerate(rows, 1)]
+    elif "id" not in head:
         raise SourceError("has no column 'id'", where=path, got=", ".join(head), cure="Predictions are joined by id.")
     found: dict[str, dict[str, Any]] = {}
     twice = []

@@ -91,9 +91,8 @@ def _judged(
                 where="--aim", cure="Give --chosen-on FILE with answers to other objects, or state --threshold.",
             )  # fmt: skip
         apart = read_files(replace(files, predictions=chosen_on, labels=None, classes=foreign.classes, group=""))
-        same = set(apart.ids) & set(foreign.ids)
-        numbered = apart.ids == [str(i) for i in range(1, len(apart.ids) + 1)]
-        if chosen_on.resolve() == files.predictions.resolve() or (same and not numbered):
+        same = set(apart.ids) & set(foreign.ids) if not (apart.numbered or foreign.numbered) else set()
+        if same or (apart.truth.shape == foreign.truth.shape and np.array_equal(apart.output, foreign.output)):
             raise InputError(
                 "holds objects that are judged", where=chosen_on, got=", ".join(sorted(same)[:5]),
                 cure="A threshold is chosen on other objects.",

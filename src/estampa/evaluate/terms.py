@@ -41,7 +41,7 @@ class Asked:
     aim : "fpr=0.01", "recall=0.95", "precision=0.9", "f1", "balanced_accuracy": the threshold of two classes is chosen
         for it, never on the judged objects.
     threshold : or the threshold itself: the probability of the second class from which on it is answered.
-    positive : of two classes the one that is looked for; "" = the second.
+    positive : of two classes the one that is looked for; "" = the second, or the one that a bundle was trained for.
     by : columns to slice by, each "snr" or "snr:3,5,7"; "auto" = those of snr, magnitude, magpsf, mag that are there.
     prior : share of positives where the model will work, "1:1000" or 0.001; None = no purity is stated.
     """
@@ -126,11 +126,13 @@ def sentence(found: Choice, decision: float, classes: Sequence[str], where: str)
 def terms_of_bundle(bundle: Bundle, asked: Asked) -> tuple[Terms, str]:
     """Terms for a bundle's answers, without columns, and a sentence about the threshold.
 
-    The threshold asked for, else one chosen for the aim on the bundle's own validation part, else the bundle's.
+    The threshold asked for, else one chosen for the aim on the bundle's own validation part, else the bundle's. The
+    positive class asked for, else the one that the bundle was judged by: its threshold was chosen for that one.
     """
     own = bundle.thresholds.decision
     if asked.aim or asked.positive or asked.threshold is not None or asked.prior is not None:
         positive_index(bundle.classes, asked.positive)
+    asked = replace(asked, positive=asked.positive or str(bundle.manifest.metrics.get("positive") or ""))
     if not asked.aim:
         kept = bundle.manifest.metrics.get("aim", "") if asked.threshold is None else ""
         said = f"answers at the bundle's threshold {own:.6g}" if own is not None and asked.threshold is None else ""
