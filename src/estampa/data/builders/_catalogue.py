@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estampa import machine
-from estampa.data.sources._labels import MISSING, NO_ANSWERS, Answers, from_texts, require_unique
-from estampa.data.sources._tables import GROUP_COLUMNS, ID_COLUMNS, LABEL_COLUMNS, Table, read_table
+from estampa.data.sources._labels import NO_ANSWERS, Answers, from_texts, require_unique
+from estampa.data.sources._tables import GROUP_COLUMNS, ID_COLUMNS, LABEL_COLUMNS, Table, measured, read_table
 from estampa.errors import SourceError
 
 Array = NDArray[Any]
@@ -35,6 +35,7 @@ class Catalogue:
     columns: tuple[str, ...]
     values: Array  #: (n, columns) float64, NaN where empty
     files: Mapping[str, list[str]]  #: role -> path for each row
+    notes: tuple[str, ...]  #: which columns are kept and which not
 
     def __len__(self) -> int:
         return len(self.first)
@@ -75,11 +76,11 @@ def read_catalogue(path: Path, options: Mapping[str, str]) -> Catalogue:
         if (name := table.find((role.replace("_", ""),)))
     }
     taken = {id_column, label, group, *(table.find((role.replace("_", ""),)) for role in ROLES)}
-    numeric = {k: v for k, texts in table.columns.items() if k not in taken and (v := _column(texts)) is not None}
+    beside = measured(table, taken)
     return Catalogue(
         first=first - shift, second=second - shift, sky=used is not pixels, ids=require_unique(ids, path),
-        answers=answers, groups=np.array(table.columns[group]) if group else None, columns=tuple(numeric),
-        values=np.stack(list(numeric.values()), 1) if numeric else np.empty((table.n, 0)), files=files,
+        answers=answers, groups=np.array(table.columns[group]) if group else None, columns=beside.names,
+        values=beside.values, files=files, notes=tuple(beside.notes),
     )  # fmt: skip
 
 
@@ -119,13 +120,3 @@ def _numbers(texts: list[str]) -> Array:
         except ValueError:
             continue
     return np.where(np.isfinite(found), found, np.nan)
-
-
-def _column(texts: list[str]) -> Array | None:
-    """A column as numbers, empty fields NaN; None when any other field is no number, or all are empty."""
-    filled = [text.strip() for text in texts if text.strip().lower() not in MISSING]
-    try:
-        sound = bool(filled) and bool(np.isfinite([float(text) for text in filled]).all())
-    except ValueError:
-        return None
-    return _numbers(texts) if sound else None

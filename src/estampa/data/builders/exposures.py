@@ -239,7 +239,8 @@ def _reading(catalogue: Catalogue, plan: _Plan, rows: Array, size: int, options:
     return _Cutouts(
         header=header, ids=catalogue.ids[rows], labels=None if answers.values is None else answers.values[rows],
         groups=None if catalogue.groups is None else catalogue.groups[rows],
-        table=catalogue.values[rows] if catalogue.columns else None, fingerprint=plan.key, plan=plan,
+        table=catalogue.values[rows] if catalogue.columns else None, fingerprint=plan.key,
+        notes=list(catalogue.notes), plan=plan,
         rows=rows, size=size,
     )  # fmt: skip
 
