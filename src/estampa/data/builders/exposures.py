@@ -81,6 +81,8 @@ def build(output: Path, options: Mapping[str, str], progress: Progress = SILENT)
             cure="Check the order of the axes, the number of the first pixel (--option first=1) and the size.",
         )  # fmt: skip
     reading = _reading(catalogue, plan, rows, size, options)
+    for note in catalogue.notes:
+        progress.say(note)
     made = write_reading(reading, output, progress)
     if reading.bad_variance:
         progress.say(
@@ -239,8 +241,7 @@ def _reading(catalogue: Catalogue, plan: _Plan, rows: Array, size: int, options:
     return _Cutouts(
         header=header, ids=catalogue.ids[rows], labels=None if answers.values is None else answers.values[rows],
         groups=None if catalogue.groups is None else catalogue.groups[rows],
-        table=catalogue.values[rows] if catalogue.columns else None, fingerprint=plan.key,
-        notes=list(catalogue.notes), plan=plan,
+        table=catalogue.values[rows] if catalogue.columns else None, fingerprint=plan.key, plan=plan,
         rows=rows, size=size,
     )  # fmt: skip
 
