@@ -14,13 +14,16 @@ from estampa.bundle.store import Bundle
 from estampa.cli import main
 from estampa.data.dataset import Dataset, DatasetWriter, Header, ReadRecord
 from estampa.errors import CheckFailed, DatasetError, InputError, RecipeError
+from estampa.evaluate import plots_operating
 from estampa.evaluate.evaluation import evaluate
 from estampa.evaluate.evidence import Evidence
 from estampa.evaluate.judge import Judgement, judge
+from estampa.evaluate.kept import Kept
 from estampa.evaluate.operating import Terms, choose_decision
 from estampa.evaluate.outside import Files
 from estampa.evaluate.outside_pair import judge_pair
 from estampa.evaluate.report import write_report
+from estampa.evaluate.report_operating import operating
 from estampa.evaluate.require import parse, require
 from estampa.evaluate.slices import Column, nice_edges, read_by
 from estampa.evaluate.terms import Asked
@@ -367,6 +370,21 @@ def test_the_report_of_one_side_alone_is_whole(tmp_path: Path, stamps: Dataset) 
     found = judge(stamps.labels[rows], output, task="classification", classes=CLASSES, terms=Terms(prior=0.01))
     write_report(tmp_path, Evidence("alone", stamps, rows, output, found, {"test": 60}))
     assert "At work" in (tmp_path / "report.html").read_text()
+
+
+def test_the_threshold_is_drawn_where_the_positive_class_is_answered(
+    stamps: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = np.arange(300)
+    real = np.clip(stamps.labels[rows] * 0.3 + np.random.default_rng(0).uniform(0.1, 0.6, 300), 0, 1)
+    output, lines = np.stack([1 - real, real], axis=1), []
+    draw = plots_operating.at_prior
+    monkeypatch.setattr(plots_operating, "at_prior", lambda *given: lines.append(given[4]) or draw(*given))
+    for positive in CLASSES:
+        terms = Terms(decision=0.8, positive=positive, prior=0.1)
+        found = judge(stamps.labels[rows], output, task="classification", classes=CLASSES, terms=terms, resamples=100)
+        operating(Evidence("drawn", stamps, rows, output, found, {"test": 300}), Kept())
+    assert lines == pytest.approx([0.2, 0.8])
 
 
 def test_the_scores_of_the_hits_survey(shared: Path) -> None:

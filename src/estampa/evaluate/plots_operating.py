@@ -91,8 +91,13 @@ def _mark(axis: Any, working: Working, sign: int, floors: tuple[float, float], c
         )  # fmt: skip
 
 
-def at_prior(sides: Scored, working: Working, groups: np.ndarray | None, seed: int) -> page.Drawn:
-    """Purity and completeness against the threshold at the stated prior, with 95 % bands."""
+def at_prior(
+    sides: Scored, working: Working, groups: np.ndarray | None, seed: int, own: float | None = None
+) -> page.Drawn:
+    """Purity and completeness against the threshold at the stated prior, with 95 % bands.
+
+    `own`: the probability of the positive class from which it is answered, drawn as a line; None = none.
+    """
     assert working.prior is not None
     inner = sides.scores[(sides.scores > 0) & (sides.scores < 1)]
     edge = float(min(inner.min(), 1 - inner.max(), 0.01)) if len(inner) else 0.01
@@ -112,8 +117,8 @@ def at_prior(sides: Scored, working: Working, groups: np.ndarray | None, seed: i
             known = np.isfinite(point[i]) & ((above >= FEWEST) | (name == "completeness"))
             axis.fill_between(grid[known], low[i][known], high[i][known], color=colour, alpha=0.15, linewidth=0)
             axis.plot(grid[known], point[i][known], color=colour, linestyle=line, label=name)
-        if working.threshold is not None and 0 < working.threshold < 1:
-            axis.axvline(working.threshold, color=style.QUIET, linewidth=1, linestyle=(0, (4, 3)))
+        if own is not None and 0 < own < 1:
+            axis.axvline(own, color=style.QUIET, linewidth=1, linestyle=(0, (4, 3)))
         axis.set_xscale("logit")
         ticks = [t for t in _TICKS if grid[0] <= t <= grid[-1]]
         axis.set_xticks(ticks, [f"{t:g}" for t in ticks])

@@ -69,7 +69,10 @@ def _seen(working: Working) -> str:
 
 
 def _prior(evidence: Evidence, working: Working, kept: Kept, sides: Any) -> Any:
-    drawn = plots_operating.at_prior(sides, working, evidence.groups, evidence.judgement.seed)
+    own = working.threshold  # of the second class
+    if own is not None and working.positive == evidence.judgement.classes[0]:
+        own = 1 - own
+    drawn = plots_operating.at_prior(sides, working, evidence.groups, evidence.judgement.seed, own)
     assert working.prior is not None
     pure, complete = spelled(working.rates["purity"]), spelled(working.rates["completeness"])
     caption = (
