@@ -6,7 +6,7 @@ import torch
 from export import check_export
 
 from estampa.models import convnet
-from estampa.models._network import Body, Network, view
+from estampa.models._network import Body, Network, asinh, view
 from estampa.prepare.image import ImagePreparation
 
 
@@ -109,3 +109,11 @@ def test_a_body_must_be_filled_in():
 def test_other_stored_types_export_too(dtype, tmp_path):
     body = convnet.build(convnet.Options(filters=(4,), pool_after=(1,), output="sigmoid"), (20, 20, 2), 2)
     check_export(body, dtype, tmp_path, views="none", stretch="linear")
+
+
+def test_our_asinh_is_the_inverse_hyperbolic_sine_up_to_its_bound():
+    x = np.concatenate([[0.0], np.geomspace(1e-9, 1e18, 400)]).astype(np.float32)
+    x = np.concatenate([-x, x])
+    got = asinh(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(got, np.arcsinh(x.astype(np.float64)), rtol=2e-6, atol=2e-7)
+    assert torch.isfinite(asinh(torch.tensor([1e38, -1e38]))).all()
