@@ -312,7 +312,7 @@ def _judge(stage: _Stage, fitted: Fitted, part: str, settled: Settled) -> Eviden
     """Judge the kept model once on `part`, beside baselines, with cross-validation if asked."""
     from estampa.evaluate.baselines import baselines
     from estampa.evaluate.crossval import crossval
-    from estampa.evaluate.evidence import Evidence, consistency
+    from estampa.evaluate.evidence import FEW_VIEWED, MOST_VIEWED, Evidence, consistency
     from estampa.evaluate.judge import judge
     from estampa.train.calibrate import both_answers
 
@@ -327,8 +327,9 @@ def _judge(stage: _Stage, fitted: Fitted, part: str, settled: Settled) -> Eviden
             terms=asked.terms(settled.decision, columns_of(dataset, rows, asked.by)),
         )  # fmt: skip
         steady = consistency(
-            fitted.predict, dataset, rows, recipe.prepare.symmetry, seed=recipe.train.seed, progress=stage.progress
-        )
+            fitted.predict, dataset, rows, recipe.prepare.symmetry, seed=recipe.train.seed, progress=stage.progress,
+            most=FEW_VIEWED if recipe.prepare.views == "symmetry" else MOST_VIEWED,
+        )  # fmt: skip
     stage.progress.say(f"{judgement.headline()} ({part} part)")
     evidence = Evidence(recipe.name, dataset, rows, output, judgement, {k: len(v) for k, v in stage.rows.items()}, part)
     with stage.clock.of("judging"):

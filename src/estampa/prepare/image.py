@@ -78,7 +78,7 @@ class ImagePreparation:
         """Learn from blocks of images (m, height, width, channels), read once, in order; returns self.
 
         Integer pixels are counted value by value, so every constant is exact; of float pixels the mean, deviation
-        and range are exact under a linear stretch, and medians come from an even sample of some hundred thousand pixels.
+        and range are exact under a linear stretch, and medians come from an even sample of some 100,000 pixels.
 
         Raises DatasetError when there is no finite pixel in a channel, or when `nan` is "refuse" and one is not finite.
         """
