@@ -41,9 +41,8 @@ def fit_net(
     """Train the recipe's net on `train_rows` of the data; rows without a label are left out.
 
     The validation part only chooses the kept epoch (`train.keep = "best"`), stops early (`train.patience`) and draws
-    its curve. With a `folder` an
-    epoch's end is kept there and an interrupted training goes on from it. The same recipe, as it is written back in
-    the result, gives the same weights on the same machine.
+    its curve. With a `folder` an epoch's end is kept there and an interrupted training goes on from it. The same
+    recipe, as it is written back in the result, gives the same weights on the same machine.
 
     Raises DatasetError or RecipeError before any work when data and recipe do not fit, EstampaError when the loss is
     no longer a number, Interrupted on Ctrl-C. `start` gives the net's first weights in place of random ones.
@@ -51,11 +50,7 @@ def fit_net(
     began = time.perf_counter()
     recipe, decisions = complete(recipe, dataset, train_rows)
     parted = _Parts.of(dataset, recipe, train_rows, validation_rows)
-    if (recipe.train.keep == "best" or recipe.train.patience) and not len(parted.validation):
-        recipe = recipe.with_values({"train.keep": "last", "train.patience": 0}, recipe.name)
-        decisions.append(
-            "All epochs are trained and the last one's weights kept: there is no validation part to choose by."
-        )
+    recipe = _choosable(recipe, parted, decisions)
     for line in decisions:
         progress.say(line)
     own, recipe = _identity(dataset, recipe, parted, folder)
@@ -68,13 +63,12 @@ def fit_net(
         network = build_network(recipe, dataset, preparation.fit(train.stored()))
         network.target_mean.fill_(parted.mean)
         network.target_deviation.fill_(parted.deviation)
-        spent = 0.0
+        lessons = time.perf_counter()
         if start is not None:
             network.body.load_state_dict(start.body.state_dict())
         elif recipe.train.pretrain != "none":
-            lessons = time.perf_counter()
             recipe = _pretrained(network, recipe, dataset, decisions, progress)
-            spent = time.perf_counter() - lessons
+        spent = time.perf_counter() - lessons
         network.to(device)
         weights = _class_weights(recipe, dataset, parted, device)
         loss = make_loss(recipe.train.loss, recipe.train.label_smoothing, weights)
@@ -91,6 +85,16 @@ def fit_net(
         parameters=parameter_count(network.body), layers=layers_of(recipe, network.shape, parted.outputs),
         classes=tuple(dataset.classes) if recipe.data.task == "classification" else (),
     )  # fmt: skip
+
+
+def _choosable(recipe: Recipe, parted: _Parts, decisions: list[str]) -> Recipe:
+    """The recipe without a choice of the epoch where there is no validation part to choose by."""
+    if (recipe.train.keep == "last" and not recipe.train.patience) or len(parted.validation):
+        return recipe
+    decisions.append(
+        "All epochs are trained and the last one's weights kept: there is no validation part to choose by."
+    )
+    return recipe.with_values({"train.keep": "last", "train.patience": 0}, recipe.name)
 
 
 def _pretrained(
