@@ -31,7 +31,9 @@ def command(
     threshold: Annotated[
         float | None, typer.Option(help="Of two classes: the second is answered from this probability on.")
     ] = None,
-    positive: Annotated[str, typer.Option(help="Of two classes the one that is looked for; else the second.")] = "",
+    positive: Annotated[
+        str, typer.Option(help="Of two classes the one looked for; else the run's own, or the second.")
+    ] = "",
     by: Annotated[
         list[str] | None, typer.Option(help="Figures by a column: snr, or snr:3,5,7,10 with edges. Repeatable.")
     ] = None,
