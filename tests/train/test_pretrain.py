@@ -84,11 +84,26 @@ def test_classes_in_the_other_order_are_taught_in_that_order():
 
 
 @pytest.mark.parametrize(
+    ("classes", "which"),
+    [
+        (("0", "1"), 1),
+        (("Real", "Bogus"), 0),
+        (("bogus", "supernova"), 1),
+        (("supernova", "artifact"), 0),
+        (("a", "b"), None),
+    ],
+)
+def test_the_real_class_is_known_by_name(classes, which):
+    assert pretrain.real_class(classes) == which
+
+
+@pytest.mark.parametrize(
     ("change", "why"),
     [
         ({"channels": ()}, "no names"),
         ({"channels": ("science", "template", "mask")}, "no channel 'mask'"),
         ({"classes": ("a", "b", "c")}, "two classes"),
+        ({"classes": ("ok", "junk")}, "neither 'ok' nor 'junk' is a name for real"),
         ({"shape": (15, 16, 3)}, "squares of 11 to 63"),
         ({"shape": (65, 65, 3)}, "squares of 11 to 63"),
         ({"origin": {"builder": "simulate"}}, "simulated themselves"),

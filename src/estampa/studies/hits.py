@@ -294,9 +294,13 @@ def _asteroids(ledger: Ledger, dataset: Dataset) -> list[str]:
     """How many alerts beside a known asteroid, labelled or not, are called real: truth that no classifier gave."""
     if "ssdistnr" not in dataset.header.columns:
         return []
-    distance = dataset.column("ssdistnr")
+    from estampa.train.pretrain import real_class
+
+    distance, real = dataset.column("ssdistnr"), real_class(dataset.classes)
     near = (distance >= 0) & (distance <= NEAR)
-    said = np.load(ledger.folder / "ztf-stamps.npy")[near, 1] >= 0.5
+    if real is None or not near.any():
+        return []
+    said = np.load(ledger.folder / "ztf-stamps.npy")[near, real] >= 0.5
     found = Interval(float(said.mean()), *wilson(float(said.mean()), len(said)))
     where = f"within {NEAR:g} arcsec of a known asteroid"
     return [f"Of {len(said):,} alerts {where}, our net, which had not seen them, calls {spelled(found)} real."]

@@ -27,8 +27,9 @@ from estampa.recipe import Recipe
 from estampa.train.feed import ArraySet
 from estampa.train.fitted import ImageSet
 
-#: Class names, case aside, that mean the same as the simulator's "real" and "artifact".
-REAL = ("real", "1", "true", "transient", "good")
+#: Class names, case aside, that mean the same as the simulator's "artifact" and "real".
+ARTIFACT = ("artifact", "bogus", "0", "false", "bad")
+REAL = ("real", "1", "true", "good", "transient")
 #: Keys of [train] that do not change what is learned from the simulated stamps.
 _FREE = ("threads", "dtype", "memory_format", "device", "calibrate", "steps", "monitor", "time_limit")
 #: Stamps that lessons within a time limit have at least, and for each of their seconds: a fifth of what is made in one.
@@ -51,6 +52,8 @@ def unfit(recipe: Recipe, dataset: ImageSet) -> str:
         return f"the simulator has no channel {unknown[0]!r}"
     if recipe.data.task != "classification" or len(dataset.classes) != 2:
         return "the simulator knows two classes, artifact and real"
+    if real_class(dataset.classes) is None:
+        return f"neither {' nor '.join(map(repr, dataset.classes))} is a name for real ({', '.join(REAL)})"
     assert dataset.shape is not None
     height, width, _ = dataset.shape
     if height != width or not SIDES[0] <= height <= SIDES[1]:
@@ -58,6 +61,14 @@ def unfit(recipe: Recipe, dataset: ImageSet) -> str:
     if getattr(header, "origin", {}).get("builder") == "simulate":
         return "they are simulated themselves"
     return ""
+
+
+def real_class(classes: Sequence[str]) -> int | None:
+    """Which of two classes is the one of real sources, by its name or the other's; None where neither tells."""
+    first, second = (name.lower() for name in classes)
+    if second in REAL or first in ARTIFACT:
+        return 1
+    return 0 if first in REAL or second in ARTIFACT else None
 
 
 def first_weights(recipe: Recipe, dataset: ImageSet, progress: Progress) -> tuple[dict[str, torch.Tensor] | None, str]:
@@ -73,7 +84,7 @@ def first_weights(recipe: Recipe, dataset: ImageSet, progress: Progress) -> tupl
         return None, f"No lessons on simulated stamps: {why}."
     assert dataset.shape is not None
     channels = tuple(dataset.header.channels)  # type: ignore[attr-defined]
-    turned = dataset.classes[0].lower() in REAL
+    turned = real_class(dataset.classes) == 0
     path = _place(recipe, dataset.shape, channels, turned)
     train = recipe.train
     said = f"{train.pretrain_stamps:,} simulated stamps ({', '.join(CAMERAS)})"
