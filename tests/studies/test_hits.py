@@ -63,6 +63,7 @@ def test_simulated_stamps_and_real_alerts_beside_them(tmp_path: Path) -> None:
         "SIMULATED",
         "of SNR below 7",
         "20 alerts within 2 arcsec",
+        "the gap is what the simulator lacks",
         "of which it was sure",
         "ROC AUC",
         "balanced accuracy",
