@@ -72,6 +72,8 @@ def _page(made: Reproduction) -> str:
     band = f"{value.value:.4f} [{value.low:.4f}, {value.high:.4f}]"
     lead = f"Ours reaches {words(made.leading)} {band} on {best.n:,} objects ({best.how})."
     sections = [page.Section("ways", "The ways side by side", [made.table()])]
+    if len(made.metrics) > 1:
+        sections.append(page.Section("costs", "What each way costs", [made.costs()]))
     faults = [page.Note("warn", f"{r.way}, {r.how}: {r.fault}") for r in made.rows if r.fault]
     if faults:
         sections.append(page.Section("faults", "What is wrong with which way", faults))

@@ -109,16 +109,24 @@ class Reproduction:
         }
 
     def table(self) -> page.Table:
-        """One row a way; the interval stands beside the value."""
-        columns = ["way", "how", *(words(m) for m in self.metrics), "n", "seconds", "parameters"]
+        """One row a way; the interval stands beside the value, and is drawn where there is one metric only."""
+        alone = len(self.metrics) == 1
+        columns = ["way", "how", *(words(m) for m in self.metrics), *(_COST if alone else ())]
         rows = [
             [r.way, r.how + ("" if r.comparable else " (other data, not comparable)"),
-             *(_shown(r.metrics.get(m)) for m in self.metrics), r.n, r.seconds, r.parameters]
+             *(_shown(r.metrics.get(m)) for m in self.metrics), *(_cost(r) if alone else ())]
             for r in self.rows
         ]  # fmt: skip
         caption = "Each way of the study with its 95 % interval. Rows marked as faulty are there to show the fault."
         decimals = {"seconds": 1, **{words(m): 4 for m in self.metrics}}
-        return page.Table(columns, rows, caption=caption, decimals=decimals, drawn=words(self.leading))
+        drawn = words(self.leading) if alone else ""
+        return page.Table(columns, rows, caption=caption, decimals=decimals, drawn=drawn)
+
+    def costs(self) -> page.Table:
+        """Objects judged, seconds and parameters of each way."""
+        rows = [[f"{r.way}, {r.how}", *_cost(r)] for r in self.rows]
+        caption = "Seconds of training and judging on the machine below; parameters are trainable ones."
+        return page.Table(["way", *_COST], rows, caption=caption, decimals={"seconds": 1})
 
     def lines(self) -> list[str]:
         """The table as text, then what is wrong with which way, then where things are."""
@@ -137,6 +145,13 @@ class Reproduction:
 
     def _repr_html_(self) -> str:
         return page.fragment(self.table())
+
+
+_COST = ("n", "seconds", "parameters")
+
+
+def _cost(row: Row) -> list[float | None]:
+    return [row.n, row.seconds, row.parameters]
 
 
 def _shown(found: Interval | None) -> Interval | float | None:
