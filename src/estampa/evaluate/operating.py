@@ -74,7 +74,8 @@ class Point:
             return f"undefined: {self.negatives:,} negatives, at least {needed:,} are needed"
         if math.isinf(self.threshold):
             return "no score keeps to this rate: nothing could be called positive"
-        return f"rough: {self.false_positives} negatives set it" if self.false_positives < 10 else ""
+        few = "1 negative sets" if self.false_positives == 1 else f"{self.false_positives} negatives set"
+        return f"rough: {few} it" if self.false_positives < 10 else ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

@@ -57,7 +57,7 @@ def _seen(working: Working) -> str:
     if not known:
         return "There are too few negatives for any of the stated rates."
     last = known[-1]
-    text = f"At an FPR of {last.fpr:g}, which {last.false_positives:,} negatives set, {spelled(last.fnr)} are missed"
+    text = f"At an FPR of {last.fpr:g}, set by {last.false_positives:,} negatives, {spelled(last.fnr)} are missed"
     if len(known) > 1:
         text += f", at {known[0].fpr:g} {spelled(known[0].fnr)}"
     lacking = [f"{p.fpr:g}" for p in working.points if math.isnan(p.fnr.value)]
