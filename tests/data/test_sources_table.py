@@ -125,7 +125,7 @@ def test_a_row_whose_blanks_hide_a_wrong_number_of_fields_is_rejected(tmp_path: 
 
 
 def test_rows_of_any_stretch_over_many_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("estampa.data.sources._wide._CHUNK", 300)
+    monkeypatch.setattr("estampa.data.sources._digits.CHUNK", 300)
     reading = open_reading([kaggle(tmp_path / "a.csv")])
     for start, size in ((0, 2), (4, 3), (8, 1), (2, 100)):
         images = np.concatenate([b.images for b in reading.blocks(start, size)])

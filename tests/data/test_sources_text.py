@@ -53,7 +53,7 @@ def test_rows_of_numbers(tmp_path: Path, rows: np.ndarray, name: str, separator:
 
 
 def test_chunks_end_at_rows(tmp_path: Path, rows: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text, "_CHUNK", 333)
+    monkeypatch.setattr("estampa.data.sources._digits.CHUNK", 333)
     reading = text.read([write(tmp_path / "a.txt", rows)], ReadOptions())
     found = np.concatenate([b.images for b in reading.blocks(start=3, size=5)])
     assert (found.reshape(37, 25) == rows[3:, 1:]).all()

@@ -1,8 +1,32 @@
-"""Rows of text that hold whole numbers only, parsed many at once."""
+"""Rows of text, read many at once; those that hold whole numbers only are parsed many at once too."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
+
+CHUNK = 4 << 20  #: bytes of text read at a time
+LONGEST_ROW = 1 << 24  #: bytes; a "row" beyond this is no text table
+
+
+def chunks(path: Path, *, heading: bool, offset: int | None = None) -> Iterator[tuple[int, bytes]]:
+    """Whole rows of text, about CHUNK bytes at a time, with the byte where they begin.
+
+    From byte `offset` on, else from the first row after the `heading` line.
+    """
+    with path.open("rb") as stream:
+        if offset is not None:
+            stream.seek(offset)
+        elif heading:
+            stream.readline(LONGEST_ROW)
+        while True:
+            begin = stream.tell()
+            text = stream.read(CHUNK)
+            if not text:
+                return
+            yield begin, text + stream.readline(LONGEST_ROW)
 
 
 def rows_fit(text: bytes, columns: int) -> bool:

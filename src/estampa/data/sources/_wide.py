@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from estampa import machine
-from estampa.data.sources._digits import rows_fit, whole_numbers
+from estampa.data.sources._digits import LONGEST_ROW, chunks, rows_fit, whole_numbers
 from estampa.data.sources._planes import extremes_of
 from estampa.data.sources._tables import ID_COLUMNS, Table, delimiter_of
 from estampa.errors import SourceError
@@ -24,8 +24,6 @@ _PIXEL = re.compile(r"(.*?)[ _-]?(\d+)(?:[_,x-](\d+))?(?:[_,x-](\d+))?", re.IGNO
 _WORDS = ("pixel", "pixels", "pix", "px", "image", "img")  #: that say alone that numbers after them are pixels
 _LONGEST_NAME = 64
 _FEWEST = 16  #: columns of one picture: 4 x 4
-_CHUNK = 4 << 20  #: bytes of text parsed at a time
-_LONGEST_ROW = 1 << 24
 _OTHER_LENGTH = "named in the heading line"
 
 
@@ -129,7 +127,7 @@ class WideCsv:
         self._others = [i for i, name in enumerate(heads) if name not in set(pixels.names)]
         ids = {i for i in self._others if heads[i].lower().replace("_", "") in ID_COLUMNS}
         with path.open(encoding="utf-8-sig", errors="replace") as stream:
-            self._delimiter = delimiter_of(stream.readline(_LONGEST_ROW))
+            self._delimiter = delimiter_of(stream.readline(LONGEST_ROW))
         self._marks: list[tuple[int, int]] = []
         self._low, self._high, whole = np.inf, -np.inf, True
         texts: list[list[str]] = []
@@ -177,23 +175,13 @@ class WideCsv:
         return (self._low, self._high) if self._high >= self._low else (0.0, 0.0)
 
     def _chunks(self, offset: int | None) -> Iterator[tuple[int, bytes]]:
-        """Whole rows, about _CHUNK bytes at a time, with the byte where they begin."""
-        with self.path.open("rb") as stream:
-            if offset is None:
-                stream.readline(_LONGEST_ROW)
-            else:
-                stream.seek(offset)
-            while True:
-                begin = stream.tell()
-                text = stream.read(_CHUNK)
-                if not text:
-                    return
-                text += stream.readline(_LONGEST_ROW)
-                rows = text.strip(b"\n")
-                if b"\r" in rows or b"\n\n" in rows:
-                    rows = b"\n".join(line for line in rows.splitlines() if line.strip())
-                if rows:
-                    yield begin, rows
+        """The rows of `chunks`, empty lines left out."""
+        for begin, text in chunks(self.path, heading=True, offset=offset):
+            rows = text.strip(b"\n")
+            if b"\r" in rows or b"\n\n" in rows:
+                rows = b"\n".join(line for line in rows.splitlines() if line.strip())
+            if rows:
+                yield begin, rows
 
     def _parse(self, chunk: bytes) -> tuple[np.ndarray, dict[int, str]]:
         """Pixels (rows, columns) of whole rows, and the reason for each row that has none (its numbers are 0)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,13 @@ import numpy as np
 
 from estampa.data.record import Header
 from estampa.data.sources._base import Reading, ReadOptions, fingerprint_of, stat_facts
-from estampa.data.sources._digits import rows_fit, whole_numbers
+from estampa.data.sources._digits import LONGEST_ROW, chunks, rows_fit, whole_numbers
 from estampa.data.sources._labels import NO_ANSWERS, encode
 from estampa.data.sources._rows import RowsReading, forbid, record_of, reshape_of, sized
 from estampa.errors import SourceError
 from estampa.pixels import storable
 
 SUFFIXES = (".txt", ".csv", ".tsv", ".dat")
-_CHUNK = 4 << 20  #: bytes of text parsed at a time
-_LONGEST_ROW = 1 << 24  #: bytes; a "row" beyond this is no text table
 _HEADING = re.compile(r"^\W*(label|class|y|target)\W+(pixel|px|p|x)?[ _-]?\d", re.IGNORECASE)
 _FEWEST = 17  #: numbers in a row: a label and a picture of 4 x 4
 
@@ -108,10 +106,10 @@ def read(paths: Sequence[Path], options: ReadOptions) -> Reading:
 def _form(path: Path, options: ReadOptions) -> _Form:
     """Tell the form from the heading and the first row."""
     with path.open("rb") as stream:
-        first = stream.readline(_LONGEST_ROW)
+        first = stream.readline(LONGEST_ROW)
         heading = bool(_HEADING.match(first.decode("latin-1")))
         if heading:
-            first = stream.readline(_LONGEST_ROW)
+            first = stream.readline(LONGEST_ROW)
     comma = b"," in first
     try:
         columns = len(_numbers(first, comma))
@@ -142,22 +140,6 @@ def _numbers(line: bytes, comma: bool) -> np.ndarray:
     return np.array(line.replace(b",", b" ").split() if comma else line.split(), dtype=bytes).astype(np.float64)
 
 
-def _chunks(path: Path, form: _Form, offset: int | None = None) -> Iterator[tuple[int, bytes]]:
-    """Whole rows of text, about _CHUNK bytes at a time, with the byte where they begin."""
-    with path.open("rb") as stream:
-        if offset is not None:
-            stream.seek(offset)
-        elif form.heading:
-            stream.readline(_LONGEST_ROW)
-        while True:
-            begin = stream.tell()
-            text = stream.read(_CHUNK)
-            if not text:
-                return
-            text += stream.readline(_LONGEST_ROW)
-            yield begin, text
-
-
 def _parse(text: bytes, form: _Form) -> tuple[np.ndarray, dict[int, str]]:
     """Numbers (rows, columns) of whole rows of text, and the reason for each row that is none (its numbers are 0)."""
     lines = text.count(b"\n") + (not text.endswith(b"\n"))
@@ -186,7 +168,7 @@ def _scan(path: Path, form: _Form) -> _Scan:
     scan = _Scan(np.empty(0), [], {})
     labels = []
     rows, low, high = 0, np.inf, -np.inf
-    for begin, text in _chunks(path, form):
+    for begin, text in chunks(path, heading=form.heading):
         values, bad = _parse(text, form)
         scan.marks.append((rows, begin))
         scan.bad |= {rows + row: f"row {rows + row}: {why}" for row, why in bad.items()}
@@ -218,7 +200,7 @@ def _fetch(
     start, stop = rows
     first, offset = next(mark for mark in reversed(scan.marks) if mark[0] <= start)
     out = np.zeros((stop - start, *form.shape), dtype)
-    for _, text in _chunks(path, form, offset):
+    for _, text in chunks(path, heading=form.heading, offset=offset):
         values, _ = _parse(text, form)
         begin, end = max(start, first), min(stop, first + len(values))
         if begin < end:
