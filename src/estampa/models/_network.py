@@ -119,10 +119,13 @@ class Network(nn.Module):
     def prepare(self, images: Tensor) -> Tensor:
         """Stored pixels (n, h, w, c) to the body's input (n, c, h, w) float32, channels last in memory."""
         x = images.permute(0, 3, 1, 2).to(torch.float32)
-        finite = x.abs() <= torch.finfo(torch.float32).max
         if self.dtype != "float32":
+            if not self.local and not self.mask:
+                return self._scaled(x)
+            finite = torch.ones_like(x, dtype=torch.bool)
             planes = [self._scaled(x)]
         else:
+            finite = x.abs() <= torch.finfo(torch.float32).max
             x = torch.where(finite, x, 0.0)
             planes = [torch.where(finite, self._scaled(x), self.fill)]
         if self.local:

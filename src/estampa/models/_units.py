@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
+
+from estampa.errors import RecipeError
 
 #: The running figures of normalisation follow fast, as trainings are short.
 MOMENTUM = 0.3
@@ -15,6 +19,20 @@ def unit(inside: int, outside: int, kernel: int, stride: int) -> nn.Sequential:
         nn.BatchNorm2d(outside, momentum=MOMENTUM),
         nn.ReLU(inplace=True),
     )
+
+
+def stage_filters(filters: Sequence[int], depth: Sequence[int], widths: int | None) -> list[int]:
+    """Filters of each stage, the widest with `widths` of them when that is given and the others in proportion.
+
+    RecipeError when `depth` does not have one number a stage.
+    """
+    if len(depth) != len(filters):
+        raise RecipeError(
+            f"{len(depth)} depths for {len(filters)} stages", where="model.depth",
+            allowed="one number a stage, as model.filters",
+        )  # fmt: skip
+    share = 1 if widths is None else widths / max(filters)
+    return [max(1, round(f * share)) for f in filters]
 
 
 class Residual(nn.Module):

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from estampa.errors import RecipeError
 from estampa.models._network import Body, LayerRow
-from estampa.models._units import Residual, unit
+from estampa.models._units import Residual, stage_filters, unit
 from estampa.recipe import Count, Record, Share
 
 Units = Annotated[int, Field(ge=0, le=32)]
@@ -76,18 +76,12 @@ Map = tuple[int, int, int]
 
 def _maps(options: Options, shape: Map) -> list[tuple[str, Map, Map]]:
     """Each step with the map (height, width, channels) before and after it."""
-    if len(options.depth) != len(options.filters):
-        raise RecipeError(
-            f"{len(options.depth)} depths for {len(options.filters)} stages", where="model.depth",
-            allowed="one number a stage, as model.filters",
-        )  # fmt: skip
+    filters = stage_filters(options.filters, options.depth, options.widths)
     if min(shape[:2]) < LEAST_SIDE:
         raise RecipeError(
             f"pictures of {shape[0]} x {shape[1]}", where="picturenet", allowed=f"at least {LEAST_SIDE} pixels a side",
             cure="Use the model 'convnet' without convolutions, or larger pictures.",
         )  # fmt: skip
-    share = 1 if options.widths is None else options.widths / max(options.filters)
-    filters = [max(1, round(f * share)) for f in options.filters]
     loss = options.stem - 2 * ((options.stem - 1) // 2)
     now: Map = shape
     then: Map = ((shape[0] - loss) // options.stride + 1, (shape[1] - loss) // options.stride + 1, filters[0])

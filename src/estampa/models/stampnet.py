@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from estampa.errors import RecipeError
 from estampa.models._network import Body, LayerRow
-from estampa.models._units import Residual, unit
+from estampa.models._units import Residual, stage_filters, unit
 from estampa.recipe import Count, Record, Share
 
 LEAST_SIDE = 8
@@ -28,7 +28,7 @@ class Options(Record):
 
     filters: tuple[Count, Count, Count] = (32, 64, 96)  #: of the three stages
     depth: tuple[Annotated[int, Field(ge=0, le=32)], ...] = (1, 1, 0)  #: residual units of each stage
-    widths: Count | None = None  #: the last stage gets this many filters, the others in proportion
+    widths: Count | None = None  #: the widest stage gets this many filters, the others in proportion
     fine: Annotated[int, Field(ge=0, le=256)] = (
         0  #: filters of a 3 x 3 convolution at full size before the stem; 0 = none
     )
@@ -73,23 +73,18 @@ class StampNet(Body):
 def _centre(side: int) -> slice:
     """The central two places of an even side, three of an odd one; all of a side of up to three."""
     width = 2 if side % 2 == 0 else 3
-    return slice(max(0, (side - width) // 2), (side - width) // 2 + width) if side > width else slice(0, side)
+    start = max(0, (side - width) // 2)
+    return slice(start, start + width)
 
 
 def _filters(options: Options, shape: tuple[int, int, int]) -> tuple[int, int, int]:
     """Filters of the stages; RecipeError when net and stamp do not fit."""
-    if len(options.depth) != len(options.filters):
-        raise RecipeError(
-            f"{len(options.depth)} depths for {len(options.filters)} stages", where="model.depth",
-            allowed="one number a stage, as model.filters",
-        )  # fmt: skip
+    first, second, third = stage_filters(options.filters, options.depth, options.widths)
     if min(shape[:2]) < LEAST_SIDE:
         raise RecipeError(
             f"stamps of {shape[0]} x {shape[1]}", where="stampnet", allowed=f"at least {LEAST_SIDE} pixels a side",
             cure="Use larger cut-outs, or the model 'picturenet' (4 pixels) or 'convnet'.",
         )  # fmt: skip
-    share = 1 if options.widths is None else options.widths / options.filters[-1]
-    first, second, third = (max(1, round(f * share)) for f in options.filters)
     return first, second, third
 
 
