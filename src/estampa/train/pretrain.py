@@ -102,7 +102,6 @@ def first_weights(recipe: Recipe, dataset: ImageSet, progress: Progress) -> tupl
             return weights, f"First weights: learned on simulated stamps in half of {train.time_limit:g} s."
         progress.say(f"First the net learns from {said}; the data have few of their own.")
         weights = _learn(recipe, dataset.shape[0], channels, turned, progress)
-        path.parent.mkdir(parents=True, exist_ok=True)
         files.write_atomic(path, save(weights))
     return weights, f"First weights: learned on {said} in {train.pretrain_epochs} epochs."
 
