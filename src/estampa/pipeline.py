@@ -107,7 +107,6 @@ def train(
     folder = None if output is None else _folder(Path(output))
     with clock.of("reading"):
         dataset, chosen = _open(source, reading, chosen, habits, progress)
-    folder = folder or _folder(_unnamed(chosen, dataset))
     if chosen.search.values and not chosen.data.validation and not dataset.split_record:
         chosen = chosen.with_values({"data.validation": SEARCH_VALIDATION})
         progress.say(f"A validation part of {SEARCH_VALIDATION:.0%} is taken: a search is judged on nothing else.")
@@ -120,6 +119,7 @@ def train(
     columns_of(dataset, np.zeros(0, np.int64), chosen.evaluate.by)  # a column that is not there is told now
     with clock.of("check"):
         twins, warnings = _checked(dataset, progress)
+    folder = folder or _folder(_unnamed(chosen, dataset))
     stage = _Stage(folder, dataset, _rows(dataset), progress, clock)
     fitted, trials = _learn(stage, chosen, decisions)
     with clock.of("calibration"):
