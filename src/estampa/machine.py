@@ -27,10 +27,11 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         "tomli_w",
     ),
     "tables": ("pyarrow",),
-    "astro": ("astropy",),
+    "astro": ("astropy", "fastavro", "scipy"),
+    "explore": ("sklearn", "scipy", "matplotlib", "hdbscan", "umap", "minisom", "fastcluster"),
 }
 BASE = ("numpy", "h5py", "onnxruntime", "pydantic", "typer", "rich", "PIL", "simplejpeg", "jinja2", "safetensors")
-_DISTRIBUTION = {"PIL": "Pillow", "sklearn": "scikit-learn", "jinja2": "Jinja2"}
+_DISTRIBUTION = {"PIL": "Pillow", "sklearn": "scikit-learn", "jinja2": "Jinja2", "umap": "umap-learn"}
 
 
 #: How long a thread of OpenMP that waits for the others turns before it sleeps. Measured with two threads on a small
