@@ -62,6 +62,7 @@ def test_what_was_fed_is_accepted() -> None:
         ({"pixel_scale": 0.4}, "0.2", "0.4"),
         ({"read": replace(FOLDER, fit="stretch")}, "'pad'", "'stretch'"),
         ({"read": replace(FOLDER, mode="L")}, "'RGB'", "'L'"),
+        ({"read": replace(FOLDER, crop=8)}, "not 0", "crop 8"),
         ({"shape": None, "dtype": ""}, "12 x 10 x 3", "no images"),
     ],
 )

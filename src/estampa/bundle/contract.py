@@ -132,11 +132,12 @@ def _reordered(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
 
 def _other_reading(ours: ReadRecord, theirs: ReadRecord) -> list[str]:
     """Where two sets were both made from pictures that were resized, but by another rule."""
-    if not (ours.mode and theirs.mode and ours.size and theirs.size):
+    if not (ours.mode and theirs.mode and (ours.size or theirs.size)):
         return []
+    names = ("mode", "crop", "fit", "resample") if ours.size and theirs.size else ("crop",)
     return [
         f"pictures read with {name} {getattr(theirs, name)!r}, not {getattr(ours, name)!r}"
-        for name in ("mode", "fit", "resample")
+        for name in names
         if getattr(ours, name) != getattr(theirs, name)
     ]
 
@@ -148,6 +149,8 @@ def _cure(contract: InputContract, header: Header) -> str:
         return "Hand in the pixels as they are stored; the model does its own scaling."
     if header.shape is not None and header.shape[:2] != contract.shape[:2]:
         height, width = contract.shape[:2]
+        if contract.read_record.crop and not contract.read_record.size:
+            return f"Build the set with --crop {height}, or hand in the pictures themselves."
         return f"Build the set with --size {height}x{width}, or hand in the pictures themselves."
     return "Build the set as the training set was built, or hand in the pictures themselves."
 

@@ -57,6 +57,7 @@ def command(
     source: Annotated[list[str], typer.Argument(help="Files or folders of one kind, or the name of a builder.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The Dataset file to write, NAME.h5.")],
     as_: Annotated[str, typer.Option("--as", help="Name of the source; default: ask each whether it is its own.")] = "",
+    crop: Annotated[int, typer.Option(min=0, metavar="SIDE", help="Take a picture's central square. 0: all.")] = 0,
     size: Annotated[str | None, typer.Option(metavar="HxW", help="Bring pictures to this height and width.")] = None,
     fit: Annotated[str, typer.Option(help="How another shape is brought to --size: stretch, pad or crop.")] = "stretch",
     layout: Annotated[str, typer.Option(help="Axis order of arrays: NCHW or NHWC.")] = "",
@@ -83,7 +84,7 @@ def command(
     """Read pictures, arrays or text files into one Dataset file. A build that was stopped goes on when run again."""
     console = Console(json=json, quiet=quiet, verbose=verbose)
     options = ReadOptions(
-        as_=as_, size=height_width(size), fit=one_of("--fit", fit, "stretch", "pad", "crop"),
+        as_=as_, crop=crop, size=height_width(size), fit=one_of("--fit", fit, "stretch", "pad", "crop"),
         mode=one_of("--mode", mode, "auto", "L", "RGB"),
         layout=one_of("--layout", layout.upper(), "", "NCHW", "NHWC"), label=label, group=group,
         reshape=height_width_channels(reshape), max_pixels=max_pixels, exclude=exclude,

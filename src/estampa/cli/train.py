@@ -43,6 +43,7 @@ def command(
     baselines: Annotated[bool, typer.Option(help="Majority, logistic regression, random forest beside it.")] = True,
     gallery: Annotated[bool, typer.Option(help="Thumbnails of training examples in the bundle.")] = True,
     as_: Annotated[str, typer.Option("--as", help="Name of the source; default: ask each whether it is its own.")] = "",
+    crop: Annotated[int, typer.Option(min=0, metavar="SIDE", help="Take a picture's central square. 0: all.")] = 0,
     size: Annotated[str | None, typer.Option(metavar="HxW", help="Bring pictures to this height and width.")] = None,
     fit: Annotated[str, typer.Option(help="How: stretch, pad or crop.")] = "stretch",
     layout: Annotated[str, typer.Option(help="NCHW or NHWC, where an array does not say.")] = "",
@@ -75,7 +76,7 @@ def command(
     if search:
         changes["search"] = {"values": _grid(search), **({"trials": trials} if trials else {})}
     reading = ReadOptions(
-        size=height_width(size), fit=one_of("--fit", fit, "stretch", "pad", "crop"),
+        crop=crop, size=height_width(size), fit=one_of("--fit", fit, "stretch", "pad", "crop"),
         layout=one_of("--layout", layout.upper(), "", "NCHW", "NHWC"), reshape=height_width_channels(reshape),
         label=label, group=group, as_=as_,
     )  # fmt: skip

@@ -306,6 +306,8 @@ def _refuse_missing(path: Path) -> None:
 
 def _read(name: str, paths: Sequence[Path], options: ReadOptions) -> Reading:
     reading: Reading = parts.load("data/sources", name).read(paths, options)
+    if options.crop and reading.header.read.crop != options.crop:
+        raise SourceError("--crop cuts pictures, which these data are not", where=paths[0], cure="Leave it out.")
     if reading.header.n == 0:
         raise SourceError("holds no rows", where=paths[0], cure="Point to data with at least one object.")
     return reading

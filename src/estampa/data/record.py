@@ -24,6 +24,7 @@ class ReadRecord:
 
     source: str  #: "folder", "arrays", "text", "idx", ...
     mode: str = ""  #: "L" or "RGB" for pictures, "" for arrays
+    crop: int = 0  #: side in pixels of the central square that was taken before any resize; 0 = the whole picture
     size: tuple[int, int] | None = None  #: height, width that files were brought to; None = as they are, all equal
     fit: str = "stretch"  #: stretch | pad | crop
     resample: str = "area"  #: the resize filter, see pixels.py
@@ -46,6 +47,8 @@ class ReadRecord:
             known["size"] = _whole_numbers(known["size"], "size", 2)
         if "reshape" in known:
             known["reshape"] = _whole_numbers(known["reshape"], "reshape", None)
+        crop = known.get("crop", 0)
+        _require(isinstance(crop, int) and not isinstance(crop, bool) and crop >= 0, "'crop' is not a number of pixels")
         _require(isinstance(known.get("exif", True), bool), "'exif' is not true or false")
         extra = known.get("extra", {})
         texts = isinstance(extra, dict) and all(isinstance(v, str) for v in extra.values())

@@ -28,6 +28,7 @@ class ReadOptions:
     """How sources are asked to read. Every default means "as the data say"."""
 
     as_: str = ""  #: name of the source; "" = ask each
+    crop: int = 0  #: side in pixels of the central square that is taken of each picture, before any resize; 0 = whole
     size: tuple[int, int] | None = None  #: height, width that pictures are brought to
     fit: str = "stretch"  #: stretch | pad | crop
     layout: str = ""  #: NCHW | NHWC

@@ -30,7 +30,10 @@ def is_mine(paths: Sequence[Path], options: ReadOptions) -> str | None:  # noqa:
 
 def read(paths: Sequence[Path], options: ReadOptions) -> Reading:
     """Read Datasets, one after the other; SourceError when they do not fit together or cannot be changed as asked."""
-    asked = {"--size": options.size, "--layout": options.layout, "--reshape": options.reshape, "--label": options.label}
+    asked = {
+        "--size": options.size, "--crop": options.crop, "--layout": options.layout, "--reshape": options.reshape,
+        "--label": options.label,
+    }  # fmt: skip
     for flag, value in asked.items():
         if value:
             raise SourceError(
@@ -81,7 +84,7 @@ def _require_alike(one: Dataset, other: Dataset) -> None:
     """Refuse to join what was not measured or read in the same way."""
     facts = ("shape", "dtype", "task", "channels", "units", "pixel_scale", "columns")
     pairs = {name: (getattr(one.header, name), getattr(other.header, name)) for name in facts}
-    for name in ("mode", "size", "fit", "resample", "alpha", "exif"):
+    for name in ("mode", "crop", "size", "fit", "resample", "alpha", "exif"):
         pairs[f"read.{name}"] = (getattr(one.header.read, name), getattr(other.header.read, name))
     if one.table is not None and other.table is not None:
         pairs["table type"] = (one.table.dtype, other.table.dtype)

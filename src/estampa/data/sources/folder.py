@@ -79,6 +79,10 @@ class PicturesReading(Reading):
     def _decode_one(self, name: str, out: np.ndarray) -> None:
         record, bytes_stored = self.header.read, out.dtype == np.uint8
         image = decode(self.store.read(name), record.mode, self.max_pixels, out if bytes_stored else None)
+        if record.crop:
+            if min(image.shape[:2]) < record.crop:
+                raise Unreadable(f"{image.shape[0]}x{image.shape[1]} is smaller than the crop of {record.crop}")
+            image = pixels.crop_centre(image, (record.crop, record.crop))
         if image.dtype != out.dtype:
             raise Unreadable(f"{8 * image.itemsize}-bit picture among {8 * out.itemsize}-bit ones")
         if image.shape != out.shape:
@@ -186,19 +190,26 @@ class _Seen:
 def _rule(plan: Plan, options: ReadOptions) -> tuple[ReadRecord, tuple[int, int, int], str, list[str]]:
     """Decide colour mode, size and dtype once for all pictures; returns them and what is to be said about it."""
     replay = options.record if options.record is not None and options.record.mode else None
+    crop = replay.crop if replay else options.crop
     size, notes = (replay.size if replay else options.size), []
-    if replay is not None and size is not None:
+    told = size or ((crop, crop) if crop else None)
+    if replay is not None and told is not None:
         dtype = replay.extra.get("dtype", "uint8")
-        return replay, (*size, pixels.MODES[replay.mode]), dtype, []
+        return replay, (*told, pixels.MODES[replay.mode]), dtype, []
     seen = _look(plan, options.max_pixels)
+    largest = max(map(min, seen.sizes))
+    if crop > largest:
+        raise SourceError(
+            f"every picture is smaller than --crop {crop}", where=plan.store.path, allowed=f"at most {largest}"
+        )
     mode = replay.mode if replay else options.mode
     if mode == "auto":
         mode = "L" if seen.grey else "RGB"
     pixels.choice(mode, tuple(pixels.MODES), "colour mode")
     pixels.choice(options.fit, pixels.FITS, "fit")
     dtype = "uint16" if seen.deep == seen.readable else "uint8"
-    if size is not None:
-        shape = size
+    if told is not None:
+        shape = told
     elif len(seen.sizes) == 1 or replay is not None:
         shape = seen.sizes.most_common(1)[0][0]
     else:
@@ -212,7 +223,7 @@ def _rule(plan: Plan, options: ReadOptions) -> tuple[ReadRecord, tuple[int, int,
     extra = {"dtype": dtype} if dtype != "uint8" else {}
     if options.fit == "pad":
         extra["pad"] = "median of the border"
-    record = replay or ReadRecord(source="folder", mode=mode, size=size, fit=options.fit, extra=extra)
+    record = replay or ReadRecord(source="folder", mode=mode, crop=crop, size=size, fit=options.fit, extra=extra)
     return record, (*shape, pixels.MODES[mode]), dtype, notes
 
 
