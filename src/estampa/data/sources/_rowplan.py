@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -28,6 +29,7 @@ from estampa.errors import SourceError
 
 FILE_COLUMNS = ("file", "filename", "path", "image", "imagepath", "picture")
 MANIFEST_IDS = ("id", "ids")
+OTHER_FILES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fits.fz", ".avro")  #: read by other sources
 _PEEK = 1 << 16  # bytes of a manifest's first row
 
 
@@ -46,14 +48,17 @@ class Plan:
     beside: Measured | None = None  #: its columns of numbers
 
 
-def find_manifest(folder: Path) -> Path | None:
-    """The table in `folder` that names picture files: labels.csv or manifest.csv first, else the only one."""
+def find_manifest(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> Path | None:
+    """The table in `folder` that names files with those suffixes: labels.csv or manifest.csv first, else the only one.
+
+    Raises SourceError when two of them do.
+    """
     tables = sorted(p for p in folder.glob("*.csv") if not p.name.startswith("."))
-    fitting = [t for t in tables if names_files(t)]
+    fitting = [t for t in tables if names_files(t, suffixes)]
     named = [t for t in fitting if t.name.lower() in ("labels.csv", "manifest.csv")]
     if len(named or fitting) > 1:
         raise SourceError(
-            "more than one table names picture files",
+            f"more than one table names {'picture ' if suffixes == SUFFIXES else ''}files",
             where=folder,
             got=", ".join(t.name for t in fitting),
             cure="Give the one that is meant as the path",
@@ -61,14 +66,20 @@ def find_manifest(folder: Path) -> Path | None:
     return next(iter(named or fitting), None)
 
 
-def names_files(table: Path) -> bool:
-    """Whether a table has a column of file names, and the first of them is no array's (`table` reads those)."""
+def names_files(table: Path, suffixes: tuple[str, ...] = SUFFIXES) -> bool:
+    """Whether a table has a column of file names, and the first of them is a file of that kind.
+
+    A name without any known suffix is a picture's (they are looked for with each suffix in turn). Arrays in .npy files are read by the source `table`.
+    """
     at = file_column(heading(table))
     if not at:
         return False
     with table.open(encoding="utf-8-sig", errors="replace") as stream:
         stream.readline()
-        return ".npy" not in stream.readline(_PEEK).lower()
+        first = re.split(r"[,;\t\s\"']+", stream.readline(_PEEK).lower())
+    if suffixes != SUFFIXES:
+        return any(word.endswith(suffixes) for word in first)
+    return not any(word.endswith((".npy", *OTHER_FILES)) for word in first)
 
 
 def file_column(names: Sequence[str]) -> str:
@@ -77,8 +88,8 @@ def file_column(names: Sequence[str]) -> str:
     return next((lower[known] for known in FILE_COLUMNS if known in lower), "")
 
 
-def from_manifest(path: Path, options: ReadOptions, given: Table | None = None) -> Plan:
-    """Rows of a manifest (read already where `given`), in its order.
+def from_manifest(path: Path, options: ReadOptions, given: Table | None = None, store: Store | None = None) -> Plan:
+    """Rows of a manifest (read already where `given`), in its order; files are those of `store`, else beside it.
 
     A line whose file is missing stays, and is rejected when it is read.
 
@@ -97,7 +108,7 @@ def from_manifest(path: Path, options: ReadOptions, given: Table | None = None) 
         )
     if table.n == 0:
         raise SourceError("no rows", where=path)
-    store = open_store(_pictures_of(path))
+    store = store or open_store(pictures_of(path))
     named = table.columns[column]
     require_inside(named, path)
     names = _resolved(named, store)
@@ -117,7 +128,13 @@ def from_manifest(path: Path, options: ReadOptions, given: Table | None = None) 
     plan.beside = measured(table, {*roles_taken(table, options.label, options.group), column})
     plan.notes += plan.beside.notes
     unnamed = len(set(store.names) - set(names))
-    plan.notes += [f"{unnamed} pictures are not named in {path.name} and were left out"] if unnamed else []
+    plan.notes += (
+        [
+            f"{unnamed} {'pictures' if store.suffixes == SUFFIXES else 'files'} are not named in {path.name} and were left out"
+        ]
+        if unnamed
+        else []
+    )
     return plan
 
 
@@ -128,7 +145,7 @@ def require_inside(named: Sequence[str], where: Path) -> None:
             raise SourceError(f"row {row} names a file outside of the folder: {name!r}", where=where)
 
 
-def _pictures_of(manifest: Path) -> Path:
+def pictures_of(manifest: Path) -> Path:
     """The one archive beside the manifest, else its folder."""
     archives = sorted(p for p in manifest.parent.iterdir() if p.suffix.lower() in ARCHIVES)
     if len(archives) > 1:
@@ -149,7 +166,7 @@ def _resolved(named: Sequence[str], store: Store) -> list[str]:
 
     def find(name: str) -> str:
         clean = "/".join(PurePosixPath(name.replace("\\", "/")).parts)
-        tries = (prefix + clean + suffix for prefix in prefixes for suffix in ("", *SUFFIXES))
+        tries = (prefix + clean + suffix for prefix in prefixes for suffix in ("", *store.suffixes))
         return next((t for t in tries if t in known), clean)
 
     return [find(name) for name in named]
@@ -187,7 +204,7 @@ def from_folders(store: Store, options: ReadOptions) -> Plan:
         )
     names = store.names
     if not names:
-        raise SourceError("no pictures", where=store.path, allowed=", ".join(SUFFIXES))
+        raise SourceError("no pictures", where=store.path, allowed=", ".join(store.suffixes))
     paths, stripped = _without_common_top([name.split("/") for name in names])
     split = _published_parts(paths, store.path)
     if split is not None:

@@ -1,4 +1,4 @@
-"""Where the bytes of pictures lie: a folder, a tar or a zip. Nothing is unpacked to disk.
+"""Where the bytes of pictures, or of other small files, lie: a folder, a tar or a zip. Nothing is unpacked to disk.
 
 Names are relative, with "/" between folders. Hidden files, `._*`, `.DS_Store`, `Thumbs.db` and `__MACOSX` are left
 out. An archive that holds links, devices, absolute names or names with ".." is refused whole: it was made to escape.
@@ -25,10 +25,11 @@ _IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
 class Store(ABC):
-    """Pictures by name. `names` are those with a picture's suffix, sorted."""
+    """Files by name. `names` are those with one of `suffixes`, pictures' by default, sorted."""
 
     path: Path
     names: list[str]
+    suffixes: tuple[str, ...] = SUFFIXES
 
     @abstractmethod
     def read(self, name: str, count: int = -1) -> bytes:
@@ -45,8 +46,8 @@ class Store(ABC):
 class Folder(Store):
     """Pictures in a folder and below it. Links to folders are followed, each real folder once."""
 
-    def __init__(self, path: Path) -> None:
-        self.path, self._root = path, str(path)
+    def __init__(self, path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> None:
+        self.path, self._root, self.suffixes = path, str(path), suffixes
         self._sizes: dict[str, tuple[int, int]] = {}
         self._walk(path, "", set())
         self.names = sorted(self._sizes)
@@ -66,7 +67,7 @@ class Folder(Store):
             try:
                 if entry.is_dir():
                     self._walk(Path(entry.path), f"{prefix}{entry.name}/", seen)
-                elif entry.name.lower().endswith(SUFFIXES):
+                elif entry.name.lower().endswith(self.suffixes):
                     facts = entry.stat()
                     self._sizes[prefix + entry.name] = (facts.st_size, facts.st_mtime_ns)
             except FileNotFoundError:  # a link to nowhere: kept as a row, so that it is named when it is read
@@ -110,10 +111,9 @@ class Archive(Store):
         return [str(self.path.absolute()), status.st_size, status.st_mtime_ns]
 
     def _add(self, name: str, found: dict[str, int], value: int) -> None:
-        parts = PurePosixPath(name).parts
-        if any(_ignored(p) for p in parts) or not name.lower().endswith(SUFFIXES):
+        if not _wanted(name, self.suffixes):
             return
-        clean = "/".join(parts)
+        clean = "/".join(PurePosixPath(name).parts)
         if clean in found:
             raise SourceError(f"{clean!r} stands twice in the archive", where=self.path)
         found[clean] = value
@@ -138,8 +138,8 @@ class Archive(Store):
 class Tar(Archive):
     """Pictures in a tar that is not compressed, read at their offsets."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> None:
+        self.path, self.suffixes = path, suffixes
         found: dict[str, int] = {}
         self._size: dict[str, int] = {}
         try:
@@ -179,8 +179,8 @@ class Tar(Archive):
 class Zip(Archive):
     """Pictures in a zip, stored or deflated."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> None:
+        self.path, self.suffixes = path, suffixes
         found: dict[str, int] = {}
         self._entries: dict[str, zipfile.ZipInfo] = {}
         try:
@@ -216,16 +216,35 @@ class Zip(Archive):
         self._archive.close()
 
 
-def open_store(path: Path) -> Store:
-    """Open a folder, a .tar or a .zip; SourceError for anything else, and for hostile or damaged archives."""
+def open_store(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> Store:
+    """Open a folder, a .tar or a .zip of files that end in one of `suffixes`; pictures by default.
+
+    Raises SourceError for anything else, and for hostile or damaged archives.
+    """
     if path.is_dir():
-        return Folder(path)
+        return Folder(path, suffixes)
     suffix = path.suffix.lower()
     if suffix == ".zip":
-        return Zip(path)
+        return Zip(path, suffixes)
     if suffix == ".tar":
-        return Tar(path)
+        return Tar(path, suffixes)
     raise SourceError("neither a folder nor an archive", where=path, allowed=", ".join(ARCHIVES))
+
+
+def first_inside(path: Path, suffixes: tuple[str, ...]) -> str:
+    """Name of the first file in an archive that ends in one of `suffixes`, or "" (also for a damaged archive)."""
+    try:
+        if path.suffix.lower() == ".zip":
+            with zipfile.ZipFile(path) as packed:
+                return next((name for name in packed.namelist() if _wanted(name, suffixes)), "")
+        with tarfile.open(path, "r:") as archive:
+            return next((member.name for member in archive if _wanted(member.name, suffixes)), "")
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError):
+        return ""
+
+
+def _wanted(name: str, suffixes: tuple[str, ...]) -> bool:
+    return name.lower().endswith(suffixes) and not any(_ignored(part) for part in PurePosixPath(name).parts)
 
 
 def _ignored(name: str) -> bool:

@@ -19,9 +19,17 @@ from estampa.data.record import Header, ReadRecord
 from estampa.data.sources._base import Block, Reading, ReadOptions, fingerprint_of, rows_per_block, stat_facts
 from estampa.data.sources._labels import NO_ANSWERS
 from estampa.data.sources._picture import HEAD_BYTES, SUFFIXES, Head, Unreadable, decode, head_of
-from estampa.data.sources._rowplan import FILE_COLUMNS, Plan, find_manifest, from_folders, from_manifest, names_files
+from estampa.data.sources._rowplan import (
+    FILE_COLUMNS,
+    OTHER_FILES,
+    Plan,
+    find_manifest,
+    from_folders,
+    from_manifest,
+    names_files,
+)
 from estampa.data.sources._rows import forbid
-from estampa.data.sources._store import ARCHIVES, Files, Folder, Store, open_store
+from estampa.data.sources._store import ARCHIVES, Files, Folder, Store, first_inside, open_store
 from estampa.errors import SourceError
 
 LONGEST_SIDE = 256  #: of the size that is chosen for pictures of mixed sizes
@@ -107,22 +115,30 @@ def is_mine(paths: Sequence[Path], options: ReadOptions) -> str | None:
     if all(p.suffix.lower() in SUFFIXES for p in paths):
         return None
     if len(paths) == 2 and {p.suffix.lower() for p in paths} & {".csv"} and paths[0].parent == paths[1].parent:
-        return (
-            None if any(p.is_dir() or p.suffix.lower() in ARCHIVES for p in paths) else "no pictures beside the table"
-        )
+        if not any(p.is_dir() or p.suffix.lower() in ARCHIVES for p in paths):
+            return "no pictures beside the table"
+        fitting = all(_has_pictures(p) for p in paths if p.suffix.lower() != ".csv")
+        return None if fitting else "no pictures in the folder or archive"
     if len(paths) != 1:
         return "more than one path, and not all are pictures"
     path = paths[0]
     if path.is_dir():
         has_archive = any(p.suffix.lower() in ARCHIVES for p in path.iterdir())
-        if Folder(path).names or (has_archive and find_manifest(path)):
+        if _has_pictures(path) or (has_archive and find_manifest(path)):
             return None
         return "no pictures in the folder"
     if path.suffix.lower() in ARCHIVES:
-        return None
+        return None if _has_pictures(path) else "the first files in the archive are no pictures"
     if path.suffix.lower() == ".csv":
         return None if names_files(path) else f"no column {' or '.join(FILE_COLUMNS[:3])}"
     return "neither a folder, an archive, a picture nor a manifest"
+
+
+def _has_pictures(path: Path) -> bool:
+    """Whether a folder holds pictures; whether an archive's first file of a known kind is one, or nothing is known."""
+    if path.is_dir():
+        return bool(Folder(path).names)
+    return not first_inside(path, (*SUFFIXES, *OTHER_FILES)).lower().endswith(OTHER_FILES)
 
 
 def read(paths: Sequence[Path], options: ReadOptions) -> Reading:
