@@ -294,3 +294,14 @@ def test_a_fragment_for_notebooks_is_well_formed() -> None:
     html = page.fragment(page.Table(["a"], [[Interval(0.5, 0.4, 0.6)]]), page.Note("good", "fine"))
     Tags(html)
     assert "0.400–0.600" in html
+
+
+def test_rows_of_pictures_have_heads_and_many_large_pictures_stay_small() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    grid = page.Pictures([page.Picture(image, str(i)) for i in range(4)], "P.", 2, heads=("one", "two"), side=100)
+    html = page.render("t", "l", [page.Section("a", "A", [grid])], made_by={})
+    assert re.findall(r'<li class="head">(\w+)</li>', html) == ["one", "two"]
+    assert html.count("data:image/jpeg;base64,") == 4
+    (small,) = page.picture(image, side=100)
+    assert (small.width, small.height, small.reduced) == (100, 100, True)
+    assert page.picture(image[:100, :100], side=100)[0].uri.startswith("data:image/png")

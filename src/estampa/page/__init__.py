@@ -20,6 +20,8 @@ from estampa.page.blocks import (
 from estampa.page.display import picture
 from estampa.page.drawn import Drawn, figure
 from estampa.page.render import fragment, render
+from estampa.page.scatter import Colouring, Scatter
+from estampa.page.sprites import thumbnail
 from estampa.page.style import OKABE_ITO, apply, colours, drawing, text_on
 from estampa.page.svg import histogram
 from estampa.page.table import Table
@@ -27,6 +29,7 @@ from estampa.page.table import Table
 __all__ = [
     "OKABE_ITO",
     "Code",
+    "Colouring",
     "Details",
     "Downloads",
     "Drawn",
@@ -36,6 +39,7 @@ __all__ = [
     "Note",
     "Picture",
     "Pictures",
+    "Scatter",
     "Section",
     "Table",
     "Text",
@@ -48,4 +52,5 @@ __all__ = [
     "picture",
     "render",
     "text_on",
+    "thumbnail",
 ]

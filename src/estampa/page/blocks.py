@@ -101,6 +101,9 @@ class Pictures:
     stretch : "auto", "stored" (8-bit values as they are), "percentile" or "asinh"; see `page.picture`.
     pixel_scale : size of a pixel in `scale_unit`, for a scale bar; None = not known, no bar.
     paired : each two pictures belong together and stand closer.
+    side : larger pictures are reduced to so many pixels and written as JPEG (lossy), for pages with hundreds of them;
+        None = up to 256 pixels, without loss.
+    heads : lines above the rows of `columns` pictures, one a row; empty = none.
     """
 
     items: Sequence[Picture]
@@ -111,6 +114,8 @@ class Pictures:
     pixel_scale: float | None = None
     scale_unit: str = "″"
     paired: bool = False
+    side: int | None = None
+    heads: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ SOFTENING = 0.1
 NAN_COLOUR = (204, 121, 167)  # the palette's purple: a missing pixel is neither dark nor bright
 _COLOUR_NAMES = (("r", "g", "b"), ("red", "green", "blue"))
 _FILL = 1e30  # no measurement: surveys write the largest float32 where a pixel is missing
+_QUALITY = 85  # of a JPEG
 _LARGEST = 256  # pixels: larger pictures are reduced for the page
 
 
@@ -39,9 +40,14 @@ class Shown:
 
 
 def picture(
-    image: np.ndarray, channels: Sequence[str] = (), stretch: str = "auto", *, colour: bool | None = None
+    image: np.ndarray,
+    channels: Sequence[str] = (),
+    stretch: str = "auto",
+    *,
+    colour: bool | None = None,
+    side: int | None = None,
 ) -> list[Shown]:
-    """Return the picture's PNG data URIs: one for grey or colour, else one per channel, in order, with its name.
+    """Return the picture's data URIs: one for grey or colour, else one per channel, in order, with its name.
 
     Parameters
     ----------
@@ -57,7 +63,16 @@ def picture(
         keeps one scale for its three channels.
     colour : bool or None
         Whether three channels are one colour picture; None = by their names, or 8-bit without names.
+    side : int or None
+        A larger picture is reduced to so many pixels and written as JPEG; None = to 256 pixels, as PNG.
     """
+    return [_encoded(pixels, name, side) for name, pixels in tiles(image, channels, stretch, colour=colour)]
+
+
+def tiles(
+    image: np.ndarray, channels: Sequence[str] = (), stretch: str = "auto", *, colour: bool | None = None
+) -> list[tuple[str, np.ndarray]]:
+    """Return (channel's name, uint8 pixels (h, w) or (h, w, 3)) of what `picture` shows, at full size."""
     pixels = np.asarray(image)
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
     if pixels.ndim != 3 or 0 in pixels.shape:
@@ -68,11 +83,11 @@ def picture(
     if colour is None:
         colour = is_colour(pixels.shape[2], pixels.dtype, channels)
     if colour:
-        return [_png(_stretched(pixels, used), "")]
+        return [("", _stretched(pixels, used))]
     names = list(channels) if len(channels) == pixels.shape[2] else [""] * pixels.shape[2]
     if pixels.shape[2] == 1:
         names = [""]
-    return [_png(_stretched(pixels[:, :, c : c + 1], used), names[c]) for c in range(pixels.shape[2])]
+    return [(names[c], _stretched(pixels[:, :, c : c + 1], used)) for c in range(pixels.shape[2])]
 
 
 def is_colour(count: int, dtype: np.dtype, channels: Sequence[str]) -> bool:
@@ -131,14 +146,16 @@ def _stretched(pixels: np.ndarray, used: str) -> np.ndarray:
     return grey[:, :, 0] if grey.shape[2] == 1 else grey
 
 
-def _png(pixels: np.ndarray, name: str) -> Shown:
+def _encoded(pixels: np.ndarray, name: str, side: int | None) -> Shown:
     from PIL import Image
 
     picture = Image.fromarray(np.ascontiguousarray(pixels))
-    reduced = max(picture.size) > _LARGEST
+    largest = side or _LARGEST
+    reduced = max(picture.size) > largest
     if reduced:
-        picture.thumbnail((_LARGEST, _LARGEST), Image.Resampling.BOX)
+        picture.thumbnail((largest, largest), Image.Resampling.BOX)
     stream = io.BytesIO()
-    picture.save(stream, "PNG", optimize=True)
-    uri = "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+    kind = "jpeg" if side and reduced else "png"
+    picture.save(stream, kind, optimize=True, **({"quality": _QUALITY} if kind == "jpeg" else {}))
+    uri = f"data:image/{kind};base64," + base64.b64encode(stream.getvalue()).decode()
     return Shown(uri, picture.width, picture.height, name, reduced)

@@ -1,4 +1,7 @@
-"""Sections in, one self-contained HTML file out: no network, no script, light and dark, on screen and on paper."""
+"""Sections in, one self-contained HTML file out: no network, light and dark, on screen and on paper.
+
+A page has no script, but for the one of a `Scatter` where there is one: inline, and allowed by its hash alone.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ import jinja2
 import numpy as np
 
 from estampa.errors import InputError
-from estampa.page import display, svg
+from estampa.page import display, scatter, svg
 from estampa.page.blocks import (
     Code,
     Details,
@@ -28,6 +31,7 @@ from estampa.page.blocks import (
     Section,
     Text,
 )
+from estampa.page.scatter import Scatter
 from estampa.page.table import Table, cell_texts, is_number, number
 
 _ROOT = Path(__file__).parent
@@ -59,6 +63,7 @@ def render(title: str, lead: str, sections: Sequence[Section], *, made_by: Mappi
                 got=repr(name),
             )
     environment = _environment()
+    has_map = any(_holds_map(section.blocks) for section in sections)
     return environment.get_template("page.html.j2").render(
         title=title,
         lead=lead,
@@ -67,8 +72,15 @@ def render(title: str, lead: str, sections: Sequence[Section], *, made_by: Mappi
         command=made_by.get("command", ""),
         css=(_ROOT / "page.css").read_text(encoding="utf-8"),
         show=_Shower(),
+        script=scatter.script() if has_map else "",
+        script_hash=scatter.script_hash() if has_map else "",
         date=datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%d"),
     )
+
+
+def _holds_map(blocks: Sequence[Any]) -> bool:
+    """Whether a map is among the blocks, however deep."""
+    return any(isinstance(b, Scatter) or (isinstance(b, Details) and _holds_map(b.blocks)) for b in blocks)
 
 
 def fragment(*blocks: Any) -> str:
@@ -98,7 +110,7 @@ class _Shower:
 
     def kind(self, block: Any) -> str:
         """Name of the block's macro."""
-        for known in (Text, Headline, Figure, Table, Pictures, Facts, Note, Code, Downloads, Details):
+        for known in (Text, Headline, Figure, Table, Pictures, Facts, Note, Code, Downloads, Details, Scatter):
             if isinstance(block, known):
                 return known.__name__.lower()
         raise InputError("not a block of a page", where="page.render", got=type(block).__name__)
@@ -113,6 +125,14 @@ class _Shower:
         """The figure's PNG as a data URI."""
         assert isinstance(figure.content, bytes)
         return "data:image/png;base64," + base64.b64encode(figure.content).decode()
+
+    def map(self, block: Scatter) -> dict[str, Any]:
+        """What a map is drawn from: its first colouring, and the data that its script reads."""
+        return {
+            "entries": scatter.entries(block, block.colourings[0]), "data": scatter.data(block),
+            "dot": scatter.size_of(len(block.ids)), "count": number(len(block.ids)),
+            "width": scatter.WIDTH, "height": scatter.HEIGHT,
+        }  # fmt: skip
 
     def downloads(self, block: Downloads) -> list[tuple[str, str]]:
         """(file name, data URI) of each file."""
@@ -139,7 +159,7 @@ class _Shower:
 
     def tiles(self, item: Picture, grid: Pictures) -> list[dict[str, Any]]:
         """One entry per picture side by side: its URI, its size on the page, its channel, its scale bar."""
-        shown = display.picture(item.image, grid.channels, self._used(grid))
+        shown = display.picture(item.image, grid.channels, self._used(grid), side=grid.side)
         tiles: list[dict[str, Any]] = []
         for one in shown:
             factor = max(1, round(_SIDE / max(one.width, one.height)))
