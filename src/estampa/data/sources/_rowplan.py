@@ -69,7 +69,8 @@ def find_manifest(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> Path | 
 def names_files(table: Path, suffixes: tuple[str, ...] = SUFFIXES) -> bool:
     """Whether a table has a column of file names, and the first of them is a file of that kind.
 
-    A name without any known suffix is a picture's (they are looked for with each suffix in turn). Arrays in .npy files are read by the source `table`.
+    A name without any known suffix is a picture's: those are looked for with each suffix in turn. Arrays in .npy files
+    are read by the source `table`.
     """
     at = file_column(heading(table))
     if not at:
@@ -128,13 +129,9 @@ def from_manifest(path: Path, options: ReadOptions, given: Table | None = None, 
     plan.beside = measured(table, {*roles_taken(table, options.label, options.group), column})
     plan.notes += plan.beside.notes
     unnamed = len(set(store.names) - set(names))
-    plan.notes += (
-        [
-            f"{unnamed} {'pictures' if store.suffixes == SUFFIXES else 'files'} are not named in {path.name} and were left out"
-        ]
-        if unnamed
-        else []
-    )
+    if unnamed:
+        kind = "pictures" if store.suffixes == SUFFIXES else "files"
+        plan.notes.append(f"{unnamed} {kind} are not named in {path.name} and were left out")
     return plan
 
 
