@@ -327,7 +327,8 @@ def _judge(stage: _Stage, fitted: Fitted, part: str, settled: Settled) -> Eviden
             terms=asked.terms(settled.decision, columns_of(dataset, rows, asked.by)),
         )  # fmt: skip
         steady = consistency(
-            fitted.predict, dataset, rows, recipe.prepare.symmetry, seed=recipe.train.seed, progress=stage.progress,
+            fitted.predict, dataset, rows, recipe.prepare.symmetry, exchange=fitted.exchange,
+            seed=recipe.train.seed, progress=stage.progress,
             most=FEW_VIEWED if recipe.prepare.views == "symmetry" else MOST_VIEWED,
         )  # fmt: skip
     stage.progress.say(f"{judgement.headline()} ({part} part)")

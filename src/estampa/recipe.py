@@ -52,7 +52,12 @@ class PrepareRecipe(Record):
     scale: Literal["raw", "unit", "standard"] = "standard"  #: raw values; 0..1 by type or range; mean 0, deviation 1
     local: bool = False  #: each channel once more, on its own picture's level and noise
     mask: bool = False  #: one more channel: 1 where a pixel is missing
+    crop: Annotated[int, Field(ge=0, le=65_536)] = 0  #: side of the central square that the net sees; 0 = all
+    side: Annotated[int, Field(ge=0, le=4096)] = 0  #: pixels that the crop is brought to, by area; 0 = as it is
     symmetry: Literal["auto", "none", "hflip", "d4"] = "auto"  #: which mirrors and turns keep the label
+    mirrored: tuple[tuple[str, str], ...] | Literal["auto"] = (
+        "auto"  #: pairs of classes that exchange places in the mirror; "auto" = by their names, as clockwise
+    )
     views: Literal["one", "symmetry"] = "one"  #: the answer is of the picture, or the mean over its symmetric views
     shift: Annotated[int, Field(ge=0, le=64)] = 0  #: random shift in training, pixels
     rotate: Annotated[float, Field(ge=0, le=180)] = 0.0  #: random rotation in training, degrees either way
@@ -61,7 +66,12 @@ class PrepareRecipe(Record):
     shear: Annotated[float, Field(ge=0, le=1)] = 0.0  #: random slant in training, share
     elastic: Annotated[float, Field(ge=0, le=16)] = 0.0  #: deviation of a smooth random displacement, pixels
     erase: Annotated[float, Field(ge=0, le=1)] = 0.0  #: sides of an erased rectangle, drawn up to this share
-    balance: Literal["auto", "none", "weights", "sampling"] = "auto"  #: class weights in the loss, or balanced drawing
+    balance: Literal["auto", "none", "weights", "sampling", "copies"] = (
+        "auto"  #: class weights in the loss, balanced drawing, or as many of each class, some of them turned copies
+    )
+    balance_to: Annotated[int, Field(ge=0, le=10_000_000)] = (
+        0  #: objects of each class with balance = "copies"; 0 = as many as the largest has
+    )
 
 
 class ModelRecipe(BaseModel):

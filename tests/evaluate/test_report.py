@@ -224,7 +224,7 @@ def test_worst_mistakes_are_the_surest_wrong_answers(evidence: Evidence) -> None
 @pytest.mark.parametrize(("symmetry", "count"), [("none", 0), ("hflip", 1), ("d4", 7)])
 def test_views_are_distinct(symmetry: str, count: int) -> None:
     image = np.arange(2 * 4 * 4).reshape(2, 4, 4, 1)
-    found = [v.tobytes() for v in views(image, symmetry)]
+    found = [v.tobytes() for v, _ in views(image, symmetry)]
     assert len(found) == len({image.tobytes(), *found}) - 1 == count
     assert len(views(np.zeros((1, 3, 5, 1)), "d4")) == 3
 

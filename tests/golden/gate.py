@@ -101,7 +101,7 @@ def figures(made: Trainings, dataset: Dataset, folder: Path) -> dict[str, float]
     found = {name: measure.score(name, truth, said) for name in ("accuracy", "balanced_accuracy", "log_loss", "ece")}
     few = images[:40]
     alone = np.concatenate([fitted.predict(few[i : i + 1]) for i in range(len(few))])
-    turned = [bundle.score(np.ascontiguousarray(v)).output for v in views(few, "d4")]
+    turned = [bundle.score(np.ascontiguousarray(v)).output for v, _ in views(few, "d4")]
     return found | {
         "repeat": apart(weights(made.first), weights(made.again)),
         "seed": apart(weights(made.first), weights(made.other)),

@@ -66,7 +66,7 @@ def one_seed_for_all(patch: pytest.MonkeyPatch) -> None:
 def channels_reshaped(patch: pytest.MonkeyPatch) -> None:
     """Channels are brought to the front by reshape: pixels of both are mixed."""
 
-    def mixed(self: Network, images: torch.Tensor) -> torch.Tensor:
+    def mixed(self: Network, images: torch.Tensor, *, whole: bool = False) -> torch.Tensor:
         n, height, width, channels = images.shape
         return self._scaled(images.reshape(n, channels, height, width).to(torch.float32))
 

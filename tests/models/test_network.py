@@ -10,14 +10,14 @@ from estampa.models._network import Body, Network, asinh, view
 from estampa.prepare.image import ImagePreparation
 
 
-def network(x, *, task="classification", views="none", output="softmax", rule=None, outputs=3):
+def network(x, *, task="classification", views="none", output="softmax", rule=None, outputs=3, exchange=None):
     rule = (rule or ImagePreparation()).fit([x])
     torch.manual_seed(1)
     options = convnet.Options(filters=(4,), pool_after=(1,), dense=(6,), output=output)
-    body = convnet.build(options, (*x.shape[1:3], rule.channels(x.shape[3])), outputs)
+    body = convnet.build(options, rule.shape(x.shape[1:]), outputs)
     return Network(
         body, shape=x.shape[1:], dtype=str(x.dtype), task=task, rule=rule.to_record(), constants=rule.constants(),
-        views=views,
+        views=views, exchange=exchange,
     ).eval(), rule  # fmt: skip
 
 
@@ -49,6 +49,41 @@ def test_own_scale_and_mask_follow_the_scaled_channels(dtype):
     missing = ~np.isfinite(x.astype(np.float64))
     np.testing.assert_array_equal(got[..., 4], missing.any(3))
     assert (got[..., 2:4][missing] == 0).all()
+
+
+@pytest.mark.parametrize("rule", [{"crop": 6}, {"crop": 7, "side": 4}, {"side": 5}, {"crop": 6, "side": 6}])
+@pytest.mark.parametrize("local", [False, True])
+def test_the_crop_and_its_size_are_numpys(rule, local):
+    x = pixels(size=(9, 9))
+    net, rule = network(x, rule=ImagePreparation(local=local, **rule))
+    got = net.prepare(torch.from_numpy(x)).permute(0, 2, 3, 1).numpy()
+    assert got.shape[1:] == rule.shape(x.shape[1:])
+    np.testing.assert_allclose(got, rule.apply(x), rtol=1e-4, atol=1e-4)
+    assert net.prepare(torch.from_numpy(x), whole=True).shape[2:] == (9, 9)
+
+
+def test_area_means_of_a_whole_factor_are_block_means():
+    x = pixels(size=(8, 8))
+    rule = ImagePreparation(crop=6, side=3).fit([x])
+    plain = ImagePreparation().fit([x[:, 1:7, 1:7]]).apply(x[:, 1:7, 1:7])
+    wanted = plain.reshape(len(x), 3, 2, 3, 2, 2).mean((2, 4))
+    np.testing.assert_allclose(rule.apply(x), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_mirrored_classes_are_put_back_before_the_mean():
+    x = pixels(size=(8, 8))
+    net, _ = network(x, views="d4", exchange=[1, 0, 2])
+    alone, _ = network(x)
+    images = torch.from_numpy(x)
+    wanted = 0
+    for turns in range(4):
+        for mirrored in (False, True):
+            seen = torch.rot90(images.flip(2) if mirrored else images, turns, (1, 2))
+            logits = alone(seen.contiguous())[1]
+            wanted = wanted + (logits[:, [1, 0, 2]] if mirrored else logits) / 8
+    torch.testing.assert_close(net(images)[1], wanted, rtol=1e-4, atol=1e-5)
+    answer, other = net(images)[0], net(images.flip(2))[0]
+    torch.testing.assert_close(other, answer[:, [1, 0, 2]], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])

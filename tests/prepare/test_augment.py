@@ -33,7 +33,7 @@ def views(picture, kind):
 def test_only_the_declared_views_appear_and_all_of_them_do(symmetry, size, kind, dtype):
     images = pictures(1, size, dtype=dtype)
     rows = torch.zeros(400, dtype=torch.int64)
-    got = Augment(symmetry).gather(images, rows, rng()).numpy()
+    got = Augment(symmetry).gather(images, rows, rng())[0].numpy()
     wanted = views(images[0].numpy(), kind)
     seen = [sum(np.array_equal(g, w) for g in got) for w in wanted]
     assert sum(seen) == 400
@@ -44,7 +44,7 @@ def test_only_the_declared_views_appear_and_all_of_them_do(symmetry, size, kind,
 def test_shift_is_numpy_reflection_of_whole_pixels(channels):
     images = pictures(3, (6, 7), channels)
     rows = torch.tensor([0, 1, 2] * 40)
-    got = Augment(shift=2).gather(images, rows, rng()).numpy()
+    got = Augment(shift=2).gather(images, rows, rng())[0].numpy()
     padded = np.pad(images.numpy(), ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
     offsets = set()
     for row, picture in zip(rows.tolist(), got, strict=True):
@@ -57,20 +57,20 @@ def test_shift_is_numpy_reflection_of_whole_pixels(channels):
 
 
 def test_a_shift_larger_than_the_picture_stays_inside():
-    got = Augment(shift=64).gather(pictures(2, (3, 1)), torch.tensor([0, 1] * 30), rng())
+    got = Augment(shift=64).gather(pictures(2, (3, 1)), torch.tensor([0, 1] * 30), rng())[0]
     assert got.shape == (60, 3, 1, 2)
 
 
 def test_no_change_is_a_plain_gather():
     images, rows = pictures(), torch.tensor([5, 5, 0])
-    assert torch.equal(Augment().gather(images, rows, rng()), images[rows])
+    assert torch.equal(Augment().gather(images, rows, rng())[0], images[rows])
 
 
 def test_the_seed_decides():
     images, rows = pictures(), torch.arange(64)
     one = Augment("d4", shift=2)
-    assert torch.equal(one.gather(images, rows, rng(3)), one.gather(images, rows, rng(3)))
-    assert not torch.equal(one.gather(images, rows, rng(3)), one.gather(images, rows, rng(4)))
+    assert torch.equal(one.gather(images, rows, rng(3))[0], one.gather(images, rows, rng(3))[0])
+    assert not torch.equal(one.gather(images, rows, rng(3))[0], one.gather(images, rows, rng(4))[0])
 
 
 def test_erasing_sets_one_rectangle_to_the_mean_in_all_channels():
@@ -175,3 +175,40 @@ def test_a_shift_is_part_of_the_warp_where_there_is_one():
         assert move.abs().max() < 3.05
         assert move.max() > 2
         assert move.min() < -2
+
+
+def test_mirror_images_are_told_from_turned_ones():
+    images = torch.arange(16, dtype=torch.float32).view(1, 4, 4, 1)
+    got, mirrored = Augment("d4").gather(images, torch.zeros(200, dtype=torch.int64), rng())
+    turned = [torch.rot90(images[0], turns, (0, 1)) for turns in range(4)]
+    for picture, is_mirrored in zip(got, mirrored, strict=True):
+        assert is_mirrored.item() is not any(torch.equal(picture, t) for t in turned)
+    assert 60 < int(mirrored.sum()) < 140
+    assert not Augment("none", shift=1).gather(images, torch.tensor([0, 0]), rng())[1].any()
+
+
+def test_a_crop_is_turned_within_its_margin():
+    """The crop of a turned picture: all its corners come from the picture, none from the repeated edge."""
+    side, crop = 99, 69  # 69 times the root of 2 is below 99
+    rows, columns = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    from_centre = ((rows - 49.0).square() + (columns - 49.0).square()).sqrt()[None, None].repeat(20, 1, 1, 1)
+    got = Augment(rotate=180, crop=crop).change(from_centre, rng())
+    assert got.shape == (20, 1, crop, crop)
+    wanted = from_centre[:, :, 15:84, 15:84]
+    assert (got - wanted).abs().max() < 0.5  # round about the centre: a turn changes nothing
+
+
+def test_a_fixed_turn_alone_is_exact():
+    x = torch.rand(3, 2, 9, 9, generator=rng())
+    got = Augment().change(x, rng(), torch.tensor([0.0, 90.0, 180.0]))
+    torch.testing.assert_close(got[0], x[0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(got[2], torch.rot90(x[2], 2, (1, 2)), atol=1e-5, rtol=0)
+    quarter = [torch.rot90(x[1], k, (1, 2)) for k in (1, 3)]
+    assert min((got[1] - q).abs().max() for q in quarter) < 1e-5
+
+
+def test_what_comes_out_smaller_is_averaged_first():
+    checks = (torch.arange(64)[:, None] + torch.arange(64)[None]).remainder(2).float()[None, None]
+    got = Augment(rotate=1e-6, crop=48, side=24).change(checks.contiguous(), rng())
+    assert got.shape == (1, 1, 24, 24)
+    assert (got - 0.5).abs().max() < 1e-3

@@ -33,3 +33,21 @@ def test_drawing_makes_classes_equally_likely_and_skips_the_unlabelled():
 def test_imbalance_is_largest_over_smallest_present():
     assert balance.imbalance(LABELS, 9) == 6
     assert balance.imbalance(np.zeros(4, int), 1) == 1
+
+
+@pytest.mark.parametrize("count", [0, 5, 40, 100])
+def test_copies_make_every_class_as_large(count):
+    places, angles = balance.copies(LABELS, 4, count, seed=3)
+    wanted = count or 60
+    np.testing.assert_array_equal(balance.counts(LABELS[places], 4), [wanted, wanted, wanted, 0])
+    for number, there in enumerate((60, 30, 10)):
+        own = LABELS[places] == number
+        originals = places[own & (angles == 0)]
+        assert len(originals) == len(set(originals)) == min(there, wanted)
+        assert ((angles[own] > 0).sum()) == max(0, wanted - there)
+        if wanted > there:  # each object is copied as often as the others, to one
+            times = np.bincount(places[own & (angles > 0)], minlength=len(LABELS))[number == LABELS]
+            assert np.ptp(times) <= 1
+    again = balance.copies(LABELS, 4, count, seed=3)
+    np.testing.assert_array_equal(again[0], places)
+    np.testing.assert_array_equal(again[1], angles)

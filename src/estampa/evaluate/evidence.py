@@ -224,8 +224,10 @@ class Evidence:
         return found
 
 
-def views(images: np.ndarray, symmetry: str) -> list[np.ndarray]:
+def views(images: np.ndarray, symmetry: str) -> list[tuple[np.ndarray, bool]]:
     """The other views of (n, h, w, c) images under "hflip" (1) or "d4" (7: turns and mirrors of the square).
+
+    With each, whether it is a mirror image.
 
     A picture that is not square has three other views under "d4": the two mirrors and the half turn.
     """
@@ -233,13 +235,13 @@ def views(images: np.ndarray, symmetry: str) -> list[np.ndarray]:
     if symmetry == "none":
         return []
     if symmetry == "hflip":
-        return [mirrored]
+        return [(mirrored, True)]
     if symmetry != "d4":
         raise InputError(f"unknown symmetry {symmetry!r}", allowed="none, hflip, d4")
     if images.shape[1] != images.shape[2]:
-        return [mirrored, images[:, ::-1], images[:, ::-1, ::-1]]
-    turned = [np.rot90(images, turns, axes=(1, 2)) for turns in (1, 2, 3)]
-    return [*turned, mirrored, *(np.rot90(mirrored, turns, axes=(1, 2)) for turns in (1, 2, 3))]
+        return [(mirrored, True), (images[:, ::-1], True), (images[:, ::-1, ::-1], False)]
+    turned = [(np.rot90(images, turns, axes=(1, 2)), False) for turns in (1, 2, 3)]
+    return [*turned, *((np.rot90(mirrored, turns, axes=(1, 2)), True) for turns in range(4))]
 
 
 def consistency(
@@ -248,6 +250,7 @@ def consistency(
     rows: np.ndarray,
     symmetry: str,
     *,
+    exchange: np.ndarray | None = None,
     most: int = MOST_VIEWED,
     seed: int = 0,
     progress: Progress = SILENT,
@@ -255,6 +258,7 @@ def consistency(
     """Ask again under every view of the declared symmetry, on at most `most` of `rows` drawn with `seed`.
 
     `answer` takes stored images (m, h, w, c) and gives (m, k) probabilities or (m,) values. None without a symmetry.
+    `exchange` (k,): the class that each becomes in the mirror; None = itself (see prepare.mirror).
     """
     if symmetry in ("none", "auto") or not len(rows):
         return None
@@ -264,7 +268,10 @@ def consistency(
     progress.start(f"consistency under {symmetry}", len(chosen), "objects")
     for _, images in dataset.blocks(chosen, 512):
         plain = np.asarray(answer(images))
-        others = [np.asarray(answer(np.ascontiguousarray(view))) for view in views(images, symmetry)]
+        others = []
+        for view, mirrored in views(images, symmetry):
+            other = np.asarray(answer(np.ascontiguousarray(view)))
+            others.append(other[:, exchange] if mirrored and exchange is not None and other.ndim == 2 else other)
         count = len(others)
         if plain.ndim == 2:
             same.append(np.all([o.argmax(axis=1) == plain.argmax(axis=1) for o in others], axis=0))

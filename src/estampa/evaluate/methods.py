@@ -165,6 +165,9 @@ def _prepared(prepare: Mapping[str, Any], cite: _Citing) -> list[str]:
 def _changes(prepare: Mapping[str, Any], cite: _Citing) -> list[str]:
     """Every random change that training made to its images, in words."""
     found = [_SYMMETRY[prepare["symmetry"]]] if prepare.get("symmetry") in _SYMMETRY else []
+    pairs = prepare.get("mirrored") if found else ()
+    if pairs and not isinstance(pairs, str):
+        found.append("given the other's label when mirrored, for " + "; ".join(f"{a} and {b}" for a, b in pairs))
     for key, text in _CHANGES.items():
         if prepare.get(key):
             found.append(text.format(prepare[key]) + (f" {cite(PAPERS[key])}" if key in PAPERS else ""))

@@ -6,7 +6,7 @@ probabilities (or a value), so that preparation can never be left behind.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from estampa.prepare.image import REACH, ROUNDS
+from estampa.prepare.image import REACH, ROUNDS, area_matrix, inside
 
 #: Which mirrors and turns `symmetry` stands for, as (transpose, flip rows, flip columns); the first is the picture.
 VIEWS: dict[str, tuple[tuple[bool, bool, bool], ...]] = {
@@ -74,6 +74,8 @@ class Network(nn.Module):
     rule, constants : the fitted preparation's rule (`ImagePreparation.to_record()`, `.constants()`).
     views : "none", "hflip" or "d4": the logits are the mean over these views (of d4, views that exchange height and
         width are left out where the two differ).
+    exchange : (classes,) for each class the one that it becomes in the mirror; None = itself. The logits of mirrored
+        views are put back in this order before the mean.
 
     `forward` takes (n, height, width, channels) of the stored type and returns, named by `output_names`:
     classification: `output` (n, classes) probabilities that sum to 1, `logits` (n, classes) after temperature,
@@ -87,6 +89,8 @@ class Network(nn.Module):
     factor: Tensor
     fill: Tensor
     temperature: Tensor
+    area: Tensor
+    exchange: Tensor
     target_mean: Tensor
     target_deviation: Tensor
 
@@ -100,6 +104,7 @@ class Network(nn.Module):
         rule: Mapping[str, Any],
         constants: Mapping[str, np.ndarray[Any, Any]],
         views: str = "none",
+        exchange: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.body, self.shape, self.dtype, self.task, self.views = body, shape, dtype, task, views
@@ -107,6 +112,13 @@ class Network(nn.Module):
         for name in ("centre", "softening", "offset", "factor", "fill"):
             value = torch.from_numpy(np.asarray(constants[name], dtype=np.float32)).view(1, -1, 1, 1)
             self.register_buffer(name, value.clone())
+        self.crop = int(rule.get("crop", 0))
+        side, seen = int(rule.get("side", 0)), self.crop or shape[0]
+        area = torch.from_numpy(area_matrix(seen, side)) if side else torch.zeros(0, 0)
+        self.register_buffer("area", area, persistent=False)
+        twins = [] if exchange is None else [int(number) for number in exchange]
+        self.exchanges = twins != sorted(twins)
+        self.register_buffer("exchange", torch.tensor(twins, dtype=torch.int64), persistent=False)
         self.register_buffer("temperature", torch.ones(()))
         self.register_buffer("target_mean", torch.zeros(()))
         self.register_buffer("target_deviation", torch.ones(()))
@@ -116,8 +128,22 @@ class Network(nn.Module):
         """Names of what `forward` returns, in order."""
         return ("output", "embedding") if self.task == "regression" else ("output", "logits", "embedding")
 
-    def prepare(self, images: Tensor) -> Tensor:
-        """Stored pixels (n, h, w, c) to the body's input (n, c, h, w) float32, channels last in memory."""
+    def prepare(self, images: Tensor, *, whole: bool = False) -> Tensor:
+        """Stored pixels (n, h, w, c) to the body's input (n, c, h, w) float32, channels last in memory.
+
+        `whole` leaves the margin on, for the warps of training, which take the crop and the size themselves.
+        """
+        cropped = self.crop > 0 and not whole
+        if cropped and not self.local:  # first, where no pixel depends on others: there is less to do
+            images = images[inside(self.shape[:2], self.crop)]
+        x = self._planes(images)
+        if cropped and self.local:
+            x = x[(slice(None), *inside(self.shape[:2], self.crop))]
+        if len(self.area) and not whole:
+            x = (self.area @ x @ self.area.T).contiguous(memory_format=torch.channels_last)
+        return x
+
+    def _planes(self, images: Tensor) -> Tensor:
         x = images.permute(0, 3, 1, 2).to(torch.float32)
         if self.dtype != "float32":
             if not self.local and not self.mask:
@@ -141,13 +167,17 @@ class Network(nn.Module):
 
     def raw(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Prepared pixels to (logits, embedding), the mean over the views, before temperature."""
-        views = [v for v in VIEWS[self.views] if not v[0] or self.shape[0] == self.shape[1]]
+        views = [v for v in VIEWS[self.views] if not v[0] or x.shape[2] == x.shape[3]]
         if len(views) > 1:
             x = torch.cat([view(x, *v) for v in views])
         embedding = self.body.embed(x)
         logits = self.body.head(embedding)
         if len(views) > 1:
-            logits = logits.reshape(len(views), -1, logits.shape[1]).mean(0)
+            logits = logits.reshape(len(views), -1, logits.shape[1])
+            if self.exchanges:
+                mirrored = torch.tensor([sum(v) % 2 == 1 for v in views]).view(-1, 1, 1).to(logits.device)
+                logits = torch.where(mirrored, logits[:, :, self.exchange], logits)
+            logits = logits.mean(0)
             embedding = embedding.reshape(len(views), -1, embedding.shape[1]).mean(0)
         return logits.float(), embedding.float()
 

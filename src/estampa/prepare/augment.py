@@ -2,7 +2,8 @@
 
 Whole batches at once, on any number of channels. Mirrors, quarter turns and shifts move whole pixels, so stored values
 stay what they are; they are done in the same step that gathers the batch. Rotation by any angle, zoom, aspect, shear
-and elastic warps resample, all in one bilinear step.
+and elastic warps resample, all in one bilinear step, which also takes the crop: pictures that are stored with a margin
+around it are turned without empty corners.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class Augment:
     elastic : deviation, in pixels, of a smooth random displacement (Simard et al. 2003, ICDAR, 958-963).
     erase : a rectangle is set to 0 (the mean, when pixels are standardised); its sides are drawn up to this share of
         the picture's (Zhong et al. 2020, AAAI 34, 13001-13008).
+    crop, side : the central square, in stored pixels, that the net sees, and the pixels that it is brought to; 0 = as
+        stored. They are taken here where pictures are warped; else the net takes them.
     """
 
     symmetry: str = "none"
@@ -43,6 +46,8 @@ class Augment:
     shear: float = 0.0
     elastic: float = 0.0
     erase: float = 0.0
+    crop: int = 0
+    side: int = 0
 
     @property
     def warps(self) -> bool:
@@ -59,22 +64,31 @@ class Augment:
         """Whole pixels that `gather` shifts by; 0 when `change` shifts."""
         return 0 if self.warps else self.shift
 
-    def gather(self, images: Tensor, rows: Tensor, random: torch.Generator) -> Tensor:
-        """Take `rows` (m,) of stored images (n, h, w, c), mirrored, turned and shifted at random: (m, h, w, c)."""
+    def gather(self, images: Tensor, rows: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Take `rows` (m,) of stored images (n, h, w, c), mirrored, turned and shifted at random.
+
+        Returns the pictures (m, h, w, c), and which of them (m,) bool are mirror images: right became left, as no turn
+        does it. Classes that a mirror exchanges must be exchanged for those.
+        """
         if images.dtype == torch.uint16:  # torch indexes int16 but not uint16; the bits are the same
-            return self.gather(images.view(torch.int16), rows, random).view(torch.uint16)
+            taken, mirrored = self.gather(images.view(torch.int16), rows, random)
+            return taken.view(torch.uint16), mirrored
         if not self.moves:
-            return images.index_select(0, rows)
+            return images.index_select(0, rows), torch.zeros(len(rows), dtype=torch.bool, device=images.device)
         n, height, width, channels = images.shape
-        place = self._places(len(rows), height, width, random).to(images.device)
+        place, mirrored = self._places(len(rows), height, width, random)
+        place, mirrored = place.to(images.device), mirrored.to(images.device)
         place += (rows * (height * width))[:, None, None]
         if channels == 1:
-            return torch.take(images, place)[..., None]
+            return torch.take(images, place)[..., None], mirrored
         flat = images.view(n * height * width, channels).index_select(0, place.view(-1))
-        return flat.view(len(rows), height, width, channels)
+        return flat.view(len(rows), height, width, channels), mirrored
 
-    def _places(self, m: int, height: int, width: int, random: torch.Generator) -> Tensor:
-        """For each of m pictures, where in it each pixel of the result comes from: (m, h, w) int64, row-major."""
+    def _places(self, m: int, height: int, width: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        """For each of m pictures, where in it each pixel of the result comes from: (m, h, w) int64, row-major.
+
+        And whether the result is a mirror image (m,): of the three exchanges an odd number was made.
+        """
         along_rows = torch.arange(height).expand(m, height)
         along_columns = torch.arange(width).expand(m, width)
         if self.steps:
@@ -82,42 +96,57 @@ class Augment:
             along_rows = _mirrored(along_rows + move[0], height)
             along_columns = _mirrored(along_columns + move[1], width)
         turn = torch.rand(3, m, 1, generator=random) < 0.5
-        if self.symmetry == "d4":
-            along_rows = torch.where(turn[1], height - 1 - along_rows, along_rows)
-        if self.symmetry != "none":
-            along_columns = torch.where(turn[0], width - 1 - along_columns, along_columns)
+        both = self.symmetry == "d4"
+        turn &= torch.tensor([both or self.symmetry == "hflip", both, both and height == width]).view(3, 1, 1)
+        along_rows = torch.where(turn[1], height - 1 - along_rows, along_rows)
+        along_columns = torch.where(turn[0], width - 1 - along_columns, along_columns)
         first, second = along_rows * width, along_columns
-        if self.symmetry == "d4" and height == width:
+        if height == width:
             first, second = torch.where(turn[2], second, first), torch.where(turn[2], first, second)
-        return first[:, :, None] + second[:, None, :]
+        return first[:, :, None] + second[:, None, :], turn.sum(0)[:, 0] % 2 == 1
 
-    def change(self, x: Tensor, random: torch.Generator) -> Tensor:
-        """Warp and erase prepared pictures (m, c, h, w) float at random; the memory format is kept."""
-        if self.warps:
-            x = self._warped(x, random)
+    def change(self, x: Tensor, random: torch.Generator, turned: Tensor | None = None) -> Tensor:
+        """Warp, crop and erase prepared pictures (m, c, h, w) float at random; the memory format is kept.
+
+        `turned` (m,) float, degrees: turned by so much before anything is drawn (see balance.copies). Where `warps`,
+        or with `turned`, the pictures are as stored and come out as the net sees them.
+        """
+        if self.warps or turned is not None:
+            x = self._warped(x, random, turned)
         if self.erase:
             x = self._erased(x, random)
         return x
 
-    def _warped(self, x: Tensor, random: torch.Generator) -> Tensor:
-        """Each result pixel is taken from where the inverse of the drawn change puts it; outside, the edge goes on."""
+    def _warped(self, x: Tensor, random: torch.Generator, turned: Tensor | None) -> Tensor:
+        """Each result pixel is taken from where the inverse of the drawn change puts it; outside, the edge goes on.
+
+        Pictures that come out much smaller are first averaged over squares of whole pixels.
+        """
         m, _, height, width = x.shape
+        seen = (self.crop, self.crop) if self.crop else (height, width)
+        result = (self.side, self.side) if self.side else seen
+        pooled = max(1, round(min(seen) / min(result)))
+        if pooled > 1:
+            x = F.avg_pool2d(x, pooled)
 
         def drawn(most: float) -> Tensor:
             return (torch.rand(m, generator=random) * 2 - 1) * most
 
         angle, shrink = drawn(math.radians(self.rotate)), torch.exp(-drawn(self.zoom))
+        if turned is not None:
+            angle = angle + torch.deg2rad(turned)
         across, lean = torch.exp(drawn(self.aspect) / 2), drawn(self.shear)
         cosine, sine = angle.cos() * shrink, angle.sin() * shrink
         right, down = drawn(2 * self.shift / width), drawn(2 * self.shift / height)
         ratio = height / width  # the grid's unit is half a side, which differs along the two axes
         rows = [cosine * across, (lean * shrink - sine) * ratio, right, sine / ratio, cosine / across, down]
         matrix = torch.stack(rows, 1).view(m, 2, 3)
-        grid = F.affine_grid(matrix, [m, 1, height, width], align_corners=False)
+        matrix[:, :, :2] *= torch.tensor([seen[1] / width, seen[0] / height])
+        grid = F.affine_grid(matrix, [m, 1, *result], align_corners=False)
         if self.elastic:
             units = torch.tensor([2 / width, 2 / height]).view(1, 2, 1, 1) * self.elastic
             knots = torch.randn(m, 2, ELASTIC_KNOTS, ELASTIC_KNOTS, generator=random) * units
-            bend = F.interpolate(knots, size=(height, width), mode="bicubic", align_corners=True)
+            bend = F.interpolate(knots, size=result, mode="bicubic", align_corners=True)
             grid = grid + bend.permute(0, 2, 3, 1)
         grid = grid.to(x.device, x.dtype)
         warped = F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)

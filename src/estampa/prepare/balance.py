@@ -37,6 +37,32 @@ def drawing_weights(labels: NDArray[Any], classes: int) -> NDArray[np.float32]:
     return shares
 
 
+def copies(
+    labels: NDArray[Any], classes: int, count: int = 0, *, seed: int = 0
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Exactly `count` objects of each class (0 = as many as the largest has): some left out, or some copied.
+
+    A class with more gives a random draw without repeats; one with fewer gives all, and copies of objects drawn evenly,
+    each turned by an angle of its own. Only objects handed in are copied: hand in the training part alone, so that no
+    copy can stand in another part.
+
+    Returns places in `labels` (k,) int64, and the angle of each in degrees (k,) float32, 0 for an original. A class
+    without an object stays empty.
+    """
+    random = np.random.default_rng([seed, 0xC0])
+    found = counts(labels, classes)
+    wanted = count or int(found.max(initial=0))
+    places: list[NDArray[Any]] = [np.zeros(0, np.int64)]
+    angles: list[NDArray[Any]] = [np.zeros(0, np.float32)]
+    for number in np.flatnonzero(found):
+        own = random.permutation(np.flatnonzero(labels == number))
+        more = max(0, wanted - len(own))
+        again = np.concatenate([random.permutation(own) for _ in range(-(-more // len(own)))] or [own[:0]])[:more]
+        places += [own[:wanted], again]
+        angles += [np.zeros(min(wanted, len(own))), random.uniform(0, 360, more)]
+    return np.concatenate(places), np.concatenate(angles).astype(np.float32)
+
+
 def imbalance(labels: NDArray[Any], classes: int) -> float:
     """Count of the largest class over that of the smallest that is present; 1 with one class."""
     found = counts(labels, classes)

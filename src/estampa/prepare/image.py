@@ -8,6 +8,10 @@ Two kinds of channels may follow. `local`: each channel once more, on the scale 
 `asinh((x - level) / noise)`, for pictures whose backgrounds differ by more than their sources. Level and noise are a
 mean and a deviation that give far pixels little weight (see `own_scale`). `mask`: one channel, 1 where a pixel is
 missing.
+
+Last come the crop and the size: of the picture so prepared the central square of `crop` pixels is kept, and brought to
+`side` pixels by the mean over each new pixel's area. What is stored around the crop is its margin: turned copies in
+training take their corners from there.
 """
 
 from __future__ import annotations
@@ -43,10 +47,12 @@ class ImagePreparation:
         "standard" (mean 0, deviation 1 per channel, after the stretch).
     local : add each channel on its own picture's scale.
     mask : add a channel that is 1 where a pixel of any channel is not finite, else 0.
+    crop : side of the central square, in stored pixels, that is kept; 0 = the whole picture.
+    side : pixels that the crop (or the whole picture, if square) is brought to; 0 = as it is. Never larger than that.
 
     Attributes
     ----------
-    mean_, deviation_, low_, high_ : (channels,) float64, of the stretched finite pixels.
+    mean_, deviation_, low_, high_ : (channels,) float64, of the stretched finite pixels within the crop.
     median_, noise_ : (channels,) float64, of the stored pixels; `noise_` is 1.4826 times the median absolute
         deviation, or the standard deviation where that is 0, or 1 for a constant channel.
     """
@@ -59,6 +65,8 @@ class ImagePreparation:
         *,
         local: bool = False,
         mask: bool = False,
+        crop: int = 0,
+        side: int = 0,
     ) -> None:
         for value, known, key in (
             (nan, ("refuse", "zero", "median"), "nan"),
@@ -68,7 +76,30 @@ class ImagePreparation:
             if value not in known:
                 raise InputError("unknown value", where=f"prepare.{key}", allowed=", ".join(known), got=repr(value))
         self.nan, self.stretch, self.scale, self.local, self.mask = nan, stretch, scale, local, mask
+        self.crop, self.side = crop, side
         self.dtype_ = ""
+
+    def shape(self, stored: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Height, width, channels that the net is fed for pictures of the shape `stored`.
+
+        Raises DatasetError when the pictures are smaller than the crop, or the crop than `side`.
+        """
+        height, width = stored[:2]
+        if self.crop and self.crop > min(height, width):
+            raise DatasetError(
+                "the pictures are smaller than the crop", where="prepare.crop",
+                allowed=f"at most {min(height, width)} pixels", got=self.crop,
+                cure="Set a smaller prepare.crop, or build the Dataset with more of each picture.",
+            )  # fmt: skip
+        seen = (self.crop, self.crop) if self.crop else (height, width)
+        if self.side and (seen[0] != seen[1] or self.side > seen[0]):
+            raise DatasetError(
+                "what the net sees cannot be brought to that side", where="prepare.side",
+                allowed=f"a square of at least {self.side} pixels", got=f"{seen[0]} x {seen[1]}",
+                cure="Set prepare.crop to a square of that size or more, or a smaller prepare.side.",
+            )  # fmt: skip
+        height, width = (self.side, self.side) if self.side else seen
+        return height, width, self.channels(stored[2])
 
     def channels(self, stored: int) -> int:
         """Channels that the net is fed for `stored` channels of the pictures."""
@@ -83,7 +114,8 @@ class ImagePreparation:
         Raises DatasetError when there is no finite pixel in a channel, or when `nan` is "refuse" and one is not finite.
         """
         gauge: _Counts | _Floats | None = None
-        for block in blocks:
+        for whole in blocks:
+            block = whole[inside(whole.shape[1:3], self.crop)]
             if gauge is None:
                 self.dtype_ = str(block.dtype)
                 gauge = _Counts(block) if block.dtype in (np.uint8, np.uint16) else _Floats(block.shape[-1])
@@ -133,9 +165,9 @@ class ImagePreparation:
         return {name: value.astype(np.float32) for name, value in found.items()}
 
     def apply(self, images: Array) -> NDArray[np.float32]:
-        """Prepare images (m, height, width, channels) of any stored type; returns (m, height, width, c) float32.
+        """Prepare images (m, height, width, channels) of any stored type; returns (m, h, w, c) float32.
 
-        c is `channels(...)`: the scaled channels, then those on their own scale, then the mask.
+        h, w, c are `shape(...)`: the scaled channels, then those on their own scale, then the mask.
         """
         c = self.constants()
         x = images.astype(np.float32)
@@ -148,7 +180,11 @@ class ImagePreparation:
             planes.append(own_scale(x, ~bad))
         if self.mask:
             planes.append(np.max(bad, axis=3, keepdims=True))
-        return np.concatenate([p.astype(np.float32) for p in planes], axis=3)
+        done = np.concatenate([p.astype(np.float32) for p in planes], axis=3)[inside(images.shape[1:3], self.crop)]
+        if self.side:
+            area = area_matrix(done.shape[1], self.side)
+            done = np.einsum("ij,njkc,lk->nilc", area, done, area, optimize=True)
+        return done
 
     def state(self) -> dict[str, Array]:
         """The fitted arrays, as `prepare.safetensors` holds them."""
@@ -158,7 +194,7 @@ class ImagePreparation:
         """What is not an array: the rule's names and the stored type, for JSON."""
         return {
             "nan": self.nan, "stretch": self.stretch, "scale": self.scale, "local": self.local, "mask": self.mask,
-            "dtype": self.dtype_,
+            "crop": self.crop, "side": self.side, "dtype": self.dtype_,
         }  # fmt: skip
 
     @classmethod
@@ -166,7 +202,7 @@ class ImagePreparation:
         """Rebuild from `to_record` and `state`; raises BundleError when an array is missing."""
         made = cls(
             record["nan"], record["stretch"], record["scale"], local=record.get("local", False),
-            mask=record.get("mask", False),
+            mask=record.get("mask", False), crop=record.get("crop", 0), side=record.get("side", 0),
         )  # fmt: skip
         made.dtype_ = record["dtype"]
         for name in STATE:
@@ -174,6 +210,27 @@ class ImagePreparation:
                 raise BundleError(f"the preparation lacks {name!r}", allowed=", ".join(STATE), got=", ".join(state))
             setattr(made, name, np.asarray(state[name], dtype=np.float64))
         return made
+
+
+def inside(size: tuple[int, int], crop: int) -> tuple[slice, slice, slice]:
+    """Index of the central `crop` x `crop` of images (m, height, width, ...) of `size`; of all when `crop` is 0.
+
+    Where a margin is odd, the crop lies one pixel nearer to the first row and column, as in `pixels.crop_centre`.
+    """
+    rows, columns = (slice((side - crop) // 2, (side - crop) // 2 + crop) if crop else slice(None) for side in size)
+    return slice(None), rows, columns
+
+
+def area_matrix(stored: int, side: int) -> NDArray[np.float32]:
+    """(side, stored): each row holds the shares that the `stored` pixels of a line have in one new pixel; it sums to 1.
+
+    New pixel i covers the old ones from i * stored / side to (i + 1) * stored / side, cut ones by their part.
+    """
+    edges = np.arange(side + 1) * (stored / side)
+    old = np.arange(stored)
+    overlap = np.minimum(edges[1:, None], old + 1) - np.maximum(edges[:-1, None], old)
+    shares: NDArray[np.float32] = (np.clip(overlap, 0, None) * (side / stored)).astype(np.float32)
+    return shares
 
 
 def own_scale(x: Array, good: Array) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ import numpy as np
 from estampa import measure, parts
 from estampa.errors import DatasetError, RecipeError, nearest
 from estampa.models.stampnet import LEAST_SIDE
-from estampa.prepare import balance
+from estampa.prepare import balance, mirror
 from estampa.recipe import Recipe, check_options, read
 from estampa.train.fitted import ImageSet
 
@@ -43,6 +43,7 @@ def complete(
     changes: dict[str, Any] = {}
     classes = len(dataset.classes)
     _symmetry(recipe, dataset, changes, said)
+    _mirrored(recipe, dataset, changes, said)
     _length(recipe, len(rows), changes, said)
     if recipe.data.task == "classification":
         ratio = balance.imbalance(dataset.labels[rows], classes)
@@ -220,6 +221,17 @@ def _symmetry(recipe: Recipe, dataset: ImageSet, changes: dict[str, Any], said: 
     else:
         changes["prepare.symmetry"] = declared
         said.append(f"Symmetry {declared}: declared by the data.")
+
+
+def _mirrored(recipe: Recipe, dataset: ImageSet, changes: dict[str, Any], said: list[str]) -> None:
+    if recipe.prepare.mirrored != "auto":
+        mirror.exchange(dataset.classes, recipe.prepare.mirrored)  # a name that is no class is told now
+        return
+    found = mirror.pairs_by_name(dataset.classes) if recipe.data.task == "classification" else ()
+    changes["prepare.mirrored"] = found
+    if found and changes.get("prepare.symmetry", recipe.prepare.symmetry) != "none":
+        named = "; ".join(f"{a} and {b}" for a, b in found)
+        said.append(f"A mirror exchanges classes: {named}. Mirrored copies get the other's label (prepare.mirrored).")
 
 
 def _length(recipe: Recipe, n: int, changes: dict[str, Any], said: list[str]) -> None:

@@ -27,12 +27,16 @@ MIXED_BYTES = 256 << 20
 
 @dataclass
 class Piece:
-    """Images (m, h, w, c) as stored, their targets (m,) and places in the part (m,), the order (k,) to use them in."""
+    """Images (m, h, w, c) as stored, their targets (m,) and places in the part (m,), the order (k,) to use them in.
+
+    `turned` (k,), degrees, says by how much each of `order` is turned; None = none is.
+    """
 
     images: Tensor
     targets: Tensor
     places: Tensor
     order: Tensor
+    turned: Tensor | None = None
 
 
 class Feed:
@@ -43,19 +47,21 @@ class Feed:
     data, rows : a Dataset and row numbers in it.
     targets : (len(rows),) int64 classes, or float32 standardised values.
     drawing : (len(rows),) weights of balanced drawing, or None: every object once an epoch.
+    copies : what is used in an epoch instead: places in `rows`, sorted, and the angle of each; see balance.copies.
     device : where whole-in-memory images are kept.
     in_memory : None = decided by MEMORY_SHARE.
     """
 
     def __init__(
         self, data: ImageSet, rows: Array, targets: Array, *, drawing: Array | None, device: str,
-        in_memory: bool | None = None,
+        copies: tuple[Array, Array] | None = None, in_memory: bool | None = None,
     ) -> None:  # fmt: skip
         assert data.shape is not None
         by_row = np.argsort(rows, kind="stable")
         self.data, self.rows = data, np.asarray(rows)[by_row]
         self.targets = torch.from_numpy(np.ascontiguousarray(np.asarray(targets)[by_row]))
         self.drawing = None if drawing is None else torch.from_numpy(np.asarray(drawing, dtype=np.float64)[by_row])
+        self.copies = None if copies is None else (np.argsort(by_row)[copies[0]], copies[1])
         self.row_bytes = int(np.prod(data.shape)) * data.dtype.itemsize
         total = self.row_bytes * len(rows)
         self.in_memory = total < MEMORY_SHARE * machine.memory_total() if in_memory is None else in_memory
@@ -82,7 +88,10 @@ class Feed:
 
     def steps(self, batch: int, smallest: int) -> int:
         """Batches of an epoch; a rest of fewer than `smallest` objects is left out."""
-        sizes = [len(self)] if self.in_memory else self._piece_sizes()
+        if self.copies is not None:
+            sizes = [len(self.copies[0])]
+        else:
+            sizes = [len(self)] if self.in_memory else self._piece_sizes()
         return sum(size // batch + (size % batch >= smallest) for size in sizes) or 1
 
     def epoch(self, random: torch.Generator) -> Iterator[Piece]:
@@ -90,15 +99,16 @@ class Feed:
         if self.in_memory:
             images = self.whole()
             places = torch.arange(len(self), device=self.device)
-            yield Piece(images, self.targets, places, self._order(slice(None), random).to(self.device))
+            order, turned = self._order(np.arange(len(self)), random)
+            yield Piece(images, self.targets, places, order.to(self.device), turned)
             return
         blocks = self._blocks()
-        order = torch.randperm(len(blocks), generator=random).tolist()
-        for start in range(0, len(order), self._mixed):
-            chosen = sorted(order[start : start + self._mixed])
+        mixed = torch.randperm(len(blocks), generator=random).tolist()
+        for start in range(0, len(mixed), self._mixed):
+            chosen = sorted(mixed[start : start + self._mixed])
             place = np.concatenate([np.arange(*blocks[b]) for b in chosen])
             yield Piece(
-                self._read(self.rows[place]), self.targets[place], torch.from_numpy(place), self._order(place, random)
+                self._read(self.rows[place]), self.targets[place], torch.from_numpy(place), *self._order(place, random)
             )
 
     def ordered(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -123,12 +133,18 @@ class Feed:
             return images[index], self.targets[index]
         return self._read(self.rows[place]).to(self.device), self.targets[place].to(self.device)
 
-    def _order(self, place: Any, random: torch.Generator) -> Tensor:
+    def _order(self, place: Array, random: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """Which of the images at `place` (sorted places in the part) come when, and their angles."""
+        if self.copies is not None:
+            mine = np.flatnonzero(np.isin(self.copies[0], place))
+            mine = mine[torch.randperm(len(mine), generator=random).numpy()]
+            order = np.searchsorted(place, self.copies[0][mine])
+            return torch.from_numpy(order), torch.from_numpy(self.copies[1][mine])
         if self.drawing is None:
-            return torch.randperm(len(self.targets[place]), generator=random)
+            return torch.randperm(len(place), generator=random), None
         ends = torch.cumsum(self.drawing[place], 0)
         drawn = torch.rand(len(ends), generator=random, dtype=torch.float64) * ends[-1]
-        return torch.searchsorted(ends, drawn, right=True).clamp_max(len(ends) - 1)
+        return torch.searchsorted(ends, drawn, right=True).clamp_max(len(ends) - 1), None
 
     def _blocks(self) -> list[tuple[int, int]]:
         size = max(1, BLOCK_BYTES // self.row_bytes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from estampa.errors import DatasetError
 from estampa.models._network import Body, LayerRow, Network, parameter_count
 from estampa.prepare import balance
 from estampa.prepare.image import ImagePreparation
+from estampa.prepare.mirror import exchange
 from estampa.progress import SILENT, Progress
 from estampa.recipe import Recipe, Record, check_options
 from estampa.train import checkpoint, probe
@@ -164,10 +166,12 @@ class _Parts:
         targets = (
             ((labels - self.mean) / self.deviation).astype(np.float32) if self.regression else labels.astype(np.int64)
         )
-        drawing = None
+        drawing = copies = None
+        if recipe.prepare.balance == "copies" and not self.regression and rows is self.train:
+            copies = balance.copies(labels, self.outputs, recipe.prepare.balance_to, seed=recipe.train.seed)
         if recipe.prepare.balance == "sampling" and not self.regression and rows is self.train:
             drawing = balance.drawing_weights(labels, self.outputs)
-        return Feed(dataset, rows, targets, drawing=drawing, device=device)
+        return Feed(dataset, rows, targets, drawing=drawing, copies=copies, device=device)
 
     def truth(self, dataset: ImageSet) -> dict[str, Array]:
         """Labels as metrics want them."""
@@ -185,12 +189,22 @@ def _class_weights(recipe: Recipe, dataset: ImageSet, parted: _Parts, device: st
 def preparation_of(recipe: Recipe) -> ImagePreparation:
     """The recipe's preparation, not fitted."""
     rule = recipe.prepare
-    return ImagePreparation(rule.nan, rule.stretch, rule.scale, local=rule.local, mask=rule.mask)
+    return ImagePreparation(
+        rule.nan, rule.stretch, rule.scale, local=rule.local, mask=rule.mask, crop=rule.crop, side=rule.side
+    )
+
+
+def exchange_of(recipe: Recipe, classes: Sequence[str]) -> list[int] | None:
+    """For each class the one that it becomes in the mirror; None where the recipe mirrors nothing."""
+    pairs = recipe.prepare.mirrored
+    if recipe.data.task != "classification" or isinstance(pairs, str) or recipe.prepare.symmetry == "none":
+        return None
+    return [int(number) for number in exchange(classes, pairs)]
 
 
 def fed(recipe: Recipe, shape: tuple[int, int, int]) -> tuple[int, int, int]:
     """Height, width and channels that the net is fed for pictures of `shape`."""
-    return shape[0], shape[1], preparation_of(recipe).channels(shape[2])
+    return preparation_of(recipe).shape(shape)
 
 
 def build_body(recipe: Recipe, shape: tuple[int, int, int], outputs: int) -> Body:
@@ -226,6 +240,7 @@ def build_network(recipe: Recipe, dataset: ImageSet, preparation: ImagePreparati
         rule=preparation.to_record(),
         constants=preparation.constants(),
         views=recipe.prepare.symmetry if recipe.prepare.views == "symmetry" else "none",
+        exchange=exchange_of(recipe, dataset.classes),
     )
 
 

@@ -94,6 +94,11 @@ class Fitted:
                     found = self.network(images)
                     yield {k: t.cpu().numpy() for k, t in zip(self.network.output_names, found, strict=True)}
 
+    @property
+    def exchange(self) -> NDArray[np.int64] | None:
+        """(classes,) the class that each becomes in the mirror; None where a mirror exchanges none."""
+        return np.asarray(self.network.exchange.cpu().numpy(), np.int64) if self.network.exchanges else None
+
     def _nothing(self) -> NDArray[np.float32]:
         shape = (0,) if self.network.task == "regression" else (0, len(self.classes))
         return np.zeros(shape, dtype=np.float32)

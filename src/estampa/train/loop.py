@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -47,6 +47,16 @@ class Job:
     truth: dict[str, np.ndarray[Any, Any]]  #: "train", "validation": labels in the target's unit, as metrics want them
     fingerprint: str = ""
     spent: float = 0.0  #: seconds of training before the loop, which count towards the time limit
+
+
+class _Batch(NamedTuple):
+    """Pictures (m, h, w, c), targets and places in the part (m,), which are mirror images (m,), angles (m,) or None."""
+
+    images: Tensor
+    targets: Tensor
+    places: Tensor
+    mirrored: Tensor
+    turned: Tensor | None
 
 
 @dataclass
@@ -162,10 +172,14 @@ class Loop:
         answers: list[Tensor] = []
         places: list[Tensor] = []
         sizes: list[int] = []
-        for images, targets, place in self._batches():
-            x = self.augment.change(self.network.prepare(images), self.random)
+        exchange = self.network.exchange if self.network.exchanges else None
+        for batch in self._batches():
+            whole = self.augment.warps or batch.turned is not None
+            x = self.augment.change(self.network.prepare(batch.images, whole=whole), self.random, batch.turned)
             logits = self.body(x.to(torch.bfloat16) if self.flat.half else x).float()
-            loss = self.job.loss(logits, targets)
+            if exchange is not None:  # the mirror image of a class that has a twin is the twin's: turn its answer back
+                logits = torch.where(batch.mirrored[:, None], logits[:, exchange], logits)
+            loss = self.job.loss(logits, batch.targets)
             penalty = self.body.penalty()
             total = loss if penalty is None else loss + penalty.float()
             self.flat.clear()
@@ -175,8 +189,8 @@ class Loop:
             self.average.update()
             losses.append(total.detach())
             answers.append(logits.detach())
-            places.append(place)
-            sizes.append(len(place))
+            places.append(batch.places)
+            sizes.append(len(batch.places))
             if self.optimizer.steps % LOOK_EVERY == 0:
                 self._require_number(losses[-1], epoch)
                 if self._out_of_time():
@@ -192,12 +206,16 @@ class Loop:
         """A squared loss in the target's unit."""
         return float(self.network.target_deviation) ** 2 if self.network.task == "regression" else 1.0
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def _batches(self) -> Iterator[_Batch]:
         for piece in self.job.train.epoch(self.random):
-            for rows in torch.split(piece.order, self.batch):
-                if len(rows) >= self.smallest or len(piece.order) == 1:
-                    images = self.augment.gather(piece.images, rows, self.random)
-                    yield images.to(self.network.centre.device), piece.targets[rows], piece.places[rows]
+            for start in range(0, len(piece.order), self.batch):
+                rows = piece.order[start : start + self.batch]
+                if len(rows) < self.smallest and len(piece.order) > 1:
+                    continue
+                images, mirrored = self.augment.gather(piece.images, rows, self.random)
+                turned = None if piece.turned is None else piece.turned[start : start + self.batch]
+                device = self.network.centre.device
+                yield _Batch(images.to(device), piece.targets[rows], piece.places[rows], mirrored.to(device), turned)
 
     def _require_number(self, loss: Tensor, epoch: int) -> None:
         if not torch.isfinite(loss):
