@@ -1,0 +1,1 @@
+"""One file a method; the contract is in explore/clustering.py."""
