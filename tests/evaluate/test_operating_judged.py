@@ -18,7 +18,6 @@ from estampa.evaluate import plots_operating
 from estampa.evaluate.evaluation import evaluate
 from estampa.evaluate.evidence import Evidence
 from estampa.evaluate.judge import Judgement, judge
-from estampa.evaluate.kept import Kept
 from estampa.evaluate.operating import Terms, choose_decision
 from estampa.evaluate.outside import Files
 from estampa.evaluate.outside_pair import judge_pair

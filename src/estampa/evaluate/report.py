@@ -13,11 +13,10 @@ from estampa import files, page
 from estampa.evaluate import plots, tables
 from estampa.evaluate.evidence import Evidence, worst_mistakes
 from estampa.evaluate.judge import spelled, words
-from estampa.evaluate.kept import Kept
 from estampa.evaluate.methods import methods
 from estampa.evaluate.report_calibration import abstention, calibration
 from estampa.evaluate.report_operating import by_columns, operating
-from estampa.page import Section, Table
+from estampa.page import Kept, Section, Table
 
 _SHOWN_PROBABILITIES = 2
 
@@ -32,11 +31,7 @@ def write_report(folder: Path, evidence: Evidence) -> Path:
     sections = [section for section in _sections(evidence, kept) if section.blocks]
     sections.append(_downloads(kept))
     text = page.render(_title(evidence), lead(evidence), sections, made_by=_made_by(evidence))
-    tables.save(folder / "tables", kept.tables)
-    (folder / "figures").mkdir(exist_ok=True)
-    for name, drawn in kept.figures.items():
-        files.write_atomic(folder / "figures" / f"{name}.svg", drawn.svg)
-        files.write_atomic(folder / "figures" / f"{name}.png", drawn.png)
+    kept.save(folder)
     files.write_atomic(folder / "report.html", text)
     record = json.dumps(evidence.to_json(), ensure_ascii=False, allow_nan=False, indent=1)
     files.write_atomic(folder / "metrics.json", record + "\n")  # last: it marks the run as finished
@@ -313,11 +308,8 @@ def _methods(evidence: Evidence) -> list[Any]:
 
 
 def _downloads(kept: Kept) -> Section:
-    items = []
-    for name, table in kept.tables.items():
-        items += [(f"{name}.csv", "text/csv", table.to_csv()), (f"{name}.tex", "application/x-tex", table.to_latex())]
     text = "Every table of this page, as CSV and as LaTeX (booktabs). Figures are beside this file as SVG and PNG."
-    return Section("tables", "Tables to take away", [page.Text(text), page.Downloads(items)])
+    return Section("tables", "Tables to take away", [page.Text(text), kept.downloads()])
 
 
 def _made_by(evidence: Evidence) -> dict[str, Any]:

@@ -11,8 +11,7 @@ from estampa.evaluate import plots
 from estampa.evaluate.confidence import CALIBRATED, Abstention, Calibration
 from estampa.evaluate.evidence import Evidence
 from estampa.evaluate.judge import spelled, words
-from estampa.evaluate.kept import Kept
-from estampa.page import Table
+from estampa.page import Kept, Table
 
 
 def calibration(evidence: Evidence, kept: Kept) -> list[Any]:

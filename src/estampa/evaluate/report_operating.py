@@ -11,9 +11,9 @@ from estampa import page
 from estampa.evaluate import plots_operating, tables_operating
 from estampa.evaluate.evidence import Evidence
 from estampa.evaluate.judge import spelled
-from estampa.evaluate.kept import Kept
 from estampa.evaluate.operating import Working, scored
 from estampa.evaluate.tables_operating import prior_words, sentence
+from estampa.page import Kept
 
 
 def operating(evidence: Evidence, kept: Kept) -> list[Any]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from estampa import files, measure
+from estampa import measure
 from estampa.evaluate.judge import Judgement, words
 from estampa.measure import Interval
 from estampa.page import Table
@@ -126,11 +125,3 @@ def folds(found: CrossValidation) -> Table:
         "all answers to held-out objects together.",
         decimals={"seconds": 1},
     )
-
-
-def save(folder: Path, named: dict[str, Table]) -> None:
-    """Write each table as NAME.csv and NAME.tex into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, table in named.items():
-        files.write_atomic(folder / f"{name}.csv", table.to_csv())
-        files.write_atomic(folder / f"{name}.tex", table.to_latex())

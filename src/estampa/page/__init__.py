@@ -19,6 +19,7 @@ from estampa.page.blocks import (
 )
 from estampa.page.display import picture
 from estampa.page.drawn import Drawn, figure
+from estampa.page.kept import Kept
 from estampa.page.render import fragment, render
 from estampa.page.scatter import Colouring, Scatter
 from estampa.page.sprites import thumbnail
@@ -36,6 +37,7 @@ __all__ = [
     "Facts",
     "Figure",
     "Headline",
+    "Kept",
     "Note",
     "Picture",
     "Pictures",
