@@ -27,6 +27,7 @@ from estampa.evaluate.require import parse, require
 from estampa.evaluate.slices import Column, nice_edges, read_by
 from estampa.evaluate.terms import Asked
 from estampa.measure.aims import read_aim
+from estampa.page import Kept
 
 CLASSES = ("artifact", "real")
 
