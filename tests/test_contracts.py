@@ -42,6 +42,15 @@ def _folder(folder: Path) -> Path:
     return folder / "pictures"
 
 
+def _fits(folder: Path) -> Path:
+    fits = pytest.importorskip("astropy.io.fits")
+    for i, image in enumerate(_images(3)):
+        path = folder / "cutouts" / "xyz"[i % 3] / f"{i}.fits"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fits.PrimaryHDU(np.moveaxis(image, 2, 0).astype(">f4")).writeto(path)
+    return folder / "cutouts"
+
+
 def _text(folder: Path) -> Path:
     rows = np.column_stack([np.arange(N) % 3, _images().reshape(N, -1)])
     np.savetxt(folder / "a.txt", rows, fmt="%d")
@@ -84,6 +93,7 @@ def _dataset(folder: Path) -> Path:
 EXAMPLES: dict[str, Callable[[Path], Path]] = {
     "arrays": _arrays,
     "dataset": _dataset,
+    "fits": _fits,
     "folder": _folder,
     "hdf5": _hdf5,
     "idx": _idx,

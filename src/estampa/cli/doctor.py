@@ -9,11 +9,14 @@ from estampa.cli.options import Json
 #: What each verb needs beyond the base install: extra -> import names.
 NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
     "train": {"train": ("torch", "sklearn", "scipy", "matplotlib", "onnx", "onnxscript", "tomli_w")},
+    "reduce": {"train": ("matplotlib",)},
     "evaluate": {"train": ("scipy", "matplotlib", "sklearn")},
     "reproduce": {"train": ("torch", "sklearn", "scipy", "matplotlib", "onnx", "onnxscript", "tomli_w")},
     "demo": {"train": ("torch", "sklearn", "scipy", "matplotlib", "onnx", "onnxscript", "tomli_w")},
     "build fashion_mnist (download)": {"train": ("pooch",)},
     "build exposures": {"astro": ("astropy",)},
+    "build (fits)": {"astro": ("astropy",)},
+    "build (avro)": {"astro": ("fastavro", "astropy")},
     "predict --format parquet": {"tables": ("pyarrow",)},
 }
 

@@ -35,7 +35,7 @@ class RowsReading(Reading):
             images, rejected = self.fetch(first, min(self.header.n, first + step))
             if images.dtype.kind == "f":
                 rejected = _infinite(images, first) | rejected
-                images = _unfilled(images)
+                images = unfilled(images)
             if rejected:
                 images = images if images.flags.writeable else images.copy()
                 images[[row - first for row in rejected]] = 0
@@ -85,7 +85,7 @@ def sized(shape: tuple[int, int, int], record: ReadRecord) -> tuple[int, int, in
     return (*record.size, shape[2]) if record.size else shape
 
 
-def _unfilled(images: np.ndarray) -> np.ndarray:
+def unfilled(images: np.ndarray) -> np.ndarray:
     """`images` with NaN in place of fill values; the same array where there are none."""
     with np.errstate(invalid="ignore"):
         low, high = np.fmin.reduce(images, axis=None), np.fmax.reduce(images, axis=None)

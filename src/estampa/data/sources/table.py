@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from estampa.data.sources import folder, text
+from estampa.data.sources import fits, folder, text
 from estampa.data.sources._arrayfiles import ArrayFile
 from estampa.data.sources._base import Reading, ReadOptions
 from estampa.data.sources._planes import Held, extremes_of
@@ -35,7 +35,7 @@ def is_mine(paths: Sequence[Path], options: ReadOptions) -> str | None:
     if len(paths) != 1 or not paths[0].is_file() or paths[0].suffix.lower() not in SUFFIXES:
         return f"not one file that ends in {', '.join(SUFFIXES)}"
     path = paths[0]
-    for name, other in (("text", text), ("folder", folder)):
+    for name, other in (("text", text), ("folder", folder), ("fits", fits)):
         if other.is_mine(paths, options) is None:
             return f"the source {name} reads it"
     heads = _heads(path)
