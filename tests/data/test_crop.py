@@ -16,6 +16,7 @@ from estampa.cli import main
 from estampa.data.dataset import Dataset
 from estampa.data.read import ReadOptions, build, open_reading
 from estampa.data.record import ReadRecord
+from estampa.data.sources._picture import Unreadable, decode
 from estampa.errors import SourceError
 
 
@@ -107,3 +108,56 @@ def test_the_flag_of_build(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         main(["build", str(tmp_path / "in"), "-o", str(tmp_path / "set.h5"), "--crop", "24", "--json"])
     assert not ended.value.code
     assert json.loads(capsys.readouterr().out)["shape"] == [24, 24, 3]
+
+
+# ---------------------------------------------------------------------------------------------- JPEG, as far as needed
+
+
+def jpeg(seed: int, size: tuple[int, int], mode: str = "RGB", **how: object) -> bytes:
+    """A JPEG of smooth noise."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (size[0] // 6 + 1, size[1] // 6 + 1, 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(coarse).resize((size[1], size[0])).convert(mode).save(stream, "jpeg", **how)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("size", [(424, 424), (423, 423), (300, 500), (112, 96), (49, 48)])
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"subsampling": 0}, {"subsampling": 1}, {"mode": "L"}, {"progressive": True}, {"restart_marker_blocks": 3}],
+    ids=str,
+)
+def test_pixels_are_those_of_the_accurate_decoder(size: tuple[int, int], how: dict[str, object]) -> None:
+    data = jpeg(3, size, **how)
+    mode = str(how.get("mode", "RGB"))
+    with Image.open(io.BytesIO(data)) as picture:
+        whole = np.asarray(picture)
+    whole = whole if whole.ndim == 3 else whole[:, :, None]
+    for crop in (47, min(size) // 2, min(size)):
+        found = decode(data, mode, 10**6, crop=crop)
+        assert np.array_equal(found, pixels.crop_centre(whole, (crop, crop)))
+
+
+def test_a_turned_jpeg_is_cut_upright() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = jpeg(1, (60, 80), exif=exif)
+    assert np.array_equal(decode(data, "RGB", 10**6, crop=31), pixels.crop_centre(decode(data, "RGB", 10**6), (31, 31)))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.99])
+def test_a_truncated_jpeg_is_told_even_below_the_crop(share: float) -> None:
+    data = jpeg(2, (200, 200))
+    with pytest.raises(Unreadable, match="truncated JPEG"):
+        decode(data[: int(len(data) * share)], "RGB", 10**6, crop=64)
+
+
+def test_the_fast_dct_is_recorded_and_near(tmp_path: Path) -> None:
+    (tmp_path / "1.jpg").write_bytes(jpeg(4, (96, 96)))
+    accurate = images_of(tmp_path, ReadOptions(crop=64))
+    reading = open_reading([tmp_path], ReadOptions(crop=64, fast_dct=True))
+    fast = np.concatenate([block.images for block in reading.blocks()])
+    assert reading.header.read.extra["dct"] == "fast"
+    assert 0 < np.abs(fast.astype(int) - accurate).max() <= 8
+    replayed = images_of(tmp_path, ReadOptions(record=reading.header.read))
+    assert np.array_equal(replayed, fast)

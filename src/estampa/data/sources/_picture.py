@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
+import re
 import struct
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +17,11 @@ from PIL import Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPIma
 from estampa import pixels
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
+_COLOURS = {"L": "GRAY", "RGB": "RGB"}
+_MCU = 16  #: rows that a JPEG is cut at: those of its blocks where colours have half the rows or all (ITU-T T.81, A.2)
+_LEFT_OVER = re.compile(r"extraneous bytes before marker 0xd9")
+_KEPT_BYTES = 1 << 24  #: of scratch memory that a thread keeps
+_THREAD = threading.local()
 HEAD_BYTES = 1 << 16  #: read for the size; a JPEG whose header is longer is read whole
 _ORIENTATION = 0x0112  # EXIF 2.32, table 4
 # Start-of-frame markers; C4, C8 and CC are tables (ITU-T T.81, table B.1)
@@ -38,6 +46,7 @@ class Head:
     grey: bool
     orientation: int = 1
     jpeg: bool = False  #: plain grey or colour JPEG, that the fast decoder reads
+    frame: int = 0  #: where the height of a sequential JPEG is written; 0 for others
     deep: bool = False  #: 16 bits a channel
 
 
@@ -102,8 +111,10 @@ def _is_deep(image: Image.Image, data: bytes) -> bool:
     return bool(max(bits if isinstance(bits, tuple) else (bits,)) > 8)
 
 
-def decode(data: bytes, mode: str, max_pixels: int, out: np.ndarray | None = None) -> np.ndarray:
-    """Decode a picture.
+def decode(
+    data: bytes, mode: str, max_pixels: int, out: np.ndarray | None = None, *, crop: int = 0, fast: bool = False
+) -> np.ndarray:
+    """Decode a picture, or the central square of it.
 
     Parameters
     ----------
@@ -111,28 +122,73 @@ def decode(data: bytes, mode: str, max_pixels: int, out: np.ndarray | None = Non
     mode : "L" or "RGB"; colours become luma, alpha is laid on white, 16-bit stays 16-bit.
     max_pixels : more than so many pixels are refused before anything is unpacked.
     out : (h, w, c) uint8, C-contiguous; filled in place when the picture fits it as it is.
+    crop : side of the square in pixels; 0 = the whole picture. Of a JPEG, what lies below the square is not decoded,
+        and damage there is not seen; the square's pixels are the same.
+    fast : decode JPEG by the fast DCT in place of the accurate one.
 
     Returns
     -------
-    (h, w, 1) or (h, w, 3), uint8 or uint16, upright.
+    (h, w, 1) or (h, w, 3), uint8 or uint16, upright. With `crop`, a view of memory that the next call of this thread
+    uses again, unless it is `out`.
 
     Raises Unreadable.
     """
     head = head_of(data)
     if head.height * head.width > max_pixels:
         raise Unreadable(f"{head.height}x{head.width} pixels are more than the limit of {max_pixels}")
+    if crop > min(head.height, head.width):
+        raise Unreadable(f"{head.height}x{head.width} is smaller than the crop of {crop}")
     if head.deep and not head.grey:
         raise Unreadable("colour of 16 bits a channel")
     if not head.jpeg:
-        return pixels.to_channels(_decode_slowly(data), mode)
-    colours = "GRAY" if mode == "L" else "RGB"
-    fits = out is not None and head.orientation == 1 and out.shape[:2] == (head.height, head.width)
+        image = pixels.to_channels(_decode_slowly(data), mode)
+    elif crop and head.orientation == 1:
+        image = _upper(data, head, mode, (head.height - crop) // 2 + crop, fast)
+        top, left = (head.height - crop) // 2, (head.width - crop) // 2
+        return image[top : top + crop, left : left + crop]
+    else:
+        fits = out is not None and not crop and head.orientation == 1 and out.shape[:2] == (head.height, head.width)
+        image = pixels.orient(_decode_jpeg(data, mode, fast, out if fits else None), head.orientation)
+    return pixels.crop_centre(image, (crop, crop)) if crop else image
+
+
+def _decode_jpeg(data: bytes, mode: str, fast: bool, out: np.ndarray | None) -> np.ndarray:
     try:
-        image: np.ndarray = simplejpeg.decode_jpeg(data, colours, buffer=out if fits else None)
+        image: np.ndarray = simplejpeg.decode_jpeg(data, _COLOURS[mode], fastdct=fast, buffer=out)
     except ValueError as error:
         cut = "premature end" in str(error).lower() or b"\xff\xd9" not in data[-64:]
         raise Unreadable("truncated JPEG" if cut else "damaged JPEG") from error
-    return pixels.orient(image, head.orientation)
+    return image
+
+
+def _upper(data: bytes, head: Head, mode: str, rows: int, fast: bool) -> np.ndarray:
+    """Decode at least the first `rows` rows of a JPEG, (h, w, c), into memory that this thread keeps.
+
+    A sequential JPEG is told to be as high as is needed: rows are coded from top to bottom, so that the decoder stops
+    there, and complains only of the bytes that are left. One row more is decoded than is used, since a row's colours
+    are mixed with the next one's. Whatever else the decoder says, the whole picture is decoded and judged.
+    """
+    height = -(-(rows + 1) // _MCU) * _MCU
+    if head.frame and height < head.height:
+        shorter = data[: head.frame] + struct.pack(">H", height) + data[head.frame + 2 :]
+        out = _scratch((height, head.width, pixels.MODES[mode]))
+        try:
+            simplejpeg.decode_jpeg(shorter, _COLOURS[mode], fastdct=fast, buffer=out)
+        except ValueError as error:
+            if _LEFT_OVER.search(str(error)):
+                return out
+    return _decode_jpeg(data, mode, fast, _scratch((head.height, head.width, pixels.MODES[mode])))
+
+
+def _scratch(shape: tuple[int, int, int]) -> np.ndarray:
+    """Memory of one thread, used again: fresh pages cost as much as half of the decoding."""
+    size = math.prod(shape)
+    kept: np.ndarray | None = getattr(_THREAD, "kept", None)
+    if kept is None or kept.size < size:
+        kept = np.empty(size, np.uint8)
+        if size <= _KEPT_BYTES:
+            _THREAD.kept = kept
+    return kept[:size].reshape(shape)
 
 
 def _decode_slowly(data: bytes) -> np.ndarray:
@@ -187,7 +243,8 @@ def _jpeg_head(data: bytes) -> Head:
             if orientation in (5, 6, 7, 8):
                 height, width = width, height
             fast = precision == 8 and components in (1, 3)
-            return Head(height, width, components == 1, orientation, fast)
+            frame = position + 5 if marker in (0xC0, 0xC1) else 0
+            return Head(height, width, components == 1, orientation, fast, frame)
         if marker == 0xE1 and data[position + 4 : position + 10] == b"Exif\0\0":
             orientation = _exif_orientation(data[position + 10 : position + 2 + length])
         if marker == 0xDA or length < 2:

@@ -86,11 +86,10 @@ class PicturesReading(Reading):
 
     def _decode_one(self, name: str, out: np.ndarray) -> None:
         record, bytes_stored = self.header.read, out.dtype == np.uint8
-        image = decode(self.store.read(name), record.mode, self.max_pixels, out if bytes_stored else None)
-        if record.crop:
-            if min(image.shape[:2]) < record.crop:
-                raise Unreadable(f"{image.shape[0]}x{image.shape[1]} is smaller than the crop of {record.crop}")
-            image = pixels.crop_centre(image, (record.crop, record.crop))
+        image = decode(
+            self.store.read(name), record.mode, self.max_pixels, out if bytes_stored else None,
+            crop=record.crop, fast=record.extra.get("dct") == "fast",
+        )  # fmt: skip
         if image.dtype != out.dtype:
             raise Unreadable(f"{8 * image.itemsize}-bit picture among {8 * out.itemsize}-bit ones")
         if image.shape != out.shape:
@@ -237,6 +236,8 @@ def _rule(plan: Plan, options: ReadOptions) -> tuple[ReadRecord, tuple[int, int,
             "choose with --size HxW and --fit stretch|pad|crop"
         )
     extra = {"dtype": dtype} if dtype != "uint8" else {}
+    if options.fast_dct:
+        extra["dct"] = "fast"
     if options.fit == "pad":
         extra["pad"] = "median of the border"
     record = replay or ReadRecord(source="folder", mode=mode, crop=crop, size=size, fit=options.fit, extra=extra)
