@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from groups import CENTRES, blobs, pure
 
 from estampa import parts
 from estampa.errors import InputError, RecipeError
@@ -14,14 +15,6 @@ from estampa.explore import distances
 from estampa.explore.clustering import Clustering, cluster
 
 METHODS = parts.names(contract.METHODS)
-CENTRES = np.array([[0, 0, 0], [9, 0, 0], [0, 9, 0], [0, 0, 9]], np.float32)
-
-
-def blobs(n: int = 400, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Four round groups that lie far apart, sizes 4 : 3 : 2 : 1, and which group each object is of."""
-    rng = np.random.default_rng(seed)
-    truth = rng.permutation(np.repeat(np.arange(4), np.array([4, 3, 2, 1]) * n // 10))
-    return (CENTRES[truth] + rng.normal(size=(len(truth), 3))).astype(np.float32), truth
 
 
 def options(method: str, clusters: int = 4) -> dict[str, Any]:
@@ -31,13 +24,6 @@ def options(method: str, clusters: int = 4) -> dict[str, Any]:
 def found(method: str, n: int = 400, seed: int = 0) -> tuple[Clustering, np.ndarray, np.ndarray]:
     x, truth = blobs(n)
     return cluster(method, x, options=options(method), seed=seed), x, truth
-
-
-def pure(labels: np.ndarray, truth: np.ndarray) -> float:
-    """Share of the objects in clusters that are of the cluster's commonest group."""
-    counts = np.zeros((labels.max() + 1, truth.max() + 1))
-    np.add.at(counts, (labels[labels >= 0], truth[labels >= 0]), 1)
-    return counts.max(axis=1).sum() / len(labels)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -163,6 +163,13 @@ def enough(n: int, clusters: int, method: str) -> None:
         )  # fmt: skip
 
 
+def by_size(labels: np.ndarray, clusters: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (n,) renumbered so that the largest cluster is 0, and the former number of each cluster (k,)."""
+    order = np.argsort(-np.bincount(labels[labels >= 0], minlength=clusters), kind="stable")
+    numbers = np.append(np.argsort(order), -1)  # -1 stays -1
+    return numbers[labels].astype(np.int64), order
+
+
 def _fits(arrays: Mapping[str, np.ndarray], name: str, axes: str, lengths: dict[str, int], method: str) -> None:
     """Refuse an array that is missing, of another kind, or whose axes contradict those seen before."""
     kind, *letters = axes.split()

@@ -16,7 +16,7 @@ from pydantic import Field
 from estampa import machine
 from estampa.errors import InputError
 from estampa.explore import distances
-from estampa.explore.clustering import Clustering, enough
+from estampa.explore.clustering import Clustering, Evidence, by_size, enough
 from estampa.progress import Progress
 from estampa.recipe import Count, Record
 
@@ -46,11 +46,10 @@ def fit(x: np.ndarray, options: Options, *, seed: int, progress: Progress) -> Cl
             "fewer different objects than clusters", where="kmeans", allowed=f"at most {len(np.unique(labels))}",
             got=str(options.clusters), cure="Ask for fewer clusters, or look whether the objects are copies.",
         )  # fmt: skip
-    order = np.argsort(-np.bincount(labels, minlength=options.clusters), kind="stable")  # the largest cluster first
-    labels = np.argsort(order)[labels]
-    evidence = {"inertia": float(inertia), "iterations": float(iterations)}
+    labels, order = by_size(labels, options.clusters)
+    evidence: Evidence = {"inertia": float(inertia), "iterations": float(iterations)}
     strength = distances.ratio_strength(own, other)
-    return Clustering("kmeans", labels, centres[order], strength, {**evidence}, options=options.model_dump(mode="json"))
+    return Clustering("kmeans", labels, centres[order], strength, evidence, options=options.model_dump(mode="json"))
 
 
 def centres_of(
