@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from estampa.pipeline import plan, train
     from estampa.predict import predict
     from estampa.recipe import Recipe
+    from estampa.reduce.run import reduce
     from estampa.studies import reproduce
 
 #: Public name -> (module, name in it).
@@ -42,14 +43,15 @@ _HOMES = {
     "evaluate": ("estampa.evaluate.evaluation", "evaluate"),
     "plan": ("estampa.pipeline", "plan"),
     "predict": ("estampa.predict", "predict"),
+    "reduce": ("estampa.reduce.run", "reduce"),
     "reproduce": ("estampa.studies", "reproduce"),
     "runs": ("estampa.evaluate.runs", "list_runs"),
     "split": ("estampa.data.split", "split"),
     "train": ("estampa.pipeline", "train"),
 }
 __all__ = [
-    "Bundle", "Dataset", "ReadOptions", "Recipe", "build", "check", "evaluate", "plan", "predict", "reproduce", "runs",
-    "split", "train",
+    "Bundle", "Dataset", "ReadOptions", "Recipe", "build", "check", "evaluate", "plan", "predict", "reduce",
+    "reproduce", "runs", "split", "train",
 ]  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from estampa.progress import SILENT, Progress
 
 #: Passes that improve the subspace, between the one that finds the mean and the one that measures. Chosen on galaxies,
 #: see docs/log.md.
-PASSES = 3
+PASSES = 4
 _OVERSAMPLING = 0.35  #: directions beyond those wanted, as a share of them
 _LEAST_OVERSAMPLING = 10
 _DEPENDENT = 1e-5  #: squared length left of a unit vector below which it counts as depending on others

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,24 @@ from estampa.reduce.pca import PASSES, Pca, fit_pca
 FORMAT = 1  #: of the file
 BLOCK_BYTES = 128 << 20  #: of float32 values that are multiplied at once
 _LARGEST_FILE = 4 << 30
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How well pictures are held by their scores.
+
+    `explained`: share of their squared differences from the training mean that the components hold, 0..1 (on the rows
+    of the fit: the explained variance). `rms`: root mean square difference of a pixel between picture and
+    reconstruction, in the pixels' units, before rounding.
+    """
+
+    n: int
+    explained: float
+    rms: float
+
+    def to_json(self) -> dict[str, float]:
+        """Plain values."""
+        return {"n": self.n, "explained": self.explained, "rms": self.rms}
 
 
 @dataclass(frozen=True)
@@ -122,6 +140,38 @@ class Reduction:
             np.rint(pictures, out=pictures)
             np.clip(pictures, 0, np.iinfo(self.dtype).max, out=pictures)
         return pictures.astype(self.dtype, copy=False)
+
+    def judge(self, dataset: Dataset, rows: np.ndarray, progress: Progress = SILENT) -> Fidelity:
+        """How well the components hold the images of `rows`, which need not be those that it was fitted on.
+
+        By Pythagoras: what a picture has outside of the components is its squared distance from the mean picture less
+        that of its scores. Pixels that are not finite count as the mean.
+        """
+        self._check(_shape_of(dataset), dataset.dtype, dataset.path)
+        whole = held = 0.0
+        progress.start("measuring what is kept", len(rows), "rows")
+        for block in _squares(dataset, np.asarray(rows, np.int64), self.crop):
+            scores = self.pca.transform(block)  # leaves the block centred
+            whole += float(sum(float(row @ row) for row in block))
+            held += float(np.square(scores, dtype=np.float64).sum())
+            progress.advance(len(block))
+        progress.finish()
+        pixels = max(1, len(rows)) * len(self.pca.mean)
+        return Fidelity(len(rows), held / whole if whole else 1.0, float(np.sqrt(max(0.0, whole - held) / pixels)))
+
+    def keep(self, components: int) -> Reduction:
+        """The same with its first `components` only: what a fit with fewer would have found."""
+        if not 1 <= components <= self.components:
+            raise InputError(
+                "it does not hold as many components", where="components", allowed=f"1 to {self.components}",
+                got=components,
+            )  # fmt: skip
+        pca, k = self.pca, components
+        fewer = replace(
+            pca, components=pca.components[:k], explained_variance=pca.explained_variance[:k],
+            explained_ratio=pca.explained_ratio[:k],
+        )  # fmt: skip
+        return replace(self, pca=fewer, mean=self.mean[:k], scale=self.scale[:k])
 
     def squares(self, dataset: Dataset, rows: np.ndarray) -> np.ndarray:
         """What is looked at of the images of `rows`: (m, height, width, channels) of the stored type."""
