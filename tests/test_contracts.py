@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import pickle
 import struct
@@ -40,6 +41,22 @@ def _folder(folder: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(path)
     return folder / "pictures"
+
+
+def _avro(folder: Path) -> Path:
+    fastavro, fits = pytest.importorskip("fastavro"), pytest.importorskip("astropy.io.fits")
+    stamps = [{"name": f"cutout{role}", "type": "bytes"} for role in ("Science", "Template", "Difference")]
+    facts = [{"name": "diaSourceId", "type": "long"}, {"name": "label", "type": "string"}]
+    packets = []
+    for i, image in enumerate(_images(3)):
+        packets.append({"diaSourceId": i + 1, "label": "xyz"[i % 3]})
+        for channel, stamp in enumerate(stamps):
+            stream = io.BytesIO()
+            fits.PrimaryHDU(image[..., channel].astype(">f4")).writeto(stream)
+            packets[-1][stamp["name"]] = stream.getvalue()
+    with (folder / "a.avro").open("wb") as file:
+        fastavro.writer(file, {"type": "record", "name": "alert", "fields": [*facts, *stamps]}, packets)
+    return folder / "a.avro"
 
 
 def _fits(folder: Path) -> Path:
@@ -92,6 +109,7 @@ def _dataset(folder: Path) -> Path:
 #: A well-formed example of every source: n = 12 rows, three classes. A new source adds its own.
 EXAMPLES: dict[str, Callable[[Path], Path]] = {
     "arrays": _arrays,
+    "avro": _avro,
     "dataset": _dataset,
     "fits": _fits,
     "folder": _folder,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,8 @@ from estampa.data.sources._store import MOST_BYTES
 SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz", ".fits.fz")
 NORMAL = ("ICRS", "FK5", "")  #: frames whose longitude and latitude are ra and dec of J2000 to within 0.03 arcsec
 _GZIP = b"\x1f\x8b"
+_BLOCK = 2880  #: bytes; FITS 4.0, section 3.1
+_NAXIS = re.compile(rb"(NAXIS[12]?) *= *([0-9]{1,9}) ")
 _EXACT = 1 << 24  #: whole numbers up to it are all float32
 _SMALL = (4, 16)  #: an axis of at most so many is the channels when both others are longer
 _DAMAGE = (
@@ -108,6 +111,34 @@ def planes(data: bytes, wanted: Sequence[Piece], by_name: bool, most: int) -> np
                 )
             parts.append(_pixels(images[at], found))
         return parts[0] if len(parts) == 1 else np.concatenate(parts, 2)
+
+
+def first_plane(data: bytes, most: int) -> np.ndarray:
+    """Pixels (height, width) float32 of the first HDU with a picture, as `planes`; Unreadable when it is a cube."""
+    with _opened(data, most) as images:
+        piece = _piece(images[0], "")
+        if piece.count != 1:
+            raise Unreadable(f"a cube of {piece.count} planes")
+        return _pixels(images[0], piece)[..., 0]
+
+
+def side_of(data: bytes, most: int) -> tuple[int, int]:
+    """Height and width of the first HDU with a picture, from the first cards where they tell; raises Unreadable."""
+    try:
+        head = zlib.decompressobj(31).decompress(data, _BLOCK) if data[:2] == _GZIP else data[:_BLOCK]
+    except zlib.error as error:
+        raise Unreadable("damaged gzip") from error
+    found = dict(_NAXIS.findall(head))
+    if head[:6] == b"SIMPLE" and found.get(b"NAXIS") == b"2" and len(found) == 3:
+        return int(found[b"NAXIS2"]), int(found[b"NAXIS1"])
+    height, width = first_plane(data, most).shape
+    return height, width
+
+
+def first_sky(data: bytes, most: int) -> tuple[str, Sky | None]:
+    """Unit (BUNIT) and place on the sky of the first HDU with a picture; raises Unreadable."""
+    with _opened(data, most) as images:
+        return str(images[0].header.get("BUNIT", "")).strip(), _sky(images[:1], _piece(images[0], ""))
 
 
 def holds_image(data: bytes) -> bool:

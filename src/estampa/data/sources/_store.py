@@ -35,6 +35,10 @@ class Store(ABC):
     def read(self, name: str, count: int = -1) -> bytes:
         """First `count` bytes of a picture, or all; raises Unreadable. Several threads may read at once."""
 
+    def location(self, name: str) -> Path | None:  # noqa: ARG002 - what lies in an archive has none
+        """The file itself, for those that are too large to be read whole; None inside an archive."""
+        return None
+
     @abstractmethod
     def facts(self) -> list[object]:
         """What tells changed contents without reading them."""
@@ -79,6 +83,10 @@ class Folder(Store):
         """See Store."""
         return _read_file(f"{self._root}/{name}", count)
 
+    def location(self, name: str) -> Path | None:
+        """See Store."""
+        return Path(self._root, name)
+
     def facts(self) -> list[object]:
         """See Store."""
         return [str(self.path.absolute()), *([n, *self._sizes[n]] for n in self.names)]
@@ -96,6 +104,10 @@ class Files(Store):
     def read(self, name: str, count: int = -1) -> bytes:
         """See Store."""
         return _read_file(str(self._paths[name]), count)
+
+    def location(self, name: str) -> Path | None:
+        """See Store."""
+        return self._paths[name]
 
     def facts(self) -> list[object]:
         """See Store."""

@@ -1,0 +1,130 @@
+"""Avro object container files (Avro 1.11, "Object Container Files"): packets read block by block, with limits.
+
+The frame is read here, so that a block is unpacked only up to a limit and what is torn is told by its place; the
+packets in a block are decoded by fastavro, by the schema that the file carries.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import IO, Any
+
+from estampa.data.sources._alerts import Layout, layout_of
+from estampa.data.sources._picture import Unreadable
+from estampa.data.sources._store import MOST_BYTES
+
+MAGIC = b"Obj\x01"
+CODECS = ("null", "deflate")
+_SYNC = 16
+_META = {"type": "map", "values": "bytes"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """One block: the byte that it begins at, and the number of its packets."""
+
+    offset: int
+    count: int
+
+
+class Container:
+    """One file, open for reading. Raises Unreadable for what is no avro file, or one with another codec."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        import fastavro
+
+        self.stream = stream
+        try:
+            if _exactly(stream, 4) != MAGIC:
+                raise Unreadable("not an avro file")
+            meta = fastavro.schemaless_reader(stream, fastavro.parse_schema(_META), None)
+            self._schema, self.layout = _understood(meta["avro.schema"])
+            self.codec = meta.get("avro.codec", b"null").decode()
+            self.sync = _exactly(stream, _SYNC)
+        except Unreadable:
+            raise
+        except Exception as error:  # a damaged head fails in as many ways as there are fields in it
+            raise Unreadable(f"damaged head of an avro file ({type(error).__name__})") from error
+        if self.codec not in CODECS:
+            raise Unreadable(f"avro packed by {self.codec!r}; known are {', '.join(CODECS)}")
+        self.first = stream.tell()
+
+    def packets(self, offset: int | None = None) -> Iterator[tuple[Place, list[dict[str, Any]]]]:
+        """Yield blocks from the one at `offset` on: its place, and its packets. Raises Unreadable where it is torn."""
+        self.stream.seek(self.first if offset is None else offset)
+        while True:
+            at = self.stream.tell()
+            start = self.stream.read(1)
+            if not start:
+                return
+            try:
+                count, size = _long(self.stream, start), _long(self.stream)
+                if not 0 <= size <= MOST_BYTES or count < 0:
+                    raise Unreadable(f"a block of {count:,} packets in {size:,} bytes")
+                data = self._unpacked(_exactly(self.stream, size))
+                if count > len(data):
+                    raise Unreadable(f"a block of {len(data):,} bytes cannot hold {count:,} packets")
+                if _exactly(self.stream, _SYNC) != self.sync:
+                    raise Unreadable("a block ends without its mark")
+                found = self._decoded(data, count)
+            except Unreadable as reason:
+                raise Unreadable(f"damaged or truncated avro, at byte {at:,}: {reason}") from reason
+            yield Place(at, count), found
+
+    def _unpacked(self, data: bytes) -> bytes:
+        if self.codec == "null":
+            return data
+        machine = zlib.decompressobj(-15)
+        try:
+            out = machine.decompress(data, MOST_BYTES + 1)
+        except zlib.error as error:
+            raise Unreadable("deflated badly") from error
+        if len(out) > MOST_BYTES:
+            raise Unreadable(f"a block that unpacks to more than {MOST_BYTES >> 20} MiB")
+        return out
+
+    def _decoded(self, data: bytes, count: int) -> list[dict[str, Any]]:
+        import fastavro
+
+        stream = io.BytesIO(data)
+        try:
+            found: list[Any] = [fastavro.schemaless_reader(stream, self._schema, None) for _ in range(count)]
+        except Exception as error:  # what fastavro raises depends on the field that is torn
+            raise Unreadable(f"a packet does not follow its schema ({type(error).__name__})") from error
+        if not all(isinstance(packet, dict) for packet in found):
+            raise Unreadable("packets that are no records")
+        return found
+
+
+@lru_cache(maxsize=32)  # thousands of files, of one packet each, carry the same schema
+def _understood(schema: bytes) -> tuple[Any, Layout]:
+    import fastavro
+
+    raw = json.loads(schema)
+    return fastavro.parse_schema(raw), layout_of(raw)
+
+
+def _exactly(stream: IO[bytes], count: int) -> bytes:
+    data = stream.read(count)
+    if len(data) < count:
+        raise Unreadable(f"{count - len(data):,} bytes are missing")
+    return data
+
+
+def _long(stream: IO[bytes], start: bytes = b"") -> int:
+    """A zig-zag number of variable length (Avro 1.11, "Binary Encoding")."""
+    value = shift = 0
+    byte = start or _exactly(stream, 1)
+    while True:
+        value |= (byte[0] & 0x7F) << shift
+        if byte[0] < 0x80:
+            return (value >> 1) ^ -(value & 1)
+        shift += 7
+        if shift > 63:
+            raise Unreadable("a number that does not end")
+        byte = _exactly(stream, 1)

@@ -1,0 +1,346 @@
+"""Source `avro`: packets in the forms of ZTF and LSST, made here, come back; damage is a row with a reason."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from estampa.data.read import ReadOptions, build, open_reading
+from estampa.data.sources._alerts import layout_of
+from estampa.data.sources.avro import _filled
+from estampa.errors import SourceError
+
+fastavro = pytest.importorskip("fastavro")
+fits = pytest.importorskip("astropy.io.fits")
+wcs = pytest.importorskip("astropy.wcs")
+
+N, SIDE = 6, 21
+STAMPS = ("science", "template", "difference")
+
+CUTOUT = {
+    "type": "record",
+    "name": "cutout",
+    "fields": [
+        {"name": "fileName", "type": "string"},
+        {"name": "stampData", "type": "bytes", "doc": "fits.gz"},
+    ],
+}
+ZTF = {
+    "type": "record", "name": "alert", "namespace": "ztf",
+    "fields": [
+        {"name": "schemavsn", "type": "string"},
+        {"name": "objectId", "type": "string"},
+        {"name": "candid", "type": "long"},
+        {"name": "candidate", "type": {"type": "record", "name": "candidate", "fields": [
+            {"name": "candid", "type": "long"},
+            {"name": "magpsf", "type": "float"},
+            {"name": "rb", "type": ["float", "null"], "default": None},
+            {"name": "drb", "type": ["null", "float"], "default": None},
+            {"name": "isdiffpos", "type": "string"},
+            {"name": "xpos", "type": ["float", "null"], "default": None},
+            {"name": "ypos", "type": ["float", "null"], "default": None},
+            {"name": "kind", "type": ["string", "null"], "default": None},
+        ]}},
+        {"name": "prv_candidates", "type": ["null", {"type": "array", "items": "ztf.candidate"}], "default": None},
+        {"name": "cutoutDifference", "type": ["ztf.cutout", "null"], "default": None},
+        {"name": "cutoutScience", "type": ["ztf.cutout", "null"], "default": None},
+        {"name": "cutoutTemplate", "type": ["ztf.cutout", "null"], "default": None},
+    ],
+}  # fmt: skip
+#: Named types must be known before they are used: the first cut-out spells it out, as in the published schema.
+ZTF["fields"][5] = {"name": "cutoutDifference", "type": [CUTOUT, "null"], "default": None}  # type: ignore[index]
+LSST = {
+    "type": "record", "name": "alert", "namespace": "lsst.v7_4",
+    "fields": [
+        {"name": "alertId", "type": "long"},
+        {"name": "diaSource", "type": {"type": "record", "name": "diaSource", "fields": [
+            {"name": "diaSourceId", "type": "long"},
+            {"name": "diaObjectId", "type": ["null", "long"], "default": None},
+            {"name": "psfFlux", "type": ["null", "float"], "default": None},
+            {"name": "isDipole", "type": ["null", "boolean"], "default": None},
+            {"name": "band", "type": ["null", "string"], "default": None},
+        ]}},
+        {"name": "cutoutDifference", "type": ["null", "bytes"], "default": None},
+        {"name": "cutoutScience", "type": ["null", "bytes"], "default": None},
+        {"name": "cutoutTemplate", "type": ["null", "bytes"], "default": None},
+    ],
+}  # fmt: skip
+
+
+def images(n: int = N) -> np.ndarray:
+    return np.random.default_rng(8).normal(size=(n, SIDE, SIDE, 3)).astype(np.float32)
+
+
+def stamp(pixels: np.ndarray, packed: bool = True) -> bytes:
+    stream = io.BytesIO()
+    if packed:
+        fits.PrimaryHDU(pixels).writeto(stream)
+        return gzip.compress(stream.getvalue())
+    place = wcs.WCS(naxis=2)
+    place.wcs.ctype, place.wcs.crval, place.wcs.cdelt = ["RA---TAN", "DEC--TAN"], [10, -30], [-0.2 / 3600, 0.2 / 3600]
+    head = place.to_header()
+    head["BUNIT"] = "nJy"
+    hdus = [fits.PrimaryHDU(pixels, header=head), fits.ImageHDU(pixels * 0 + 1, name="UNCERT")]
+    fits.HDUList(hdus).writeto(stream)
+    return stream.getvalue()
+
+
+def ztf(i: int, picture: np.ndarray, **changes: Any) -> dict[str, Any]:
+    inside = {"candid": 10**18 + i, "magpsf": 18 + i / 4, "rb": i / 10, "isdiffpos": "t", "kind": "ab"[i % 2]}
+    inside |= {k: v for k, v in changes.items() if k in ("drb", "xpos", "ypos")}
+    packet = {"schemavsn": "3.3", "objectId": f"ZTF{i // 2}", "candid": 10**18 + i, "candidate": inside}
+    for number, role in enumerate(STAMPS):
+        packet[f"cutout{role.title()}"] = {"fileName": "a.fits.gz", "stampData": stamp(picture[..., number])}
+    return packet | {k: v for k, v in changes.items() if k.startswith("cutout") or k == "candid"}
+
+
+def lsst(i: int, picture: np.ndarray) -> dict[str, Any]:
+    source = {"diaSourceId": 7000 + i, "diaObjectId": 9 if i else None, "psfFlux": 1.5 * i, "isDipole": i % 2 == 1}
+    packet: dict[str, Any] = {"alertId": i, "diaSource": source}
+    for number, role in enumerate(STAMPS):
+        packet[f"cutout{role.title()}"] = stamp(picture[..., number], packed=False)
+    return packet
+
+
+def written(packets: list[dict[str, Any]], schema: Any = ZTF, codec: str = "null") -> bytes:
+    stream = io.BytesIO()
+    fastavro.writer(stream, schema, packets, codec=codec, sync_interval=1)
+    return stream.getvalue()
+
+
+def alerts(folder: Path, pixels: np.ndarray) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, picture in enumerate(pixels):
+        (folder / f"{i}.avro").write_bytes(written([ztf(i, picture)]))
+    return folder
+
+
+def test_what_a_schema_says() -> None:
+    found = layout_of(ZTF)
+    assert tuple(found.stamps) == STAMPS
+    assert found.stamps["science"] == ("cutoutScience", "stampData")
+    assert (found.record, found.columns) == ("candidate", ("magpsf", "rb", "drb", "xpos", "ypos"))
+    found = layout_of(LSST)
+    assert found.stamps["difference"] == ("cutoutDifference",)
+    assert (found.record, found.columns) == ("diaSource", ("psfFlux", "isDipole"))
+    assert found.label == ""
+    assert layout_of({"type": "record", "name": "a", "fields": []}).stamps == {}
+
+
+@pytest.mark.parametrize("form", ["folder", "file", "deflate", "tar", "zip", "files"])
+def test_ztf_packets(tmp_path: Path, form: str) -> None:
+    pixels = images()
+    folder = alerts(tmp_path / "night", pixels)
+    paths = [folder]
+    if form in ("file", "deflate"):
+        paths = [tmp_path / "all.avro"]
+        codec = "null" if form == "file" else form
+        paths[0].write_bytes(written([ztf(i, p) for i, p in enumerate(pixels)], codec=codec))
+    elif form == "tar":
+        paths = [tmp_path / "night.tar"]
+        with tarfile.open(paths[0], "w") as archive:
+            archive.add(folder, "night")
+    elif form == "zip":
+        paths = [tmp_path / "night.zip"]
+        with zipfile.ZipFile(paths[0], "w") as packed:
+            for file in sorted(folder.iterdir()):
+                packed.write(file, file.name)
+    elif form == "files":
+        paths = sorted(folder.iterdir())
+    dataset = build(paths, tmp_path / "a.h5")
+    np.testing.assert_array_equal(dataset.images, pixels)
+    assert dataset.header.channels == STAMPS
+    assert dataset.ids.tolist() == [str(10**18 + i) for i in range(N)]
+    assert dataset.groups is not None
+    assert dataset.groups.tolist() == ["ZTF0", "ZTF0", "ZTF1", "ZTF1", "ZTF2", "ZTF2"]
+    np.testing.assert_allclose(dataset.column("magpsf"), 18 + np.arange(N) / 4)
+    assert np.isnan(dataset.column("drb")).all()
+    assert dataset.task == "unlabelled"
+
+
+def test_blocks_from_any_row(tmp_path: Path) -> None:
+    pixels = images()
+    (tmp_path / "a.avro").write_bytes(written([ztf(i, p) for i, p in enumerate(pixels)], codec="deflate"))
+    stream = io.BytesIO()
+    fastavro.writer(stream, ZTF, [ztf(i + N, p) for i, p in enumerate(pixels)], sync_interval=1 << 30)
+    (tmp_path / "b.avro").write_bytes(stream.getvalue())
+    reading = open_reading([tmp_path])
+    for start in (0, 4, 7, 11):
+        found = np.concatenate([b.images for b in reading.blocks(start, 3)])
+        np.testing.assert_array_equal(found, np.concatenate([pixels, pixels])[start:])
+
+
+def test_lsst_packets(tmp_path: Path) -> None:
+    pixels = images()
+    (tmp_path / "a.avro").write_bytes(written([lsst(i, p) for i, p in enumerate(pixels)], LSST))
+    dataset = build(tmp_path / "a.avro", tmp_path / "a.h5")
+    np.testing.assert_array_equal(dataset.images, pixels)
+    assert dataset.ids.tolist() == [str(7000 + i) for i in range(N)]
+    assert dataset.groups is not None
+    assert dataset.groups.tolist() == ["alone:7000", *["9"] * 5]
+    assert (dataset.header.units, dataset.header.pixel_scale) == ("nJy", 0.2)
+    assert dataset.column("isDipole").tolist() == [0, 1, 0, 1, 0, 1]
+
+
+def test_label_and_group_are_fields(tmp_path: Path) -> None:
+    folder = alerts(tmp_path / "night", images())
+    dataset = build(folder, tmp_path / "a.h5", ReadOptions(label="kind", group="isdiffpos"))
+    assert (dataset.classes, dataset.labels.tolist()) == (("a", "b"), [0, 1, 0, 1, 0, 1])
+    assert dataset.groups is not None
+    assert set(dataset.groups.tolist()) == {"t"}
+    with pytest.raises(SourceError, match=r"no field 'kindd' in the packets \(--label\).*Did you mean 'kind'"):
+        open_reading([folder], ReadOptions(label="kindd"))
+
+
+def test_stamps_cut_by_the_border_are_filled_up_with_nan(tmp_path: Path) -> None:
+    pixels = images()
+    whole = [ztf(i, p) for i, p in enumerate(pixels)]
+    whole[2] = ztf(2, pixels[2, :, 6:], xpos=5.0, ypos=900.0)  # x = 4 from 0: six columns before it are missing
+    whole[3] = ztf(3, pixels[3, :15], xpos=900.0, ypos=3070.0)
+    whole[4] = ztf(4, pixels[4, :, :20])
+    (tmp_path / "a.avro").write_bytes(written(whole))
+    reading = open_reading([tmp_path / "a.avro"])
+    assert "3 stamps are smaller than 21x21 (the border of the exposure): filled up with NaN" in reading.notes
+    wanted = pixels.copy()
+    wanted[2, :, :6] = wanted[3, 15:] = wanted[4, :, 20:] = np.nan
+    np.testing.assert_array_equal(next(iter(reading.blocks())).images, wanted)
+
+
+def test_filling_up() -> None:
+    ones = np.ones((3, 2), np.float32)
+    assert np.isnan(_filled(ones, (3, 5), None)[:, 2:]).all()
+    assert np.isnan(_filled(ones, (3, 5), (0.0, 50.0))[:, [0, 1, 4]]).all()
+    assert np.isnan(_filled(ones, (3, 5), (-4.0, 50.0))[:, :3]).all()
+
+
+def test_the_record_fills_new_stamps_to_the_training_size(tmp_path: Path) -> None:
+    pixels = images()
+    record = build(alerts(tmp_path / "old", pixels), tmp_path / "a.h5").header.read
+    (tmp_path / "new.avro").write_bytes(written([ztf(0, pixels[0, :, :18])]))
+    reading = open_reading([tmp_path / "new.avro"], ReadOptions(record=record))
+    assert reading.header.shape == (SIDE, SIDE, 3)
+
+
+def test_crop_and_size(tmp_path: Path) -> None:
+    pixels = images()
+    packets = [ztf(i, p) for i, p in enumerate(pixels)]
+    large = np.pad(pixels[1], ((4, 4), (4, 4), (0, 0)))
+    packets[1] = ztf(1, large)
+    (tmp_path / "a.avro").write_bytes(written(packets))
+    crop = build(tmp_path / "a.avro", tmp_path / "a.h5", ReadOptions(crop=11))
+    np.testing.assert_array_equal(crop.images, pixels[:, 5:16, 5:16])
+    assert build(tmp_path / "a.avro", tmp_path / "b.h5", ReadOptions(size=(7, 7))).shape == (7, 7, 3)
+    plain = build(tmp_path / "a.avro", tmp_path / "c.h5", skip_bad=True)
+    assert plain.rejected == [(str(10**18 + 1), "science: size 29x29, most are 21x21")]
+    with pytest.raises(SourceError, match=r"every stamp is smaller than --crop 40.*at most 29"):
+        open_reading([tmp_path / "a.avro"], ReadOptions(crop=40))
+
+
+# --------------------------------------------------------------------------------------------- damage
+
+
+def test_packets_without_cutouts_are_rejected(tmp_path: Path) -> None:
+    pixels = images()
+    packets = [ztf(i, p) for i, p in enumerate(pixels)]
+    packets[1] = ztf(1, pixels[1], cutoutScience=None, cutoutTemplate=None, cutoutDifference=None)
+    packets[2] = ztf(2, pixels[2], cutoutTemplate=None)
+    packets[3] = ztf(3, pixels[3], cutoutScience={"fileName": "", "stampData": stamp(pixels[3, ..., 0])[:-90]})
+    packets[4] = ztf(4, np.full((SIDE, SIDE, 3), np.nan, np.float32))
+    packets[5] = ztf(5, pixels[5], cutoutDifference={"fileName": "", "stampData": b"no FITS"})
+    (tmp_path / "a.avro").write_bytes(written(packets))
+    dataset = build(tmp_path / "a.avro", tmp_path / "a.h5", skip_bad=True)
+    reasons = {int(name) - 10**18: why for name, why in dataset.rejected}
+    assert reasons == {
+        1: "no cut-out of science, template, difference",
+        2: "no cut-out of template",
+        3: "science: truncated gzip",
+        4: "no pixel is finite",
+        5: "difference: not a FITS file, or truncated in its header",
+    }
+
+
+def test_a_schema_without_cutouts_is_refused(tmp_path: Path) -> None:
+    schema = {**ZTF, "fields": ZTF["fields"][:4]}  # type: ignore[index]
+    (tmp_path / "a.avro").write_bytes(written([ztf(0, images()[0])], schema))
+    with pytest.raises(SourceError, match=r"not one alert has cut-outs.*no cut-outs in its schema; it has schemavsn"):
+        open_reading([tmp_path / "a.avro"])
+
+
+def test_damaged_files_among_good_ones(tmp_path: Path) -> None:
+    pixels = images()
+    folder = alerts(tmp_path / "night", pixels)
+    good = written([ztf(i + 50, p) for i, p in enumerate(pixels)])
+    (folder / "cut.avro").write_bytes(good[: len(good) * 2 // 3])
+    (folder / "head.avro").write_bytes(good[:300])
+    (folder / "empty.avro").write_bytes(b"")
+    (folder / "words.avro").write_bytes(b"Object\x01 of no kind")
+    mark = good[-16:]
+    at = good.index(mark, good.index(mark) + 16)
+    (folder / "mark.avro").write_bytes(good[:at].replace(b"ZTF0", b"ZTF7") + bytes(16) + good[at + 16 :])
+    schema = good.index(b"avro.schema")
+    (folder / "schema.avro").write_bytes(good[: schema + 30] + b"\xff\x00" * 5 + good[schema + 40 :])
+    dataset = build(folder, tmp_path / "a.h5", skip_bad=True)
+    reasons = dict(dataset.rejected)
+    assert any(name.startswith("cut.avro#") and "missing (after" in why for name, why in reasons.items())
+    assert "not an avro file" in reasons["words.avro"]
+    assert "mark" in reasons["mark.avro"]
+    assert all("damaged head" in reasons[f"{name}.avro"] for name in ("head", "schema"))
+    assert "empty.avro" in reasons
+    assert 2 * N > dataset.n >= N + 3
+
+
+def test_alerts_that_are_there_twice(tmp_path: Path) -> None:
+    pixels = images()
+    (tmp_path / "a.avro").write_bytes(written([ztf(0, pixels[0]), ztf(1, pixels[1])]))
+    (tmp_path / "b.avro").write_bytes(written([ztf(1, pixels[1]), ztf(0, pixels[0], candid=0)]))
+    dataset = build(tmp_path, tmp_path / "a.h5", skip_bad=True)
+    assert dataset.rejected[0] == ("b.avro#1", f"the alert {10**18 + 1} is there twice; the first is row 1")
+    assert str(10**18) in dataset.rejected[1][1]
+
+
+def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
+    head = written([], ZTF, "deflate")
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    bomb = b"".join([*(packer.compress(bytes(1 << 24)) for _ in range(17)), packer.flush()])
+
+    def number(value: int) -> bytes:
+        value, out = value << 1, b""
+        while value > 0x7F:
+            out, value = out + bytes([value & 0x7F | 0x80]), value >> 7
+        return out + bytes([value])
+
+    (tmp_path / "a.avro").write_bytes(head + number(1) + number(len(bomb)) + bomb + head[-16:])
+    with pytest.raises(SourceError, match="unpacks to more than 256 MiB"):
+        open_reading([tmp_path / "a.avro"])
+    (tmp_path / "a.avro").write_bytes(head + number(1 << 40) + number(4) + b"\3\0\3\0" + head[-16:])
+    with pytest.raises(SourceError, match="cannot hold 1,099,511,627,776 packets"):
+        open_reading([tmp_path / "a.avro"])
+
+
+def test_another_codec_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.avro").write_bytes(written([], ZTF).replace(b"\x08null", b"\x08lzma"))
+    with pytest.raises(SourceError, match="packed by 'lzma'; known are null, deflate"):
+        open_reading([tmp_path / "a.avro"])
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_bytes_changed_at_random_never_crash(tmp_path: Path, seed: int) -> None:
+    """What a flipped byte does not reach is read; the rest is rejected or refused by our own error."""
+    random = np.random.default_rng(seed)
+    data = bytearray(written([ztf(i, p) for i, p in enumerate(images(2))], codec="deflate" if seed % 2 else "null"))
+    for at in random.integers(0, len(data), 3):
+        data[at] ^= int(random.integers(1, 256))
+    (tmp_path / "a.avro").write_bytes(bytes(data))
+    try:
+        for block in open_reading([tmp_path / "a.avro"]).blocks():
+            assert block.images.shape[1:] == (SIDE, SIDE, 3)
+    except SourceError as error:
+        assert str(tmp_path) in str(error)  # noqa: PT017
