@@ -14,6 +14,7 @@ NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
     "reproduce": {"train": ("torch", "sklearn", "scipy", "matplotlib", "onnx", "onnxscript", "tomli_w")},
     "demo": {"train": ("torch", "sklearn", "scipy", "matplotlib", "onnx", "onnxscript", "tomli_w")},
     "build fashion_mnist (download)": {"train": ("pooch",)},
+    "build galaxy_zoo (download)": {"train": ("pooch", "requests")},
     "build exposures": {"astro": ("astropy",)},
     "build (fits)": {"astro": ("astropy",)},
     "build (avro)": {"astro": ("fastavro", "astropy")},

@@ -133,11 +133,14 @@ def open_any(
     return build(source, None, options, skip_bad=skip_bad, progress=progress)
 
 
-def write_reading(reading: Reading, target: Path, progress: Progress = SILENT) -> Dataset:
-    """Write a Reading that a builder made to `target`, resumable, and open it; every row must be readable."""
+def write_reading(reading: Reading, target: Path, progress: Progress = SILENT, *, skip_bad: bool = False) -> Dataset:
+    """Write a Reading that a builder made to `target`, resumable, and open it.
+
+    Every row must be readable, unless `skip_bad` leaves the others out (`Dataset.rejected` names them).
+    """
     fingerprint = fingerprint_of(FORMAT, reading.fingerprint, reading.header.to_json())
     dataset = _stream(reading, read_exclusion(None, reading.ids), target, fingerprint, progress)
-    _report_rejected(dataset, False, progress)
+    _report_rejected(dataset, skip_bad, progress)
     return dataset
 
 
@@ -242,6 +245,8 @@ def _run_builder(
             except DatasetError:
                 _refuse_existing(target)
             if builder.is_built(dataset, options):
+                if hasattr(builder, "complete"):  # what stands beside the file, where a run was stopped before it
+                    builder.complete(dataset, options, progress)
                 progress.say(f"{target}: already built from the same data, nothing to do")
                 return dataset
             _refuse_existing(target)

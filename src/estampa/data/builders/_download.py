@@ -15,6 +15,7 @@ from estampa.progress import SILENT, Progress
 TRIES = 4
 TIMEOUT = 30  #: seconds without an answer
 PAUSE = 0.5  #: seconds before the second try; doubled for each further one
+LONGEST = 60.0  #: seconds that a server may ask to be left alone for
 _BLOCK = 1 << 16
 
 
@@ -23,7 +24,7 @@ def download(url: str, name: str, md5: str, folder: Path, progress: Progress = S
 
     What an interrupted download left is kept as `NAME.partial` and continued, when the server can. Raises
     DownloadError when the server refuses or stays silent, or when the checksum (MD5, in hexadecimal) is wrong: then
-    nothing is kept.
+    nothing is kept. Without a checksum ("", none is published) the length that the server announced must have come.
     """
     machine.require("train", "pooch", needed_for=f"downloading {name}")
     import pooch
@@ -38,7 +39,7 @@ def download(url: str, name: str, md5: str, folder: Path, progress: Progress = S
             partial.replace(output)
 
     try:
-        found = pooch.retrieve(url, known_hash=f"md5:{md5}", fname=name, path=folder, downloader=fetch)
+        found = pooch.retrieve(url, known_hash=f"md5:{md5}" if md5 else None, fname=name, path=folder, downloader=fetch)
     except ValueError as error:  # pooch's word for a wrong checksum; it has removed the file
         raise DownloadError(
             "what came is not what was published",
@@ -64,14 +65,21 @@ def _fetch(url: str, partial: Path, progress: Progress) -> None:
                 partial.unlink(missing_ok=True)
                 raise DownloadError(f"the server answers {status}", where=url, cure="Check the address") from error
             problem: Exception = error
+            waits = retry_after(error.response)
         except (requests.RequestException, EOFError) as error:
-            problem = error
+            problem, waits = error, 0.0
         if number < TRIES:
             progress.say(f"{url}: {type(problem).__name__}, try {number + 1} of {TRIES}")
-            time.sleep(PAUSE * 2 ** (number - 1))
+            time.sleep(max(waits, PAUSE * 2 ** (number - 1)))
     raise DownloadError(
         f"failed {TRIES} times", where=url, got=str(problem), cure="What came is kept; run it again to go on"
     ) from problem
+
+
+def retry_after(response: Any) -> float:
+    """Seconds that a server asks to be left alone for (RFC 9110, 10.2.3), at most LONGEST; 0 when it does not say."""
+    text = "" if response is None else response.headers.get("Retry-After", "")
+    return min(float(text), LONGEST) if text.isdecimal() else 0.0
 
 
 def _continue(url: str, partial: Path, progress: Progress) -> None:
