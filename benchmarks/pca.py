@@ -74,11 +74,11 @@ def made(target: Path) -> str:
     y, x = np.mgrid[:MARGIN, :MARGIN].astype(np.float32) - MARGIN // 2
     for start in range(0, GALAXIES, 100):
         pictures = random.normal(12, 6, (100, MARGIN, MARGIN, 3)).astype(np.float32)
-        for picture in pictures:
+        for i in range(len(pictures)):
             angle, flat, size = random.uniform(0, np.pi), random.uniform(0.2, 1), random.uniform(8, 40)
             u, v = x * np.cos(angle) + y * np.sin(angle), (y * np.cos(angle) - x * np.sin(angle)) / flat
             light = random.uniform(40, 240) * np.exp(-np.sqrt(u**2 + v**2) / size)
-            picture += light[..., None] * random.uniform(0.5, 1, 3).astype(np.float32)
+            pictures[i] += light[..., None] * random.uniform(0.5, 1, 3).astype(np.float32)
         writer.write(start, pictures.clip(0, 255).astype(np.uint8))
     writer.finish()
     return f"{GALAXIES:,} simulated galaxies"
