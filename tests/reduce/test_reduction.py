@@ -13,6 +13,7 @@ from estampa.cli import main
 from estampa.data.dataset import Dataset, DatasetWriter, Header
 from estampa.data.splitfile import write_split
 from estampa.errors import ContractError, DatasetError, EstampaError, InputError
+from estampa.progress import Silent
 from estampa.reduce import Reduction
 from estampa.reduce.reduction import _squares
 from estampa.reduce.run import reduce
@@ -47,6 +48,16 @@ def dataset(path: Path, images: np.ndarray, train: int = 40) -> Dataset:
     )  # fmt: skip
     writer.write(0, images)
     return writer.finish()
+
+
+class Warned(Silent):
+    """Keeps the warnings."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def warn(self, line: str) -> None:
+        self.lines.append(line)
 
 
 @pytest.fixture
@@ -108,7 +119,9 @@ def test_floats_with_missing_pixels_count_them_as_the_mean(tmp_path: Path) -> No
     images[50] = np.nan
     made = dataset(tmp_path / "f.h5", images)
     reduction = Reduction.fit(made, made.rows("train"), components=5)
-    z = reduction.transform_dataset(made)
+    said = Warned()
+    z = reduction.transform_dataset(made, progress=said)
+    assert said.lines == ["without a finite pixel, so they count as the mean picture: 1 (galaxy 50)"]
     assert np.isfinite(z).all()
     np.testing.assert_allclose(z[50], 0, atol=1e-6)  # nothing is known of it: the mean picture
     assert reduction.inverse(z).dtype == np.float32

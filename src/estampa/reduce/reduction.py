@@ -20,6 +20,7 @@ from estampa.reduce.pca import PASSES, Pca, fit_pca
 FORMAT = 1  #: of the file
 BLOCK_BYTES = 128 << 20  #: of float32 values that are multiplied at once
 _LARGEST_FILE = 4 << 30
+_NAMED = 5  #: pictures that a warning names
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,10 @@ class Reduction:
     def transform_dataset(
         self, dataset: Dataset, rows: np.ndarray | None = None, progress: Progress = SILENT
     ) -> np.ndarray:
-        """Scaled scores (m, k) float32 of the images of `rows` (None = all) of a Dataset, streamed."""
+        """Scaled scores (m, k) float32 of the images of `rows` (None = all) of a Dataset, streamed.
+
+        Pictures without a single finite pixel get the scores of the mean picture; a warning names them.
+        """
         self._check(_shape_of(dataset), dataset.dtype, dataset.path)
         wanted = np.arange(dataset.n) if rows is None else np.asarray(rows, np.int64)
         scores, done = np.empty((len(wanted), self.components), np.float32), 0
@@ -127,6 +131,11 @@ class Reduction:
             done += len(block)
             progress.advance(len(block))
         progress.finish()
+        blank = ~(scores * self.scale + self.mean).any(axis=1) & (self.dtype == "float32")
+        empty = np.flatnonzero(blank)
+        if len(empty):
+            names = ", ".join(map(str, dataset.ids[wanted[empty[:_NAMED]]])) + (", ..." if len(empty) > _NAMED else "")
+            progress.warn(f"without a finite pixel, so they count as the mean picture: {len(empty):,} ({names})")
         return scores
 
     def inverse(self, z: np.ndarray) -> np.ndarray:
