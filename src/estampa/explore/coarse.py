@@ -9,7 +9,7 @@ import numpy as np
 from estampa import machine
 from estampa.explore import distances
 
-ITERATIONS = 5  #: of Lloyd; more move the centroids little, and the clusters of centroids not at all
+ITERATIONS = 3  #: of Lloyd; more move the centroids little, and the clusters of centroids hardly
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,7 @@ def coarse(x: np.ndarray, count: int, seed: int) -> Coarse:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # it is not run to its end, on purpose
         model = KMeans(len(begin), init=begin, n_init=1, max_iter=ITERATIONS, random_state=seed).fit(x)
-    labels, _, _ = distances.two_nearest(x, model.cluster_centers_.astype(np.float32))
-    held, of = np.unique(labels, return_inverse=True)
+    held, of = np.unique(model.labels_, return_inverse=True)
     points = distances.means_of(x, of, len(held))
     away = np.empty(len(x), np.float32)
     for part in distances.blocks(len(x), x.shape[1]):

@@ -37,12 +37,10 @@ def two_nearest(x: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndar
     first, second = np.empty(len(x), np.float32), np.full(len(x), np.inf, np.float32)
     for part in blocks(len(x), len(centres)):
         table = squared(x[part], centres)
-        labels[part] = table.argmin(axis=1)
-        if len(centres) > 1:
-            pair = np.partition(table, 1, axis=1)[:, :2]
-            first[part], second[part] = np.sqrt(pair).T
-        else:
-            first[part] = np.sqrt(table[:, 0])
+        rows, best = np.arange(len(table)), table.argmin(axis=1)
+        labels[part], first[part] = best, np.sqrt(table[rows, best])
+        table[rows, best] = np.inf
+        second[part] = np.sqrt(table.min(axis=1))
     return labels, first, second
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from estampa.explore import distances
+
 WEIGHTED = ("ward", "average")  #: rules in which it matters for how many objects a leaf stands
 
 
@@ -61,12 +63,14 @@ def pair_table(points: np.ndarray) -> np.ndarray:
     exact = points.astype(np.float64)
     exact -= exact.mean(axis=0)
     norms = np.einsum("ij,ij->i", exact, exact)
-    table: np.ndarray = exact @ exact.T
-    table *= -2.0
-    table += norms[:, None]
-    table += norms
-    np.maximum(table, 0.0, out=table)
-    np.sqrt(table, out=table)
+    table = np.empty((len(points), len(points)))
+    for part in distances.blocks(len(points), 8 * len(points)):  # small enough to stay in the processor's cache
+        rows = np.matmul(exact[part], exact.T, out=table[part])
+        rows *= -2.0
+        rows += norms[part, None]
+        rows += norms
+        np.maximum(rows, 0.0, out=rows)
+        np.sqrt(rows, out=rows)
     np.fill_diagonal(table, 0.0)
     return table
 

@@ -22,7 +22,7 @@ from estampa.progress import Progress
 from estampa.recipe import Count, Record
 
 SAMPLE = 20_000  #: objects on which it converges first
-POLISH = 10  #: iterations with all objects after that, at most
+POLISH = 3  #: iterations with all objects after that, at most
 ENOUGH = 5  #: objects for each feature that a cluster needs on average for a full covariance
 MEMORY = {"means": "f k f", "factors": "f k f g", "shares": "f k"}
 

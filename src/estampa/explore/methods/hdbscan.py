@@ -80,10 +80,10 @@ def fit(x: np.ndarray, options: Options, *, seed: int, progress: Progress) -> Cl
         progress.say(f"hdbscan: {evidence['note']}")
     progress.say(f"hdbscan: clusters of at least {smallest:,} of {len(x):,} objects, {x.shape[1]} features.")
     points = x if few is None else few.points
-    cores = _cores(x, few, options.neighbours)
-    tree = (
-        _by_library(x, smallest, options) if few is None and not wide else _by_table(x, few, cores, smallest, options)
-    )
+    if few is None and not wide:
+        cores, tree = _cores(x, None, options.neighbours), _by_library(x, smallest, options)
+    else:
+        cores, tree = _by_table(x, few, smallest, options)
     count = int(tree.labels.max(initial=-1)) + 1
     nodes = _chosen(tree, count)
     labels, order = by_size(tree.labels.astype(np.int64), count)
@@ -116,13 +116,20 @@ def _by_library(x: np.ndarray, smallest: int, options: Options) -> _Tree:
     return _Tree(model.labels_, model.probabilities_, _plain(model._condensed_tree), model._min_spanning_tree)
 
 
-def _by_table(x: np.ndarray, few: Coarse | None, cores: np.ndarray, smallest: int, options: Options) -> _Tree:
-    """The same from a table of all distances between objects or centroids."""
+def _by_table(x: np.ndarray, few: Coarse | None, smallest: int, options: Options) -> tuple[np.ndarray, _Tree]:
+    """Core distances (p,) and the same, from a table of all distances between objects or centroids."""
     from hdbscan._hdbscan_linkage import label, mst_linkage_core
     from hdbscan.hdbscan_ import _tree_to_labels
 
     table = trees.pair_table(x if few is None else few.points)
-    exact = cores.astype(np.float64)
+    if few is None:
+        exact = np.empty(len(x))
+        for part in distances.blocks(len(x), 8 * len(x)):
+            exact[part] = np.partition(table[part].astype(np.float32), options.neighbours, axis=1)[
+                :, options.neighbours
+            ]
+    else:
+        exact = _cores(x, few, options.neighbours).astype(np.float64)
     for row, core in enumerate(exact):
         np.maximum(table[row], np.maximum(exact, core), out=table[row])
     edges = mst_linkage_core(table)
@@ -138,7 +145,7 @@ def _by_table(x: np.ndarray, few: Coarse | None, cores: np.ndarray, smallest: in
     labels, probabilities, _, condensed, _ = _tree_to_labels(
         x, label(edges), smallest, options.selection, options.single
     )
-    return _Tree(labels, probabilities, _plain(condensed), edges)
+    return exact.astype(np.float32), _Tree(labels, probabilities, _plain(condensed), edges)
 
 
 def _plain(condensed: Any) -> np.ndarray:
