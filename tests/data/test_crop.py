@@ -134,8 +134,9 @@ def test_pixels_are_those_of_the_accurate_decoder(size: tuple[int, int], how: di
         whole = np.asarray(picture)
     whole = whole if whole.ndim == 3 else whole[:, :, None]
     for crop in (47, min(size) // 2, min(size)):
-        found = decode(data, mode, 10**6, crop=crop)
-        assert np.array_equal(found, pixels.crop_centre(whole, (crop, crop)))
+        for sound in (False, True):
+            found = decode(data, mode, 10**6, crop=crop, sound=sound)
+            assert np.array_equal(found, pixels.crop_centre(whole, (crop, crop)))
 
 
 def test_a_turned_jpeg_is_cut_upright() -> None:
@@ -148,8 +149,28 @@ def test_a_turned_jpeg_is_cut_upright() -> None:
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.99])
 def test_a_truncated_jpeg_is_told_even_below_the_crop(share: float) -> None:
     data = jpeg(2, (200, 200))
-    with pytest.raises(Unreadable, match="truncated JPEG"):
-        decode(data[: int(len(data) * share)], "RGB", 10**6, crop=64)
+    for sound in (False, True):
+        with pytest.raises(Unreadable, match="truncated JPEG"):
+            decode(data[: int(len(data) * share)], "RGB", 10**6, crop=64, sound=sound)
+
+
+def test_damage_is_told_as_of_the_whole_picture() -> None:
+    """Without a checksum a crop tells what decoding the whole would; only with one it stops below the square."""
+    random, told = np.random.default_rng(0), 0
+    for seed in range(60):
+        data = bytearray(jpeg(seed % 7, (96, 96)))
+        for at in random.integers(700, len(data) - 2, 3):
+            data[at] = random.integers(256)
+        said = []
+        for crop in (0, 32):
+            try:
+                decode(bytes(data), "RGB", 10**6, crop=crop)
+                said.append("")
+            except Unreadable as error:
+                said.append(str(error))
+        assert said[0] == said[1]
+        told += said[0] != ""
+    assert told > 20
 
 
 def test_the_fast_dct_is_recorded_and_near(tmp_path: Path) -> None:

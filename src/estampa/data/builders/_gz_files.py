@@ -175,4 +175,5 @@ def fetch_single(
     ]
     kept = galaxies.rows(there)
     store = Files([folder / f"{asset}.jpg" for asset in kept.assets])
+    store.sound = True  # each was decoded to its end before it was kept
     return replace(kept, missing=galaxies.missing + lost), store

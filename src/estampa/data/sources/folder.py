@@ -88,7 +88,7 @@ class PicturesReading(Reading):
         record, bytes_stored = self.header.read, out.dtype == np.uint8
         image = decode(
             self.store.read(name), record.mode, self.max_pixels, out if bytes_stored else None,
-            crop=record.crop, fast=record.extra.get("dct") == "fast",
+            crop=record.crop, fast=record.extra.get("dct") == "fast", sound=self.store.sound,
         )  # fmt: skip
         if image.dtype != out.dtype:
             raise Unreadable(f"{8 * image.itemsize}-bit picture among {8 * out.itemsize}-bit ones")
