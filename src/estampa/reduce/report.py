@@ -43,12 +43,16 @@ def write_report(
 
 def _variance(reduction: Reduction, fidelity: Mapping[str, Fidelity], kept: Kept) -> list[Any]:
     cumulative = np.cumsum(reduction.pca.explained_ratio)
+    fitted = (
+        "Components are fitted on the train part; on rows that they have not seen they usually hold less."
+        if "train" in fidelity
+        else "Components are fitted on all rows: of rows that they have not seen they may hold less."
+    )
     parts = page.Table(
         ["part", "objects", "variance kept, %", "difference of a pixel, rms"],
         [[part, f.n, 100 * f.explained, f.rms] for part, f in fidelity.items()],
         caption="Share of the squared differences from the mean picture of the training rows that the components hold, "
-        "and the root mean square difference between a pixel and its reconstruction, in pixel values. Components are "
-        "fitted on the train part; on rows that they have not seen they usually hold less.",
+        "and the root mean square difference between a pixel and its reconstruction, in pixel values. " + fitted,
         decimals=2,
     )
     rows = [
