@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import tarfile
 import zipfile
@@ -12,51 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from skyfiles import SIDE, STAMPS, ZTF, N, alerts, fastavro, images, stamp, written, ztf
 
 from estampa.data.read import ReadOptions, build, open_reading
 from estampa.data.sources._alerts import layout_of
 from estampa.data.sources.avro import _filled
 from estampa.errors import SourceError
 
-fastavro = pytest.importorskip("fastavro")
-fits = pytest.importorskip("astropy.io.fits")
-wcs = pytest.importorskip("astropy.wcs")
-
-N, SIDE = 6, 21
-STAMPS = ("science", "template", "difference")
-
-CUTOUT = {
-    "type": "record",
-    "name": "cutout",
-    "fields": [
-        {"name": "fileName", "type": "string"},
-        {"name": "stampData", "type": "bytes", "doc": "fits.gz"},
-    ],
-}
-ZTF = {
-    "type": "record", "name": "alert", "namespace": "ztf",
-    "fields": [
-        {"name": "schemavsn", "type": "string"},
-        {"name": "objectId", "type": "string"},
-        {"name": "candid", "type": "long"},
-        {"name": "candidate", "type": {"type": "record", "name": "candidate", "fields": [
-            {"name": "candid", "type": "long"},
-            {"name": "magpsf", "type": "float"},
-            {"name": "rb", "type": ["float", "null"], "default": None},
-            {"name": "drb", "type": ["null", "float"], "default": None},
-            {"name": "isdiffpos", "type": "string"},
-            {"name": "xpos", "type": ["float", "null"], "default": None},
-            {"name": "ypos", "type": ["float", "null"], "default": None},
-            {"name": "kind", "type": ["string", "null"], "default": None},
-        ]}},
-        {"name": "prv_candidates", "type": ["null", {"type": "array", "items": "ztf.candidate"}], "default": None},
-        {"name": "cutoutDifference", "type": ["ztf.cutout", "null"], "default": None},
-        {"name": "cutoutScience", "type": ["ztf.cutout", "null"], "default": None},
-        {"name": "cutoutTemplate", "type": ["ztf.cutout", "null"], "default": None},
-    ],
-}  # fmt: skip
-#: Named types must be known before they are used: the first cut-out spells it out, as in the published schema.
-ZTF["fields"][5] = {"name": "cutoutDifference", "type": [CUTOUT, "null"], "default": None}  # type: ignore[index]
 LSST = {
     "type": "record", "name": "alert", "namespace": "lsst.v7_4",
     "fields": [
@@ -75,52 +36,12 @@ LSST = {
 }  # fmt: skip
 
 
-def images(n: int = N) -> np.ndarray:
-    return np.random.default_rng(8).normal(size=(n, SIDE, SIDE, 3)).astype(np.float32)
-
-
-def stamp(pixels: np.ndarray, packed: bool = True) -> bytes:
-    stream = io.BytesIO()
-    if packed:
-        fits.PrimaryHDU(pixels).writeto(stream)
-        return gzip.compress(stream.getvalue())
-    place = wcs.WCS(naxis=2)
-    place.wcs.ctype, place.wcs.crval, place.wcs.cdelt = ["RA---TAN", "DEC--TAN"], [10, -30], [-0.2 / 3600, 0.2 / 3600]
-    head = place.to_header()
-    head["BUNIT"] = "nJy"
-    hdus = [fits.PrimaryHDU(pixels, header=head), fits.ImageHDU(pixels * 0 + 1, name="UNCERT")]
-    fits.HDUList(hdus).writeto(stream)
-    return stream.getvalue()
-
-
-def ztf(i: int, picture: np.ndarray, **changes: Any) -> dict[str, Any]:
-    inside = {"candid": 10**18 + i, "magpsf": 18 + i / 4, "rb": i / 10, "isdiffpos": "t", "kind": "ab"[i % 2]}
-    inside |= {k: v for k, v in changes.items() if k in ("drb", "xpos", "ypos")}
-    packet = {"schemavsn": "3.3", "objectId": f"ZTF{i // 2}", "candid": 10**18 + i, "candidate": inside}
-    for number, role in enumerate(STAMPS):
-        packet[f"cutout{role.title()}"] = {"fileName": "a.fits.gz", "stampData": stamp(picture[..., number])}
-    return packet | {k: v for k, v in changes.items() if k.startswith("cutout") or k == "candid"}
-
-
 def lsst(i: int, picture: np.ndarray) -> dict[str, Any]:
     source = {"diaSourceId": 7000 + i, "diaObjectId": 9 if i else None, "psfFlux": 1.5 * i, "isDipole": i % 2 == 1}
     packet: dict[str, Any] = {"alertId": i, "diaSource": source}
     for number, role in enumerate(STAMPS):
         packet[f"cutout{role.title()}"] = stamp(picture[..., number], packed=False)
     return packet
-
-
-def written(packets: list[dict[str, Any]], schema: Any = ZTF, codec: str = "null") -> bytes:
-    stream = io.BytesIO()
-    fastavro.writer(stream, schema, packets, codec=codec, sync_interval=1)
-    return stream.getvalue()
-
-
-def alerts(folder: Path, pixels: np.ndarray) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for i, picture in enumerate(pixels):
-        (folder / f"{i}.avro").write_bytes(written([ztf(i, picture)]))
-    return folder
 
 
 def test_what_a_schema_says() -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import io
 import tarfile
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from skyfiles import SIDE, N, encoded, fits, header, plane, wcs
 
 from estampa.data.read import ReadOptions, build, open_reading
 from estampa.data.sources import fits as source
@@ -19,36 +18,10 @@ from estampa.data.sources._picture import Unreadable
 from estampa.errors import SourceError
 from estampa.pixels import resize
 
-fits = pytest.importorskip("astropy.io.fits")
-wcs = pytest.importorskip("astropy.wcs")
-
-N, SIDE = 6, 21
-
 
 def images(channels: int = 1, seed: int = 3) -> np.ndarray:
     shape = (N, SIDE, SIDE, channels)
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-
-
-def header(ra: float = 150.0, dec: float = 2.0, scale: float = 0.2, turn: float = 0.0, mirrored: bool = False) -> Any:
-    """A tangential WCS whose reference lies at the middle of SIDE x SIDE pixels."""
-    made = wcs.WCS(naxis=2)
-    made.wcs.ctype, made.wcs.crval = ["RA---TAN", "DEC--TAN"], [ra, dec]
-    made.wcs.crpix = [(SIDE + 1) / 2] * 2
-    a = np.radians(turn)
-    made.wcs.cdelt = np.array([scale if mirrored else -scale, scale]) / 3600
-    made.wcs.pc = [[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]]
-    return made.to_header()
-
-
-def encoded(*hdus: Any) -> bytes:
-    stream = io.BytesIO()
-    fits.HDUList(list(hdus)).writeto(stream)
-    return stream.getvalue()
-
-
-def plane(pixels: np.ndarray, head: Any = None) -> bytes:
-    return encoded(fits.PrimaryHDU(pixels, header=head))
 
 
 def folder(path: Path, pictures: np.ndarray, suffix: str = ".fits") -> Path:

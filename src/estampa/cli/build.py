@@ -71,6 +71,9 @@ def command(
     exclude: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Text or CSV file of ids or content hashes to leave out.")
     ] = None,
+    match_radius: Annotated[
+        str, typer.Option(metavar="ANGLE", help="Join a catalogue given beside by position: 2arcsec.")
+    ] = "",
     max_pixels: Annotated[int, typer.Option(min=1, help="A picture with more pixels is refused.")] = 64_000_000,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Accept that unreadable rows are left out.")] = False,
     option: Annotated[
@@ -87,7 +90,7 @@ def command(
         as_=as_, crop=crop, size=height_width(size), fit=one_of("--fit", fit, "stretch", "pad", "crop"),
         mode=one_of("--mode", mode, "auto", "L", "RGB"),
         layout=one_of("--layout", layout.upper(), "", "NCHW", "NHWC"), label=label, group=group,
-        reshape=height_width_channels(reshape), max_pixels=max_pixels, exclude=exclude,
+        reshape=height_width_channels(reshape), max_pixels=max_pixels, exclude=exclude, match_radius=match_radius,
         classes=tuple(name.strip() for name in classes.split(",") if name.strip()),
     )  # fmt: skip
     began = time.monotonic()

@@ -310,7 +310,13 @@ def _refuse_missing(path: Path) -> None:
 
 
 def _read(name: str, paths: Sequence[Path], options: ReadOptions) -> Reading:
-    reading: Reading = parts.load("data/sources", name).read(paths, options)
+    source = parts.load("data/sources", name)
+    if options.match_radius and not getattr(source, "MATCHES", False):
+        raise SourceError(
+            "--match-radius joins cut-outs that know where they lie, which these data do not",
+            where=paths[0], allowed="the sources fits and avro, with a catalogue beside", cure="Leave it out.",
+        )  # fmt: skip
+    reading: Reading = source.read(paths, options)
     if options.crop and reading.header.read.crop != options.crop:
         raise SourceError("--crop cuts pictures, which these data are not", where=paths[0], cure="Leave it out.")
     if reading.header.n == 0:

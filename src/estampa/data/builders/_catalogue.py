@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from estampa import machine
+from estampa.data.sources._anytable import any_table
 from estampa.data.sources._labels import NO_ANSWERS, Answers, from_texts, require_unique
-from estampa.data.sources._tables import GROUP_COLUMNS, ID_COLUMNS, LABEL_COLUMNS, Table, measured, read_table
+from estampa.data.sources._tables import GROUP_COLUMNS, ID_COLUMNS, LABEL_COLUMNS, measured
 from estampa.errors import SourceError
 
 Array = NDArray[Any]
@@ -50,7 +50,7 @@ def read_catalogue(path: Path, options: Mapping[str, str]) -> Catalogue:
 
     Raises SourceError when there are no positions, both kinds of them, or ids that repeat.
     """
-    table = _read(path)
+    table = any_table(path)
     if not table.n:
         raise SourceError("the catalogue has no rows", where=path)
     pixels, sky = (tuple(table.find(k) for k in kinds) for kinds in ((X, Y), (RA, DEC)))
@@ -82,28 +82,6 @@ def read_catalogue(path: Path, options: Mapping[str, str]) -> Catalogue:
         answers=answers, groups=np.array(table.columns[group]) if group else None, columns=beside.names,
         values=beside.values, files=files, notes=tuple(beside.notes),
     )  # fmt: skip
-
-
-def _read(path: Path) -> Table:
-    if not path.is_file():
-        raise SourceError("there is no such catalogue", where=path)
-    formats = {".vot": "votable", ".xml": "votable", ".fits": "fits", ".fit": "fits", ".ecsv": "ascii.ecsv"}
-    kind = formats.get(path.suffix.lower())
-    if kind is None:
-        return read_table(path)
-    machine.require("astro", "astropy", needed_for=f"a catalogue in {kind}")
-    from astropy.table import Table as AstropyTable
-
-    try:
-        found = AstropyTable.read(path, format=kind)
-    except Exception as error:  # each format of astropy fails in its own ways
-        raise SourceError(f"cannot be read as {kind}", where=path, got=str(error)) from error
-    columns = {
-        str(name): ["" if v is np.ma.masked else str(v).strip() for v in found[name]]
-        for name in found.colnames
-        if found[name].ndim == 1
-    }
-    return Table(path, columns, len(found))
 
 
 def _paths(texts: list[str], folder: Path) -> list[str]:

@@ -22,6 +22,8 @@ IDS = ("candid", "diasourceid", "diasource_id", "sourceid", "alertid")
 GROUPS = ("objectid", "diaobjectid", "ssobjectid")
 LABELS = ("label", "labels", "class", "classname", "target")
 RECORDS = ("candidate", "diasource", "source")  #: records of the alert's own measurements
+#: Fields that say where on the exposure the middle of a stamp lies, pixels; with the number of the first pixel.
+PLACES = (("xpos", "ypos", 1.0), ("x", "y", 0.0))
 _STAMP = ("cutout", "stamp")
 _NUMBERS = ("int", "long", "float", "double", "boolean")
 
@@ -88,6 +90,15 @@ def find(packet: dict[str, Any], names: tuple[str, ...]) -> str:
                 if key.lower() == name and isinstance(value, (int, str)) and not isinstance(value, bool) and value:
                     return str(value)
     return ""
+
+
+def middle_of(packet: dict[str, Any], layout: Layout) -> tuple[float, float] | None:
+    """Where on the exposure the object lies: x, y in pixels counted from 0; None when the packet does not say."""
+    for x, y, first in PLACES:
+        found = layout.value(packet, x), layout.value(packet, y)
+        if all(isinstance(v, (int, float)) for v in found):
+            return float(found[0]) - first, float(found[1]) - first
+    return None
 
 
 def _named(schema: Any) -> dict[str, Any]:

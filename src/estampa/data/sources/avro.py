@@ -10,7 +10,7 @@ import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +18,21 @@ import numpy as np
 
 from estampa import machine, pixels
 from estampa.data.record import Header, ReadRecord
-from estampa.data.sources._alerts import GROUPS, IDS, ROLES, Layout, find
+from estampa.data.sources._alerts import GROUPS, IDS, ROLES, Layout, find, middle_of
+from estampa.data.sources._anytable import looks_like_table
 from estampa.data.sources._avrofile import Container, Place
-from estampa.data.sources._base import ReadOptions, fingerprint_of
+from estampa.data.sources._base import ReadOptions, fingerprint_of, stat_facts
+from estampa.data.sources._beside import join
 from estampa.data.sources._fitsfile import first_plane, first_sky, side_of
 from estampa.data.sources._labels import NO_ANSWERS, Answers, from_texts
 from estampa.data.sources._picture import Unreadable
 from estampa.data.sources._rows import RowsReading, forbid
 from estampa.data.sources._store import ARCHIVES, Files, Folder, Store, first_inside, open_store
+from estampa.data.sources._tables import Measured, joined
 from estampa.errors import SourceError, nearest
 
 SUFFIXES = (".avro",)
-#: Fields that say where on the exposure the middle of a stamp lies, pixels; with the number of the first pixel.
-PLACES = (("xpos", "ypos", 1.0), ("x", "y", 0.0))
+MATCHES = True  #: a catalogue beside may be joined by position
 
 
 @dataclass
@@ -72,9 +74,12 @@ def is_mine(paths: Sequence[Path], options: ReadOptions) -> str | None:
     del options
     if all(p.suffix.lower() in SUFFIXES and p.is_file() for p in paths):
         return None
-    if len(paths) != 1:
+    others = [p for p in paths if not looks_like_table(p)]
+    if others and len(others) == len(paths) - 1 and all(p.suffix.lower() in SUFFIXES and p.is_file() for p in others):
+        return None
+    if len(others) != 1 or len(paths) > 2:
         return "more than one path, and not all end in .avro"
-    path = paths[0]
+    path = others[0]
     if path.is_dir():
         return None if Folder(path, SUFFIXES).names else "no .avro files in the folder"
     if path.suffix.lower() in ARCHIVES:
@@ -89,12 +94,26 @@ def read(paths: Sequence[Path], options: ReadOptions) -> RowsReading:
     """
     machine.require("astro", "fastavro", "astropy", needed_for="reading alert packets")
     forbid(options, paths[0], "layout", "reshape")
-    single = all(p.suffix.lower() in SUFFIXES and not p.is_dir() for p in paths)
-    store: Store = Files(paths) if single else open_store(paths[0], SUFFIXES)
-    rows, roles = _scan(store, options)
+    others = [p for p in paths if not looks_like_table(p)]
+    catalogue = next((p for p in paths if p not in others), None)
+    if options.match_radius and catalogue is None:
+        raise SourceError("--match-radius needs a catalogue to match", where=paths[0], cure="Give it as a second path.")
+    single = all(p.suffix.lower() in SUFFIXES and not p.is_dir() for p in others)
+    store: Store = Files(others) if single else open_store(others[0], SUFFIXES)
+    own = replace(options, label="", group="") if catalogue else options  # they are columns of the catalogue
+    rows, roles = _scan(store, own)
     record, side, notes = _rule(store, rows, roles, options)
     shape = record.size or ((record.crop, record.crop) if record.crop else side)
-    answers = _answers(rows, options, store)
+    answers = _answers(rows, own, store)
+    table = Measured(tuple(rows.columns), rows.table(), [])
+    groups = _groups(rows)
+    split = None
+    if catalogue is not None:
+        found = join(catalogue, rows.ids, _sky(table), options, store.path)
+        answers = found.answers if found.answers.values is not None else answers
+        groups, split = groups if found.groups is None else found.groups, found.split
+        table = joined([table, found.columns])
+        notes += [*found.notes, *found.columns.notes]
     header = Header(
         n=len(rows.ids),
         shape=(*shape, len(roles)),
@@ -106,19 +125,35 @@ def read(paths: Sequence[Path], options: ReadOptions) -> RowsReading:
         pixel_scale=rows.scale if record.size is None else None,
         origin={"paths": [p.name for p in paths]},
         read=record,
-        columns=tuple(rows.columns),
+        columns=table.names,
+        published_split=split is not None,
     )
-    groups = np.array([group or f"alone:{name}" for group, name in zip(rows.groups, rows.ids, strict=True)])
+    facts = [*store.facts(), *stat_facts([catalogue] if catalogue else [])]
     return RowsReading(
         header=header,
         ids=np.array(rows.ids),
         labels=answers.values,
-        groups=groups if any(rows.groups) else None,
-        table=rows.table() if rows.columns else None,
-        fingerprint=fingerprint_of("avro 1", store.facts(), options),
+        groups=groups,
+        split=split,
+        table=table.values if table.names else None,
+        fingerprint=fingerprint_of("avro 1", facts, options),
         notes=notes,
         fetch=_Fetch(store, rows, roles, side, header, options.max_pixels),
     )
+
+
+def _groups(rows: _Rows) -> np.ndarray | None:
+    """Groups (n,); an alert without one stands alone. None when there are none at all."""
+    if not any(rows.groups):
+        return None
+    return np.array([group or f"alone:{name}" for group, name in zip(rows.groups, rows.ids, strict=True)])
+
+
+def _sky(table: Measured) -> tuple[np.ndarray, np.ndarray] | None:
+    """Right ascension and declination of each packet, degrees, where packets have them."""
+    if not {"ra", "dec"} <= set(table.names):
+        return None
+    return table.values[:, table.names.index("ra")], table.values[:, table.names.index("dec")]
 
 
 # ---------------------------------------------------------------------------------------------- the first pass
@@ -283,7 +318,7 @@ class _Fetch:
     def _one(self, row: int) -> np.ndarray:
         """The stamps of one packet side by side."""
         packet, layout = self._packet(row)
-        middle = _middle(packet, layout)
+        middle = middle_of(packet, layout)
         planes = []
         for role in self.roles:
             stamp = _stamp(packet, layout, role)
@@ -324,15 +359,6 @@ class _Fetch:
                 _, packets = next(file.packets(place.offset))
                 self._held = (key, packets, file.layout)
         return self._held[1][at], self._held[2]
-
-
-def _middle(packet: dict[str, Any], layout: Layout) -> tuple[float, float] | None:
-    """Where on the exposure the object lies: x, y in pixels counted from 0; None when the packet does not say."""
-    for x, y, first in PLACES:
-        found = layout.value(packet, x), layout.value(packet, y)
-        if all(isinstance(v, (int, float)) for v in found):
-            return float(found[0]) - first, float(found[1]) - first
-    return None
 
 
 def _filled(plane: np.ndarray, size: tuple[int, int], middle: tuple[float, float] | None) -> np.ndarray:

@@ -17,20 +17,30 @@ import numpy as np
 
 from estampa import machine, pixels
 from estampa.data.record import Header, ReadRecord
+from estampa.data.skymatch import read_radius
+from estampa.data.sources._anytable import TEXTS, looks_like_table
 from estampa.data.sources._base import ReadOptions, fingerprint_of, stat_facts
+from estampa.data.sources._beside import join
 from estampa.data.sources._channels import Objects, objects_of
-from estampa.data.sources._fitsfile import SUFFIXES, Look, Piece, Sky, holds_image, look, planes
+from estampa.data.sources._fitsfile import SUFFIXES, Look, Piece, holds_image, look, planes
 from estampa.data.sources._labels import NO_ANSWERS
 from estampa.data.sources._picture import Unreadable
-from estampa.data.sources._rowplan import Plan, find_manifest, from_folders, from_manifest, names_files, pictures_of
+from estampa.data.sources._rowplan import (
+    Plan,
+    file_column,
+    find_manifest,
+    from_folders,
+    from_manifest,
+    names_files,
+    pictures_of,
+)
 from estampa.data.sources._rows import RowsReading, forbid
-from estampa.data.sources._store import ARCHIVES, Files, Folder, Store, first_inside, open_store
-from estampa.data.sources._tables import Measured, joined
+from estampa.data.sources._skycolumns import sky_columns
+from estampa.data.sources._store import ARCHIVES, Files, Folder, first_inside, open_store
+from estampa.data.sources._tables import Measured, heading, joined
 from estampa.errors import SourceError
 
-TABLES = (".csv", ".tsv")  #: manifests
-SKY = ("ra", "dec", "position_angle")  #: columns of the WCS, degrees
-SAME_SCALE = 0.01  #: share by which pixel scales may differ and still be one
+MATCHES = True  #: a catalogue beside may be joined by position
 
 
 @dataclass(frozen=True)
@@ -49,12 +59,16 @@ def is_mine(paths: Sequence[Path], options: ReadOptions) -> str | None:
     del options
     if all(_named_fits(p) and p.is_file() for p in paths):
         return None if holds_image(_start(paths[0])) else f"{paths[0].name} holds no picture"
-    table = [p for p in paths if p.suffix.lower() in TABLES and p.is_file()]
-    others = [p for p in paths if p not in table]
-    if len(table) > 1 or len(others) > 1:
+    others, tables = _sorted(paths)
+    if len(tables) > 1:
         return "more than one path, and not all are FITS files"
     if not others:
-        return None if names_files(table[0], SUFFIXES) else "the table names no FITS files"
+        named = tables[0].suffix.lower() in TEXTS and names_files(tables[0], SUFFIXES)
+        return None if named else "the table names no FITS files"
+    if all(_named_fits(p) and p.is_file() for p in others):
+        return None
+    if len(others) > 1:
+        return "more than one path, and not all are FITS files"
     path = others[0]
     if path.is_dir():
         return None if _first_in(path) else "no FITS files with pictures in the folder"
@@ -70,13 +84,17 @@ def read(paths: Sequence[Path], options: ReadOptions) -> RowsReading:
     astropy.
     """
     machine.require("astro", "astropy", needed_for="reading FITS files")
+    if options.match_radius:
+        read_radius(options.match_radius)
     forbid(options, paths[0], "reshape")
     options = options if _replayed(options) else replace(options, record=_foreign(options))
-    plan = _plan(paths, options)
+    plan, catalogue = _plan(paths, options)
     assert isinstance(plan.store, Objects)
     looks, bad = _look(plan, options)
     rule, notes = _rule(plan.store, looks, options)
-    scale, sky, told = _sky_columns([seen[0].sky if seen else None for seen in looks])
+    scale, sky, told = sky_columns([seen[0].sky if seen else None for seen in looks])
+    if catalogue is not None:
+        told += _join(plan, catalogue, sky, options)
     beside = joined([part for part in (sky, plan.beside) if part is not None])
     header = Header(
         n=len(plan.names),
@@ -109,25 +127,70 @@ def read(paths: Sequence[Path], options: ReadOptions) -> RowsReading:
 # ---------------------------------------------------------------------------------------------- which rows
 
 
-def _plan(paths: Sequence[Path], options: ReadOptions) -> Plan:
-    tables = [p for p in paths if p.suffix.lower() in TABLES]
-    others = [p for p in paths if p not in tables]
+def _sorted(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Cut-outs, and the tables beside them: a FITS file that holds no picture is a table when it is not alone."""
+
+    def is_table(path: Path) -> bool:
+        alone = len(paths) == 1
+        return looks_like_table(path) or (
+            not alone and _named_fits(path) and path.is_file() and not holds_image(_start(path))
+        )
+
+    tables = [path for path in paths if is_table(path)]
+    return [path for path in paths if path not in tables], tables
+
+
+def _plan(paths: Sequence[Path], options: ReadOptions) -> tuple[Plan, Path | None]:
+    """The rows; and the catalogue that is to be joined to them, if any."""
+    others, tables = _sorted(paths)
     wanted = tuple(filter(None, options.record.extra.get("bands", "").split(","))) if options.record else ()
     single = options.record is not None and bool(options.record.extra) and not wanted
-
-    def grouped(store: Store) -> Objects:
-        return objects_of(store, wanted, single)
-
-    if others and all(_named_fits(p) and not p.is_dir() for p in others) and not tables:
-        store = grouped(Files(others))
-        return Plan(store, store.names, np.array(store.names), NO_ANSWERS)
+    files = bool(others) and all(_named_fits(p) and not p.is_dir() for p in others)
     path = others[0] if others else pictures_of(tables[0])
-    manifest = tables[0] if tables else find_manifest(path, SUFFIXES) if path.is_dir() else None
-    store = grouped(open_store(path if others else pictures_of(tables[0]), SUFFIXES))
-    plan = from_manifest(manifest, options, store=store) if manifest else from_folders(store, options)
+    store = objects_of(Files(others) if files else open_store(path, SUFFIXES), wanted, single)
+    manifest, catalogue = None, None
+    if tables and tables[0].suffix.lower() in TEXTS and file_column(heading(tables[0])) and not options.match_radius:
+        manifest = tables[0]
+    elif tables:
+        catalogue = tables[0]
+        options = replace(options, label="", group="")  # they are columns of the catalogue
+    elif path.is_dir():
+        manifest = find_manifest(path, SUFFIXES)
+    if options.match_radius and catalogue is None:
+        raise SourceError(
+            "--match-radius needs a catalogue to match", where=path, got=str(manifest) if manifest else "",
+            cure="As in: estampa build cutouts/ catalogue.csv --match-radius 2arcsec --label class",
+        )  # fmt: skip
+    if manifest is not None:
+        plan = from_manifest(manifest, options, store=store)
+    elif files:
+        plan = Plan(store, store.names, np.array(store.names), NO_ANSWERS)
+    else:
+        plan = from_folders(store, options)
     if store.bands:
         plan.notes.append(f"each object is {len(store.bands)} files, in this order: {', '.join(store.bands)}")
-    return plan
+    plan.table = manifest or catalogue
+    return plan, catalogue
+
+
+def _join(plan: Plan, catalogue: Path, sky: Measured | None, options: ReadOptions) -> list[str]:
+    """Put what a catalogue says of the objects into their plan; returns what is to be said."""
+    names = [_bare(name) for name in plan.names]
+    found = join(
+        catalogue, names, None if sky is None else (sky.values[:, 0], sky.values[:, 1]), options, plan.store.path
+    )
+    if found.answers.values is not None:
+        plan.answers = found.answers
+    plan.beside, plan.groups = found.columns, found.groups
+    plan.split = plan.split if found.split is None else found.split
+    return [*found.notes, *found.columns.notes]
+
+
+def _bare(name: str) -> str:
+    """An object's name without folder and ending."""
+    last = name.rpartition("/")[2]
+    ending = max((s for s in SUFFIXES if last.lower().endswith(s)), key=len, default="")
+    return last[: len(last) - len(ending)]
 
 
 def _replayed(options: ReadOptions) -> bool:
@@ -273,30 +336,6 @@ def _unit(looks: Sequence[tuple[Look, ...] | None], notes: list[str]) -> str:
         told = ", ".join(f"{unit or 'none'} {count}" for unit, count in units.most_common(5))
         notes.append(f"the files have different units (BUNIT), so none is kept: {told}")
     return next(iter(units)) if len(units) == 1 else ""
-
-
-def _sky_columns(skies: Sequence[Sky | None]) -> tuple[float | None, Measured | None, list[str]]:
-    """Common pixel scale (arcsec), the columns of the WCS, and what is to be said about them."""
-    known = [sky for sky in skies if sky is not None]
-    if not known:
-        return None, None, []
-    missing = (np.nan,) * 4
-    values = np.array([missing if s is None else (s.ra, s.dec, s.angle, s.scale) for s in skies])
-    scales = np.array([sky.scale for sky in known])
-    middle = float(np.median(scales))
-    notes = (
-        [f"{len(skies) - len(known)} of {len(skies)} cut-outs have no celestial WCS"] if len(known) < len(skies) else []
-    )
-    mirrored = sum(sky.mirrored for sky in known)
-    if 0 < mirrored < len(known):
-        notes.append(
-            f"{mirrored} cut-outs are mirrored on the sky and {len(known) - mirrored} are not: where handedness "
-            "matters (spirals), they do not show the same thing"
-        )
-    if np.abs(scales / middle - 1).max() <= SAME_SCALE:
-        return float(f"{middle:.6g}"), Measured(SKY, values[:, :3], []), notes
-    notes.append(f"pixel scales from {scales.min():.4g} to {scales.max():.4g} arcsec: they are the column pixel_scale")
-    return None, Measured((*SKY, "pixel_scale"), values, []), notes
 
 
 def _resized_scale(scale: float, looks: Sequence[tuple[Look, ...] | None], rule: Rule) -> float | None:
