@@ -531,3 +531,14 @@ def test_numbers_of_a_manifest_become_the_table(tmp_path: Path) -> None:
     assert dataset.header.columns == ("snr",)
     np.testing.assert_array_equal(dataset.column("snr"), [4.5, np.nan, 6])
     assert dataset.classes == ("0", "1")
+
+
+def test_damage_in_a_stored_member_of_a_zip_is_told(tmp_path: Path) -> None:
+    data = picture(90)
+    with zipfile.ZipFile(tmp_path / "set.zip", "w", zipfile.ZIP_STORED) as archive:
+        for name in ("a/1.jpg", "a/2.jpg"):
+            archive.writestr(name, data)
+    whole = (tmp_path / "set.zip").read_bytes()
+    at = whole.index(data) + len(data) - 20
+    (tmp_path / "set.zip").write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    assert rejected_of(open_reading([tmp_path / "set.zip"])) == {"a/1.jpg": "damaged member of the archive"}

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 import tarfile
 import weakref
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from estampa.data.sources._picture import SUFFIXES, Unreadable
@@ -21,6 +23,7 @@ from estampa.errors import SourceError
 
 ARCHIVES = (".tar", ".zip")
 MOST_BYTES = 1 << 28  #: of one picture's file; more is taken for an attack or a mistake
+MOST_LOOKED_AT = 1000  #: members of a tar, where only their kind is asked
 _IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
@@ -215,21 +218,39 @@ class Zip(Archive):
             self._add(entry.filename, found, i)
             self._entries["/".join(PurePosixPath(entry.filename).parts)] = entry
         self.names = sorted(found)
+        self._file = os.open(path, os.O_RDONLY)
+        self._closed = weakref.finalize(self, os.close, self._file)
 
     def read(self, name: str, count: int = -1) -> bytes:
         """See Store."""
         if name not in self._entries:
             raise Unreadable("file not found")
-        _require_small(self._entries[name].file_size)
+        entry = self._entries[name]
+        _require_small(entry.file_size)
+        if entry.compress_type == zipfile.ZIP_STORED:
+            return self._stored(entry, count)
         try:
-            with self._archive.open(self._entries[name]) as stream:
+            with self._archive.open(entry) as stream:
                 return stream.read() if count < 0 else stream.read(count)
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
             raise Unreadable("damaged member of the archive") from error
 
+    def _stored(self, entry: zipfile.ZipInfo, count: int) -> bytes:
+        """Bytes that are not compressed, from their place: zipfile's own way takes 40 microseconds a member."""
+        local = os.pread(self._file, 30, entry.header_offset)  # APPNOTE.TXT 6.3, section 4.3.7
+        if len(local) < 30 or local[:4] != b"PK\3\4":
+            raise Unreadable("damaged member of the archive")
+        begins = entry.header_offset + 30 + sum(struct.unpack_from("<HH", local, 26))  # a name, and extra fields
+        wanted = entry.file_size if count < 0 else min(count, entry.file_size)
+        data = os.pread(self._file, wanted, begins)
+        if len(data) < wanted or (wanted == entry.file_size and zlib.crc32(data) != entry.CRC):
+            raise Unreadable("damaged member of the archive")
+        return data
+
     def close(self) -> None:
         """See Store."""
         self._archive.close()
+        self._closed()
 
 
 def open_store(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> Store:
@@ -248,13 +269,17 @@ def open_store(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> Store:
 
 
 def first_inside(path: Path, suffixes: tuple[str, ...]) -> str:
-    """Name of the first file in an archive that ends in one of `suffixes`, or "" (also for a damaged archive)."""
+    """Name of the first file in an archive that ends in one of `suffixes`, or "" (also for a damaged archive).
+
+    Of a tar the first MOST_LOOKED_AT members tell: there is no list of them that could be read at once.
+    """
     try:
         if path.suffix.lower() == ".zip":
             with zipfile.ZipFile(path) as packed:
                 return next((name for name in packed.namelist() if _wanted(name, suffixes)), "")
         with tarfile.open(path, "r:") as archive:
-            return next((member.name for member in archive if _wanted(member.name, suffixes)), "")
+            first = islice(archive, MOST_LOOKED_AT)
+            return next((member.name for member in first if _wanted(member.name, suffixes)), "")
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError):
         return ""
 
