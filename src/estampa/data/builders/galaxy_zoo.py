@@ -48,7 +48,7 @@ OPTIONS = {
     "seed": "of the draw (0)",
     "fold": f"classes: {', '.join(FOLDINGS)}, or none for each gz2class its own (study12)",
     "crop": f"side in pixels of the central square that is kept; 0 = the whole picture ({MARGIN})",
-    "dct": "accurate, or fast: less time, pixel values other by 1 here and there (accurate)",
+    "dct": "accurate, or fast: less time, pixel values that differ by up to 5 of 255 (accurate)",
     "match-radius": "match catalogue and map by position, as 2arcsec, where ids are rounded",
     "archives": "yes: also NAME.images.tar.gz (the originals) and NAME.tar.gz (the Dataset) (no)",
 }

@@ -39,7 +39,7 @@ class ReadOptions:
     max_pixels: int = 64_000_000  #: a picture with more is taken for a decompression bomb
     exclude: Path | None = None  #: file of ids or content hashes that are left out
     classes: tuple[str, ...] = ()  #: the classes in order, when they are given
-    fast_dct: bool = False  #: decode JPEG by the fast DCT: values differ by 1 here and there, and it is recorded
+    fast_dct: bool = False  #: decode JPEG by the fast DCT: values differ by up to 5 of 255, and it is recorded
     match_radius: str = ""  #: "2arcsec": join a catalogue that is given beside by position, within this radius
     record: ReadRecord | None = None  #: replay this, as at prediction; labels are then not needed
 
