@@ -19,7 +19,8 @@ import numpy as np
 from estampa import machine
 from estampa import recipe as recipes
 from estampa.data.dataset import PARTS, Dataset
-from estampa.data.read import ReadOptions, begins_like_hdf5, open_any, open_reading
+from estampa.data.read import ReadOptions, begins_like_hdf5, open_any
+from estampa.data.sizing import sized
 from estampa.errors import CheckFailed, DatasetError, InputError, RecipeError
 from estampa.evaluate.confidence import require_enough
 from estampa.evaluate.judge import spelled
@@ -39,7 +40,6 @@ __all__ = ["Habits", "Plan", "Run", "plan", "train"]
 
 NEEDS = ("torch", "sklearn", "scipy", "matplotlib", "onnx", "onnxscript", "tomli_w")
 SIGN = "unfinished"  #: file in a run folder that was begun by us and is not finished
-LARGEST, READ_SIDE = 96, 64  #: pictures with a longer side than the first are read with the second
 SEARCH_VALIDATION = 0.1  #: share that a search gets when its recipe has no validation part
 
 
@@ -192,8 +192,9 @@ def _open(
     else:
         options = _sized(source, options, recipe, progress)
         dataset = open_any(source, options, progress, skip_bad=habits.skip_bad)
-        if options.size is not None:
-            recipe = recipe.with_values({"data.size": options.size, "data.fit": options.fit}, "size")
+        if options.size is not None or options.crop:
+            read = {"data.size": options.size, "data.fit": options.fit, "data.crop": options.crop}
+            recipe = recipe.with_values(read, "size")
     if dataset.shape is None:
         raise DatasetError("holds no images", where=dataset.path, cure="Give pictures or arrays.")
     height, width, channels = dataset.shape
@@ -204,19 +205,13 @@ def _open(
 
 
 def _sized(source: Path | str, options: ReadOptions, recipe: Recipe, progress: Progress) -> ReadOptions:
-    """Size from the flag, else from the recipe; large pictures are read smaller when neither says how large."""
-    if options.size is None and recipe.data.size is not None:
-        return replace(options, size=recipe.data.size, fit=recipe.data.fit)
-    if options.size is not None or recipe.data.shape is not None or not Path(source).exists():
+    """Crop and size from the flags, else from the recipe, else as suits the pictures."""
+    data = recipe.data
+    if options.size is None and not options.crop and (data.size is not None or data.crop):
+        return replace(options, size=data.size, fit=data.fit, crop=data.crop)
+    if data.shape is not None:
         return options
-    header = open_reading([Path(source)], options).header
-    if header.shape is None or not header.read.mode or max(header.shape[:2]) <= LARGEST:
-        return options  # small ones, and arrays, which have no pictures' resize rule
-    height, width = header.shape[:2]
-    share = READ_SIDE / max(height, width)
-    size = max(1, round(height * share)), max(1, round(width * share))
-    progress.say(f"Pictures of {height} x {width} are read at {size[0]} x {size[1]} (--size says otherwise).")
-    return replace(options, size=size)
+    return sized(source, options, progress, cutouts="auto" in (recipe.model.name, recipe.prepare.crop))
 
 
 def _parted(dataset: Dataset, recipe: Recipe, progress: Progress) -> tuple[Dataset, list[str]]:

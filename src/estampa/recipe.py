@@ -38,6 +38,7 @@ class DataRecipe(Record):
     group: str = ""  #: column of what must not be torn apart; "" = the Dataset's own groups
     validation: Share = 0.1  #: share of the objects that are not test, when the file has no validation part
     test: Share = 0.2  #: share of all objects, when the file has no test part
+    crop: Annotated[int, Field(ge=0)] = 0  #: side in pixels of the central square of files that is read; 0 = all
     size: tuple[Count, Count] | None = None  #: height, width in pixels when files are read; None = as they are
     fit: Literal["stretch", "pad", "crop"] = "stretch"  #: how another size is brought to `size`
     shape: tuple[Count, Count, Count] | None = None  #: height, width, channels that a published recipe was made for
@@ -52,8 +53,12 @@ class PrepareRecipe(Record):
     scale: Literal["raw", "unit", "standard"] = "standard"  #: raw values; 0..1 by type or range; mean 0, deviation 1
     local: bool = False  #: each channel once more, on its own picture's level and noise
     mask: bool = False  #: one more channel: 1 where a pixel is missing
-    crop: Annotated[int, Field(ge=0, le=65_536)] = 0  #: side of the central square that the net sees; 0 = all
-    side: Annotated[int, Field(ge=0, le=4096)] = 0  #: pixels that the crop is brought to, by area; 0 = as it is
+    crop: Annotated[int, Field(ge=0, le=65_536)] | Literal["auto"] = (
+        0  #: side of the central square that the net sees, in stored pixels; 0 = all; "auto" = what the objects fill
+    )
+    side: Annotated[int, Field(ge=0, le=4096)] | Literal["auto"] = (
+        0  #: pixels that the crop is brought to, by area; 0 = as it is; "auto" = 80 for much larger ones
+    )
     symmetry: Literal["auto", "none", "hflip", "d4"] = "auto"  #: which mirrors and turns keep the label
     mirrored: tuple[tuple[str, str], ...] | Literal["auto"] = (
         "auto"  #: pairs of classes that exchange places in the mirror; "auto" = by their names, as clockwise
@@ -108,8 +113,10 @@ class TrainRecipe(Record):
     loss: Literal["auto", "crossentropy", "binary", "mse"] = (
         "auto"  #: "binary" is one sigmoid a class, as the hits study has it
     )
-    pretrain: Literal["none", "simulate"] = "none"  #: first weights: random, or learned on simulated stamps
-    pretrain_stamps: Annotated[int, Field(ge=100, le=10_000_000)] = 40_000  #: simulated stamps to learn from first
+    pretrain: Literal["none", "simulate", "galaxies"] = (
+        "none"  #: first weights: random, or learned on what the builder of that name simulates: stamps, or galaxies
+    )
+    pretrain_stamps: Annotated[int, Field(ge=100, le=10_000_000)] = 40_000  #: simulated objects to learn from first
     pretrain_epochs: Count = 8  #: passes over them
     monitor: str = "auto"  #: metric of the validation part that chooses the kept epoch
     patience: Annotated[int, Field(ge=0)] = 0  #: epochs without a better one before stopping; 0 = never

@@ -13,7 +13,7 @@ from estampa.data.read import build
 from estampa.data.record import Header, ReadRecord
 from estampa.progress import SILENT
 from estampa.recipe import read
-from estampa.train import pretrain
+from estampa.train import lessons, pretrain
 from estampa.train.choose import complete
 from estampa.train.feed import ArraySet
 from estampa.train.fit import fit_net
@@ -94,7 +94,7 @@ def test_classes_in_the_other_order_are_taught_in_that_order():
     ],
 )
 def test_the_real_class_is_known_by_name(classes, which):
-    assert pretrain.real_class(classes) == which
+    assert lessons.real_class(classes) == which
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -31,6 +32,7 @@ class Options(Record):
     stem: Annotated[int, Field(ge=2, le=11)] = 4  #: side of the first kernel
     stride: Annotated[int, Field(ge=1, le=4)] = 2  #: of the first convolution: 2 halves the picture at once
     grid: Annotated[int, Field(ge=0, le=16)] = 4  #: the last map is averaged to at most this side; 0 = its maximum
+    both: bool = False  #: in place of that, the whole last map's mean and its maximum: any size gives as many numbers
     dropout: Share = 0.0  #: share of the embedding dropped before the output
 
 
@@ -59,8 +61,10 @@ class PictureNet(Body):
         self.output = nn.Linear(_embedding(options, maps[-1][2]), outputs)
 
     def embed(self, x: Tensor) -> Tensor:
-        """(n, c, h, w) to (n, e): the coarse map flattened, or the maximum over the plane."""
+        """(n, c, h, w) to (n, e): the coarse map flattened, or the maximum over the plane, or its mean and maximum."""
         x = self.features(x)
+        if self.options.both:
+            return torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1)
         if self.options.grid == 0:
             return F.max_pool2d(x, x.shape[2:]).flatten(1)
         return (x if self.coarse == (1, 1) else F.avg_pool2d(x, self.coarse)).flatten(1)
@@ -105,6 +109,8 @@ def _coarse(options: Options, side: int) -> int:
 
 
 def _embedding(options: Options, last: Map) -> int:
+    if options.both:
+        return 2 * last[2]
     height, width = (side // _coarse(options, side) for side in last[:2])
     return height * width * last[2]
 
@@ -133,7 +139,11 @@ def summary(options: Options, shape: tuple[int, int, int], outputs: int) -> list
         if kind == "residual":
             add("add", "Add", after, 0)
     width = _embedding(options, maps[-1][2])
-    if options.grid == 0:
+    if options.both:
+        add("global_average_pooling2d", "GlobalAveragePooling2D", (width // 2,), 0)
+        add("global_max_pooling2d", "GlobalMaxPooling2D", (width // 2,), 0)
+        add("concatenate", "Concatenate", (width,), 0)
+    elif options.grid == 0:
         add("global_max_pooling2d", "GlobalMaxPooling2D", (width,), 0)
     else:
         last = maps[-1][2]

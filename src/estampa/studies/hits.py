@@ -316,7 +316,7 @@ def _asteroids(ledger: Ledger, dataset: Dataset) -> list[str]:
     """How many alerts beside a known asteroid, labelled or not, are called real: truth that no classifier gave."""
     if "ssdistnr" not in dataset.header.columns:
         return []
-    from estampa.train.pretrain import real_class
+    from estampa.train.lessons import real_class
 
     distance, real = dataset.column("ssdistnr"), real_class(dataset.classes)
     near = (distance >= 0) & (distance <= NEAR)

@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 
 from estampa import measure, parts
+from estampa.data.cutouts import LOOKED_AT, NET_SIDE, Framing, framing_of
 from estampa.errors import DatasetError, RecipeError, nearest
 from estampa.models.stampnet import LEAST_SIDE
 from estampa.prepare import balance, mirror
 from estampa.recipe import Recipe, check_options, read
 from estampa.train.fitted import ImageSet
 
-#: The recipes of who names none: for pictures, for stamps of measured pixels, and for a value of measured pixels.
-PICTURES, STAMPS, TERRAIN = "pictures", "stamps", "terrain"
+#: The recipes of who names none: for pictures, for stamps of measured pixels, for a value of measured pixels, and for
+#: colour pictures of the sky.
+PICTURES, STAMPS, TERRAIN, GALAXIES = "pictures", "stamps", "terrain", "galaxies"
 #: Channels of difference imaging: stamps of the sky, which have neither up nor down.
 SKY = frozenset({"science", "template", "difference", "snr_difference"})
-#: Rows that tell whether pixels are measured.
-LOOKED_AT = 256
 LEAST_EPOCHS, MOST_EPOCHS = 8, 200
 
 
@@ -42,7 +42,9 @@ def complete(
     recipe = _few(recipe, dataset, len(rows), said)
     changes: dict[str, Any] = {}
     classes = len(dataset.classes)
-    _symmetry(recipe, dataset, changes, said)
+    framed = _framing(dataset, rows)
+    _cropped(recipe, dataset, framed, changes, said)
+    _symmetry(recipe, dataset, framed, changes, said)
     _mirrored(recipe, dataset, changes, said)
     _length(recipe, len(rows), changes, said)
     if recipe.data.task == "classification":
@@ -137,11 +139,46 @@ def default_for(dataset: ImageSet) -> tuple[str, str]:
     """
     if dataset.shape is None:
         raise DatasetError("holds no images", cure="Nets learn from images; give pictures or arrays.")
+    if str(dataset.dtype) != "float32" and dataset.task == "classification" and _framing(dataset, None):
+        return GALAXIES, "cut-outs of the sky (one object in the middle of a dark ground, any way round)"
     if min(dataset.shape[:2]) < LEAST_SIDE or str(dataset.dtype) != "float32" or not _measured(dataset):
         return PICTURES, "pictures"
     if dataset.task == "regression":
         return TERRAIN, "a value of measured pixels"
     return STAMPS, "stamps of measured pixels"
+
+
+def _framing(dataset: ImageSet, rows: np.ndarray[Any, Any] | None) -> Framing | None:
+    """How objects fill the pictures, where those are cut-outs of the sky: seen on `rows` (None = on all)."""
+    chosen = np.arange(dataset.n) if rows is None else rows
+    if str(dataset.dtype) == "float32":
+        return None
+    return framing_of(len(chosen), lambda places: next(iter(dataset.blocks(chosen[places], LOOKED_AT)))[1])
+
+
+def _cropped(
+    recipe: Recipe, dataset: ImageSet, framed: Framing | None, changes: dict[str, Any], said: list[str]
+) -> None:
+    """The square that the objects fill, with room around it in what is stored: no turned copy lacks a corner."""
+    assert dataset.shape is not None
+    stored = min(dataset.shape[:2])
+    told = recipe.prepare.crop
+    if isinstance(told, str):
+        crop = min(16 * max(1, round(framed.side / 16)), int(stored / math.sqrt(2))) if framed else stored
+        crop -= (stored - crop) % 2  # the same margin on both sides: turned by a quarter it is the same square
+        crop = crop if crop < stored else 0
+        changes["prepare.crop"] = crop
+        if crop:
+            said.append(
+                f"The net sees the central {crop} x {crop} of {stored} x {stored} pixels, which the objects fill; the "
+                "margin serves turned copies."
+            )
+    else:
+        crop = told
+    if recipe.prepare.side == "auto":
+        changes["prepare.side"] = NET_SIDE if (crop or stored) >= 1.25 * NET_SIDE else 0
+        if changes["prepare.side"]:
+            said.append(f"It sees them at {NET_SIDE} x {NET_SIDE} (prepare.side).")
 
 
 def _measured(dataset: ImageSet) -> bool:
@@ -208,13 +245,18 @@ def _fits(values: dict[str, Any], dataset: ImageSet) -> bool:
     return True
 
 
-def _symmetry(recipe: Recipe, dataset: ImageSet, changes: dict[str, Any], said: list[str]) -> None:
+def _symmetry(
+    recipe: Recipe, dataset: ImageSet, framed: Framing | None, changes: dict[str, Any], said: list[str]
+) -> None:
     if recipe.prepare.symmetry != "auto":
         return
     declared = str(getattr(getattr(dataset, "header", None), "symmetry", "auto"))
     if declared == "auto" and SKY & set(_channels(dataset)):
         changes["prepare.symmetry"] = "d4"
         said.append("Symmetry d4: difference images of the sky have neither up nor down.")
+    elif declared == "auto" and framed:
+        changes["prepare.symmetry"] = "d4"
+        said.append("Symmetry d4: these are cut-outs of the sky, which has neither up nor down; their mean is round.")
     elif declared == "auto":
         changes["prepare.symmetry"] = "none"
         said.append("No mirrored copies or quarter turns: that they keep the label is not declared (prepare.symmetry).")

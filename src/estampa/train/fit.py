@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from estampa import parts
-from estampa.errors import DatasetError
+from estampa.errors import BundleError, DatasetError, RecipeError
 from estampa.models._network import Body, LayerRow, Network, parameter_count
 from estampa.prepare import balance
 from estampa.prepare.image import ImagePreparation
@@ -111,7 +111,9 @@ def _pretrained(
     progress.say(said)
     if weights is None:
         return recipe.with_values({"train.pretrain": "none"}, recipe.name)
-    network.body.load_state_dict(weights)
+    missing, unexpected = network.body.load_state_dict(weights, strict=False)
+    if unexpected or any(not name.startswith("output.") for name in missing):
+        raise BundleError("the lessons are another net's", got=", ".join([*missing, *unexpected][:5]))
     return recipe
 
 
@@ -189,6 +191,10 @@ def _class_weights(recipe: Recipe, dataset: ImageSet, parted: _Parts, device: st
 def preparation_of(recipe: Recipe) -> ImagePreparation:
     """The recipe's preparation, not fitted."""
     rule = recipe.prepare
+    if isinstance(rule.crop, str) or isinstance(rule.side, str):
+        raise RecipeError(
+            "is not complete: 'auto' is for choose.complete to decide", where="prepare.crop, prepare.side"
+        )
     return ImagePreparation(
         rule.nan, rule.stretch, rule.scale, local=rule.local, mask=rule.mask, crop=rule.crop, side=rule.side
     )
