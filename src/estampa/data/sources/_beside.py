@@ -62,7 +62,8 @@ def join(
     if not table.n:
         raise SourceError("the catalogue has no rows", where=path)
     asked_group = table.find(GROUP_COLUMNS, options.group)
-    label = table.find(LABEL_COLUMNS, options.label)
+    beside_x = bool(table.find(("x",)))  # then y is a position, not an answer
+    label = table.find([name for name in LABEL_COLUMNS if not (beside_x and name == "y")], options.label)
     notes = []
     if options.match_radius:
         rows, apart, told = _by_position(table, sky, options.match_radius, where)

@@ -89,10 +89,16 @@ def objects_of(store: Store, wanted: Sequence[str] = (), single: bool = False) -
 
 def _split(name: str, suffixes: Sequence[str]) -> tuple[str, str] | None:
     """Object and band of a file's name, or None."""
-    ending = max((s for s in suffixes if name.lower().endswith(s)), key=len, default="")
-    folder, slash, last = name[: len(name) - len(ending)].rpartition("/")
-    found = _ENDING.match(last)
+    folder, slash, _ = name.rpartition("/")
+    found = _ENDING.match(bare_name(name, suffixes))
     return (folder + slash + found["base"], found["band"]) if found else None
+
+
+def bare_name(name: str, suffixes: Sequence[str]) -> str:
+    """A file's name without its folder and ending."""
+    last = name.rpartition("/")[2]
+    ending = max((s for s in suffixes if last.lower().endswith(s)), key=len, default="")
+    return last[: len(last) - len(ending)]
 
 
 def _are_bands(split: dict[str, tuple[str, str] | None], bands: Counter[str]) -> bool:

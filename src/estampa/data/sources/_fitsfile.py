@@ -14,7 +14,8 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from estampa.data.sources._store import MOST_BYTES
 
 SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz", ".fits.fz")
 NORMAL = ("ICRS", "FK5", "")  #: frames whose longitude and latitude are ra and dec of J2000 to within 0.03 arcsec
-_GZIP = b"\x1f\x8b"
+GZIP = b"\x1f\x8b"
 _BLOCK = 2880  #: bytes; FITS 4.0, section 3.1
 _NAXIS = re.compile(rb"(NAXIS[12]?) *= *([0-9]{1,9}) ")
 _EXACT = 1 << 24  #: whole numbers up to it are all float32
@@ -125,7 +126,7 @@ def first_plane(data: bytes, most: int) -> np.ndarray:
 def side_of(data: bytes, most: int) -> tuple[int, int]:
     """Height and width of the first HDU with a picture, from the first cards where they tell; raises Unreadable."""
     try:
-        head = zlib.decompressobj(31).decompress(data, _BLOCK) if data[:2] == _GZIP else data[:_BLOCK]
+        head = zlib.decompressobj(31).decompress(data, _BLOCK) if data[:2] == GZIP else data[:_BLOCK]
     except zlib.error as error:
         raise Unreadable("damaged gzip") from error
     found = dict(_NAXIS.findall(head))
@@ -141,22 +142,41 @@ def first_sky(data: bytes, most: int) -> tuple[str, Sky | None]:
         return str(images[0].header.get("BUNIT", "")).strip(), _sky(images[:1], _piece(images[0], ""))
 
 
-def holds_image(data: bytes) -> bool:
+def holds_image(given: bytes | Path) -> bool:
     """Whether a FITS file has an HDU with a picture; a table alone has none. False for what is no FITS file."""
+    from astropy.io import fits
+
+    if isinstance(given, Path):
+        with given.open("rb") as stream:
+            if stream.read(2) != GZIP:  # the pixels of a large file are not needed to tell
+                stream.seek(0)
+                return _any_image(fits, stream)
+        if given.stat().st_size > MOST_BYTES:
+            return False
+        given = given.read_bytes()
     try:
-        with _opened(data, 1 << 62, whole=False):
-            return True
+        return _any_image(fits, io.BytesIO(unpacked(given)))
     except Unreadable:
         return False
 
 
+def _any_image(fits: Any, stream: IO[bytes]) -> bool:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with fits.open(stream, memmap=False) as files:
+                return any(hdu.is_image and len(hdu.shape) > 1 for hdu in files)
+        except _DAMAGE:
+            return False
+
+
 def unpacked(data: bytes) -> bytes:
     """The bytes of a file, gunzipped where it is gzip; Unreadable when it is torn, or grows beyond 256 MiB."""
-    if data[:2] != _GZIP:
+    if data[:2] != GZIP:
         return data
     out, rest = [], data
     left = MOST_BYTES
-    while rest[:2] == _GZIP:  # a gzip file may have several members
+    while rest[:2] == GZIP:  # a gzip file may have several members
         machine = zlib.decompressobj(31)
         try:
             part = machine.decompress(rest, left + 1)
@@ -173,7 +193,7 @@ def unpacked(data: bytes) -> bytes:
 
 
 @contextmanager
-def _opened(data: bytes, most: int, whole: bool = True) -> Iterator[list[Any]]:
+def _opened(data: bytes, most: int) -> Iterator[list[Any]]:
     """The HDUs with pictures of a file (astropy's), each of at least two axes and all there; Unreadable otherwise."""
     from astropy.io import fits
 
@@ -188,7 +208,7 @@ def _opened(data: bytes, most: int, whole: bool = True) -> Iterator[list[Any]]:
             raise Unreadable("not a FITS file, or truncated in its header") from error
         try:
             with files:
-                yield _images(files, len(data) if whole else None, most)
+                yield _images(files, len(data), most)
         except Unreadable:
             raise
         except _DAMAGE as error:
@@ -197,7 +217,7 @@ def _opened(data: bytes, most: int, whole: bool = True) -> Iterator[list[Any]]:
             ) from error
 
 
-def _images(files: Any, size: int | None, most: int) -> list[Any]:
+def _images(files: Any, size: int, most: int) -> list[Any]:
     from astropy.io.fits import CompImageHDU
 
     images, others = [], []
@@ -211,7 +231,7 @@ def _images(files: Any, size: int | None, most: int) -> list[Any]:
                 f"its header announces {' x '.join(f'{s:,}' for s in shape)} pixels, the limit is {most:,}"
             )
         place, packed = hdu.fileinfo(), isinstance(hdu, CompImageHDU)
-        if size is not None and place and not packed and place["datLoc"] + hdu.size > size:
+        if place and not packed and place["datLoc"] + hdu.size > size:
             missing = place["datLoc"] + hdu.size - size
             raise Unreadable(f"truncated: {missing:,} bytes of its pixels are missing")
         images.append(hdu)

@@ -21,7 +21,7 @@ from estampa.data.skymatch import read_radius
 from estampa.data.sources._anytable import TEXTS, looks_like_table
 from estampa.data.sources._base import ReadOptions, fingerprint_of, stat_facts
 from estampa.data.sources._beside import join
-from estampa.data.sources._channels import Objects, objects_of
+from estampa.data.sources._channels import Objects, bare_name, objects_of
 from estampa.data.sources._fitsfile import SUFFIXES, Look, Piece, holds_image, look, planes
 from estampa.data.sources._labels import NO_ANSWERS
 from estampa.data.sources._picture import Unreadable
@@ -57,8 +57,10 @@ class Rule:
 def is_mine(paths: Sequence[Path], options: ReadOptions) -> str | None:
     """None for FITS pictures, a folder or archive of them, or a manifest that names them; else the reason why not."""
     del options
+    if machine.version_of("astropy") is None:
+        return _unasked(paths)
     if all(_named_fits(p) and p.is_file() for p in paths):
-        return None if holds_image(_start(paths[0])) else f"{paths[0].name} holds no picture"
+        return None if holds_image(paths[0]) else f"{paths[0].name} holds no picture"
     others, tables = _sorted(paths)
     if len(tables) > 1:
         return "more than one path, and not all are FITS files"
@@ -75,6 +77,12 @@ def is_mine(paths: Sequence[Path], options: ReadOptions) -> str | None:
     if path.suffix.lower() in ARCHIVES:
         return None if first_inside(path, SUFFIXES) else "no FITS files in the archive"
     return "neither a FITS file, a folder, an archive nor a manifest"
+
+
+def _unasked(paths: Sequence[Path]) -> str | None:
+    """Answer by names alone where astropy is not installed: `read` then says what is lacking."""
+    named = any(_named_fits(p) or (p.is_dir() and Folder(p, SUFFIXES).names) for p in paths)
+    return None if named else "no FITS files"
 
 
 def read(paths: Sequence[Path], options: ReadOptions) -> RowsReading:
@@ -132,9 +140,7 @@ def _sorted(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 
     def is_table(path: Path) -> bool:
         alone = len(paths) == 1
-        return looks_like_table(path) or (
-            not alone and _named_fits(path) and path.is_file() and not holds_image(_start(path))
-        )
+        return looks_like_table(path) or (not alone and _named_fits(path) and path.is_file() and not holds_image(path))
 
     tables = [path for path in paths if is_table(path)]
     return [path for path in paths if path not in tables], tables
@@ -175,7 +181,7 @@ def _plan(paths: Sequence[Path], options: ReadOptions) -> tuple[Plan, Path | Non
 
 def _join(plan: Plan, catalogue: Path, sky: Measured | None, options: ReadOptions) -> list[str]:
     """Put what a catalogue says of the objects into their plan; returns what is to be said."""
-    names = [_bare(name) for name in plan.names]
+    names = [bare_name(name, SUFFIXES) for name in plan.names]
     found = join(
         catalogue, names, None if sky is None else (sky.values[:, 0], sky.values[:, 1]), options, plan.store.path
     )
@@ -184,13 +190,6 @@ def _join(plan: Plan, catalogue: Path, sky: Measured | None, options: ReadOption
     plan.beside, plan.groups = found.columns, found.groups
     plan.split = plan.split if found.split is None else found.split
     return [*found.notes, *found.columns.notes]
-
-
-def _bare(name: str) -> str:
-    """An object's name without folder and ending."""
-    last = name.rpartition("/")[2]
-    ending = max((s for s in SUFFIXES if last.lower().endswith(s)), key=len, default="")
-    return last[: len(last) - len(ending)]
 
 
 def _replayed(options: ReadOptions) -> bool:
@@ -205,10 +204,6 @@ def _foreign(options: ReadOptions) -> ReadRecord | None:
 
 def _named_fits(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
-
-
-def _start(path: Path) -> bytes:
-    return path.read_bytes() if path.stat().st_size <= 1 << 28 else b""
 
 
 def _first_in(folder: Path) -> bool:

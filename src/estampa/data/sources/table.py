@@ -1,9 +1,10 @@
-"""Source `table`: a CSV, TSV or Parquet file whose rows are the objects.
+"""Source `table`: a CSV, TSV, Parquet, VOTable, FITS or ECSV table whose rows are the objects.
 
 Either **pixels in columns** (pixel0, pixel1, ...; px_0_0; several words are channels), or a **manifest** with a column
 of file names (`file`, `filename`, `path`, `image`) relative to its folder: of .npy arrays, one picture each; of
 pictures, where it is a TSV or Parquet file (the source `folder` takes a CSV of pictures). Other columns are labels,
-groups, ids, parts, and numbers for the Dataset's table. Parquet needs the extra `tables`.
+groups, ids, parts, and numbers for the Dataset's table. Cells of a VOTable, FITS or ECSV table may hold a picture each.
+Parquet needs the extra `tables`, the astronomers' formats the extra `astro`.
 """
 
 from __future__ import annotations
@@ -16,9 +17,13 @@ from typing import Any
 
 import numpy as np
 
+from estampa import machine
 from estampa.data.sources import fits, folder, text
+from estampa.data.sources._anytable import ECSV, TEXTS, VOTABLE, kind_of
 from estampa.data.sources._arrayfiles import ArrayFile
 from estampa.data.sources._base import Reading, ReadOptions
+from estampa.data.sources._cells import Cells
+from estampa.data.sources._fitsfile import SUFFIXES as FITS
 from estampa.data.sources._planes import Held, extremes_of
 from estampa.data.sources._rowplan import FILE_COLUMNS, MANIFEST_IDS, file_column, from_manifest, require_inside
 from estampa.data.sources._rows import forbid, reshape_of
@@ -27,18 +32,24 @@ from estampa.data.sources._tables import Table, heading, read_table
 from estampa.data.sources._wide import PARQUET, WideCsv, WideParquet, open_parquet, parquet_table, pixel_columns
 from estampa.errors import SourceError
 
-SUFFIXES = (".csv", ".tsv", *PARQUET)
+SUFFIXES = (*TEXTS, *PARQUET, *VOTABLE, *FITS, *ECSV)
 
 
 def is_mine(paths: Sequence[Path], options: ReadOptions) -> str | None:
     """None for one table with pixels in columns or names of files, that no other source reads; else why not."""
-    if len(paths) != 1 or not paths[0].is_file() or paths[0].suffix.lower() not in SUFFIXES:
+    if len(paths) != 1 or not paths[0].is_file() or not paths[0].name.lower().endswith(SUFFIXES):
         return f"not one file that ends in {', '.join(SUFFIXES)}"
     path = paths[0]
     for name, other in (("text", text), ("folder", folder), ("fits", fits)):
         if other.is_mine(paths, options) is None:
             return f"the source {name} reads it"
-    heads = _heads(path)
+    if kind_of(path) and machine.version_of("astropy") is None:
+        return None if kind_of(path) != "fits" else "the source fits reads it"  # `read` says what is lacking
+    if kind_of(path):
+        cells = Cells(path)
+        if cells.pictures(reshape_of(options) is not None):
+            return None
+    heads = cells.heads if kind_of(path) else _heads(path)
     if not file_column(heads) and pixel_columns(heads, reshape_of(options)) is None:
         return (
             f"no column of files ({', '.join(FILE_COLUMNS[:4])}) and no pixels in columns (pixel0, pixel1, ... or "
@@ -54,6 +65,8 @@ def read(paths: Sequence[Path], options: ReadOptions) -> Reading:
     be read is rejected by its number.
     """
     path = paths[0]
+    if kind_of(path):
+        return _of_cells(paths, options)
     heads = _heads(path)
     forbid(options, path, "layout")
     pixels = pixel_columns(heads, reshape_of(options))
@@ -65,8 +78,32 @@ def read(paths: Sequence[Path], options: ReadOptions) -> Reading:
         found.put("images", path.stem, wide)
         found.tables.append(wide.table)
         return reading_of("table", paths, found, replace(options, reshape=pixels.shape), channels=pixels.channels)
-    table = parquet_table(path, heads) if _is_parquet(path) else read_table(path)
-    column = file_column(heads)
+    return _of_files(paths, parquet_table(path, heads) if _is_parquet(path) else read_table(path), options)
+
+
+def _of_cells(paths: Sequence[Path], options: ReadOptions) -> Reading:
+    """A VOTable, FITS table or ECSV: pictures in cells, pixels in columns, or names of files."""
+    path, found = paths[0], Found()
+    cells = Cells(path)
+    arrays = cells.pictures(reshape_of(options) is not None)
+    if arrays:
+        for name in arrays:
+            found.put("images", name, cells.picture(name))
+        found.tables.append(cells.texts(arrays))
+        return reading_of("table", paths, found, options)
+    forbid(options, path, "layout")
+    pixels = pixel_columns(cells.heads, reshape_of(options))
+    if pixels is None:
+        return _of_files(paths, cells.texts(), options)
+    found.put("images", path.stem, cells.wide(pixels.names, pixels.shape))
+    found.tables.append(cells.texts(pixels.names))
+    return reading_of("table", paths, found, replace(options, reshape=pixels.shape), channels=pixels.channels)
+
+
+def _of_files(paths: Sequence[Path], table: Table, options: ReadOptions) -> Reading:
+    """A manifest: a row for each file."""
+    path, found = paths[0], Found()
+    column = file_column(list(table.columns))
     if table.n == 0:
         raise SourceError("no rows", where=path)
     names = table.columns[column]
