@@ -16,7 +16,7 @@ NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
     "build fashion_mnist (download)": {"train": ("pooch",)},
     "build galaxy_zoo (download)": {"train": ("pooch", "requests")},
     "build exposures": {"astro": ("astropy",)},
-    "build (fits)": {"astro": ("astropy",)},
+    "build (fits, VOTable)": {"astro": ("astropy",)},
     "build (avro)": {"astro": ("fastavro", "astropy")},
     "predict --format parquet": {"tables": ("pyarrow",)},
 }
