@@ -17,6 +17,7 @@ from estampa import machine
 from estampa.errors import InputError
 from estampa.explore import distances
 from estampa.explore.clustering import Clustering, Evidence, by_size, enough
+from estampa.explore.threads import fit_for
 from estampa.progress import Progress
 from estampa.recipe import Count, Record
 
@@ -63,7 +64,7 @@ def centres_of(
     from sklearn.exceptions import ConvergenceWarning
 
     sample = max(SAMPLE, 20 * clusters)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), fit_for(len(x) * x.shape[1] * clusters):
         warnings.simplefilter(
             "ignore", ConvergenceWarning
         )  # fewer different objects than clusters: found by the caller
