@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-KINDS = ("elliptical", "disc", "edge_on", "spiral_anticlockwise", "spiral_clockwise", "merger", "star")
+KINDS = ("elliptical", "disc", "edge_on", "spiral_anticlockwise", "spiral_clockwise", "merger", "artifact")
 #: Share of each kind, in the order of KINDS.
 SHARES = (0.2, 0.12, 0.16, 0.16, 0.16, 0.12, 0.08)
 VERSION = 1  #: of what is simulated: figures of another version are of other pictures
@@ -64,9 +64,10 @@ def draw(kinds: Array, frame: Frame, random: np.random.Generator) -> NDArray[np.
     light += _companions(kinds, x / grown, y / grown, random)
     light += _field(m, frame, random)
     blur = np.exp(random.uniform(np.log(0.09), np.log(0.4), m))  # seeing of 1.3 arcsec on galaxies of R90 3 to 15
-    light = _blurred(light, blur * _SIGMA / frame.pixel) + _spikes(kinds, x, y, random)
+    light = _blurred(light, blur * _SIGMA / frame.pixel)
     brightness = np.exp(random.uniform(np.log(4), np.log(30), m))
     light *= brightness.astype(np.float32)[:, None, None, None]
+    light += _artifacts(kinds, frame, random)
     return _photographed(light, blur * _SIGMA / frame.pixel, random)
 
 
@@ -127,9 +128,8 @@ def _main(kinds: Array, x: Array, y: Array, random: np.random.Generator) -> Arra
         disc[..., None] * young[:, None, None] * _per_object(~spheroid)[..., None]
         + bulge[..., None] * old[:, None, None]
     )
-    star = _per_object(of("star"))[..., None]
-    light = light * (1 - star) + star * np.exp(-0.5 * (np.hypot(x, y) / 0.03) ** 2)[..., None] * 200
-    return np.asarray(light, np.float32)
+    dimmed = np.where(of("artifact"), random.choice([0.0, 0.05, 0.3, 1.0], m), 1.0)
+    return np.asarray(light * _per_object(dimmed)[..., None], np.float32)
 
 
 def _arms(there: Array, clockwise: Array, along: Array, across: Array, random: np.random.Generator) -> Array:
@@ -204,13 +204,30 @@ def _field(m: int, frame: Frame, random: np.random.Generator) -> Array:
     return light
 
 
-def _spikes(kinds: Array, x: Array, y: Array, random: np.random.Generator) -> Array:
-    """Diffraction spikes of a bright star."""
-    there = _per_object((kinds == KINDS.index("star")) & (random.random(len(kinds)) < 0.6))
-    cross = np.exp(-np.abs(x) / 0.5) * np.exp(-((y / 0.02) ** 2)) + np.exp(-np.abs(y) / 0.5) * np.exp(
-        -((x / 0.02) ** 2)
-    )
-    return np.asarray((there * cross * 1.5)[..., None] * np.ones(3), np.float32)
+def _artifacts(kinds: Array, frame: Frame, random: np.random.Generator) -> Array:
+    """What spoils a picture, over a galaxy that may still be seen: a bright star, a trail, a flooded ground.
+
+    In units of the sky's noise, (m, size, size, 3).
+    """
+    m = len(kinds)
+    there = kinds == KINDS.index("artifact")
+    which = np.where(there, random.integers(0, 3, m), -1)
+    x, y = frame.grid()
+    aside = np.where(random.random(m) < 0.5, 0.0, random.uniform(0, 0.45 * frame.width, m))
+    angle = random.uniform(0, 2 * np.pi, m)
+    u, v = x - _per_object(aside * np.cos(angle)), y - _per_object(aside * np.sin(angle))
+    width = _per_object(random.uniform(0.06, 0.25, m))
+    star = 60 * np.exp(-0.5 * (np.hypot(u, v) / width) ** 2) + 6 / (1 + (np.hypot(u, v) / (3 * width)) ** 2)
+    reach = _per_object(random.uniform(0.2, 1.2, m))
+    star += 25 * (np.exp(-np.abs(u) / reach - (v / 0.03) ** 2) + np.exp(-np.abs(v) / reach - (u / 0.03) ** 2))
+    trail = 40 * np.exp(-((_turned(u, v, angle + 0.7, np.ones(m))[1] / 0.04) ** 2))
+    flood = np.full((1, frame.size, frame.size), 1.0) + 0.5 * np.tanh((u * 1.5) / reach)
+    light = np.zeros((m, frame.size, frame.size, 3), np.float32)
+    for number, (shape, spread) in enumerate(((star, 0.5), (trail, 0.9), (flood * 12, 0.7))):
+        tint = np.exp(random.normal(0, spread, (m, 3)))
+        strength = np.exp(random.normal(0, 0.7, m)) * (which == number)
+        light += shape[..., None] * (tint * strength[:, None]).astype(np.float32)[:, None, None]
+    return light
 
 
 def _colours(random: np.random.Generator, m: int, red: Any, spread: float) -> Array:

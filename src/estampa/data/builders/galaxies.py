@@ -28,7 +28,7 @@ OPTIONS = {
     "width": "what a side shows, in radii that hold nine tenths of a galaxy's light, 1 to 20 (4.8)",
     "seed": "seed of everything (0)",
 }
-SPANISH = ("elíptica", "disco", "de canto", "espiral antihoraria", "espiral horaria", "fusión", "estrella")
+SPANISH = ("elíptica", "disco", "de canto", "espiral antihoraria", "espiral horaria", "fusión", "artefacto")
 _LARGEST = 100_000_000
 
 
