@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from estampa.data.split import split
     from estampa.evaluate.evaluation import evaluate
     from estampa.evaluate.runs import list_runs as runs
+    from estampa.explore.run import explore
     from estampa.pipeline import plan, train
     from estampa.predict import predict
     from estampa.recipe import Recipe
@@ -41,6 +42,7 @@ _HOMES = {
     "build": ("estampa.data.read", "build"),
     "check": ("estampa.data.check", "check"),
     "evaluate": ("estampa.evaluate.evaluation", "evaluate"),
+    "explore": ("estampa.explore.run", "explore"),
     "plan": ("estampa.pipeline", "plan"),
     "predict": ("estampa.predict", "predict"),
     "reduce": ("estampa.reduce.run", "reduce"),
@@ -50,7 +52,7 @@ _HOMES = {
     "train": ("estampa.pipeline", "train"),
 }
 __all__ = [
-    "Bundle", "Dataset", "ReadOptions", "Recipe", "build", "check", "evaluate", "plan", "predict", "reduce",
+    "Bundle", "Dataset", "ReadOptions", "Recipe", "build", "check", "evaluate", "explore", "plan", "predict", "reduce",
     "reproduce", "runs", "split", "train",
 ]  # fmt: skip
 

@@ -20,6 +20,7 @@ VERBS = {
     "check": "Look for what spoils a result: duplicates, leaks, missing values, wrong labels.",
     "split": "Part a Dataset into train, validation and test, and store the parts in it.",
     "reduce": "Reduce wide pictures to a few numbers, and back; write them as a Dataset.",
+    "explore": "Find clusters in several ways, judge and compare them on one page; assign new data.",
     "train": "Train a model on a Dataset or on raw files, judge it, and leave a run folder.",
     "evaluate": "Judge a run, or anyone's answers, with intervals; gate with --require.",
     "predict": "Score data with a run or a bundle.",

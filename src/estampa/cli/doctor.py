@@ -11,6 +11,7 @@ NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
     "train": {"train": ("torch", "sklearn", "scipy", "matplotlib", "onnx", "onnxscript", "tomli_w")},
     "reduce": {"train": ("matplotlib",)},
     "evaluate": {"train": ("scipy", "matplotlib", "sklearn")},
+    "explore": {"explore": ("sklearn", "scipy", "matplotlib", "hdbscan", "umap", "fastcluster")},
     "reproduce": {"train": ("torch", "sklearn", "scipy", "matplotlib", "onnx", "onnxscript", "tomli_w")},
     "demo": {"train": ("torch", "sklearn", "scipy", "matplotlib", "onnx", "onnxscript", "tomli_w")},
     "build fashion_mnist (download)": {"train": ("pooch",)},

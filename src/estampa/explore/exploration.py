@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from estampa.data.dataset import Dataset
 from estampa.explore.clustering import Clustering
+from estampa.explore.compare import plain
 from estampa.explore.features import Features
+from estampa.explore.number import Choice
 from estampa.measure import Interval
 
 #: How the methods are called; a method without an entry goes by its own name.
@@ -18,24 +20,37 @@ TITLES = {
     "kmeans": "K-means", "hierarchical": "Hierarchical", "hdbscan": "HDBSCAN", "som": "Self-organising map",
     "gmm": "Gaussian mixture",
 }  # fmt: skip
+#: The five, in the order of the report.
+ALL = tuple(TITLES)
 
 
 @dataclass(frozen=True)
-class Choice:
-    """How the number of clusters was chosen.
+class Settings:
+    """What is asked for.
 
     Attributes
     ----------
-    number : the number taken.
-    numbers : those that were tried.
-    series : measure -> its value at each of them; what it is, and which end is good, is in the name.
-    reason : in words.
+    features, components, crop : see `features_of`.
+    clusters : how many; None = chosen, with the evidence shown. HDBSCAN finds its own number.
+    methods : names of explore/methods, each once.
+    compare : other ways to look, see `compare.read_ways`; "" = none.
+    map : "umap", or "first": the first two features instead, which takes no time and shows less; HDBSCAN then looks
+        at the features themselves.
+    seed : rules everything.
     """
 
-    number: int
-    numbers: Sequence[int]
-    series: Mapping[str, Sequence[float]]
-    reason: str
+    features: str = "pca"
+    components: int | None = None
+    crop: int = 0
+    clusters: int | None = None
+    methods: tuple[str, ...] = ALL
+    compare: str = ""
+    map: str = "umap"
+    seed: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**asdict(self), "methods": list(self.methods), "clusters": self.clusters or "auto"}
 
 
 @dataclass(frozen=True)
@@ -86,7 +101,7 @@ class Exploration:
     found : by method, in the order asked for.
     places : (n, 2) the map of all objects; `map_name` says what it is.
     strangest : places of the strangest objects, strangest first; `strangeness` (n,) their scores, larger = stranger.
-    choice : how the number of clusters was chosen; None where it was given.
+    choice : the number of clusters and the evidence for it; None where no method takes a number.
     comparison : rows of crops x components x features, where asked for.
     warnings : what weakens the result.
     seconds : stage -> seconds.
@@ -149,8 +164,10 @@ class Exploration:
         return {
             "data": str(self.dataset.path), "n": len(self.features), "features": self.features.record,
             "explained": _plain(self.features.explained), "methods": methods,
-            "clusters": None if self.choice is None else {"chosen": self.choice.number, "reason": self.choice.reason},
-            "strangest": [str(ids[p]) for p in self.strangest], "comparison": [dict(r) for r in self.comparison],
+            "clusters": None if self.choice is None else {
+                "number": self.choice.number, "reason": self.choice.reason, "evidence": self.choice.table(),
+            },
+            "strangest": [str(ids[p]) for p in self.strangest], "comparison": plain(self.comparison),
             "warnings": list(self.warnings), "seconds": {k: round(v, 3) for k, v in self.seconds.items()},
             "settings": dict(self.settings),
         }  # fmt: skip

@@ -63,6 +63,7 @@ def classes_inside(counts: np.ndarray, classes: Sequence[str], names: Sequence[s
             axis.set_yticks(range(c), classes, fontsize=9)
             axis.set_xticks([0, 0.25, 0.5, 0.75], ["0", "", "50 %", ""], fontsize=9)
             axis.tick_params(axis="y", length=0)
+            axis.tick_params(axis="x", labelbottom=place + columns >= k)
             axis.grid(visible=False, axis="y")
         return page.figure(fig)
 
@@ -175,23 +176,24 @@ def condensed_tree(tree: np.ndarray, chosen: Mapping[int, int]) -> page.Drawn:
 
 def spanning_tree(places: np.ndarray, edges: np.ndarray) -> page.Drawn:
     """The minimum spanning tree over the 2-D map: `places` (n, 2), `edges` (m, 3): from, to, distance."""
+    import matplotlib as mpl
     from matplotlib.collections import LineCollection
 
     order = np.argsort(-edges[:, 2], kind="stable")  # long edges below
-    pairs, length = edges[order, :2].astype(np.int64), edges[order, 2]
+    length, many = edges[order, 2], len(edges) > 1500
+    ends: Any = places[edges[order, :2].astype(np.int64)]
+    # without the darkest colours, which a dark screen would swallow
+    shades = mpl.colors.ListedColormap(mpl.colormaps[style.SEQUENTIAL](np.linspace(0.95, 0.3, 256)))
     with style.drawing(size=(_WIDTH, 5.6)) as (fig, axis):
-        lines = LineCollection(
-            places[pairs], cmap=style.SEQUENTIAL + "_r", linewidths=0.9, rasterized=len(edges) > 1500
-        )
+        lines = LineCollection(ends, cmap=shades, linewidths=0.9, rasterized=many)
         low, high = np.quantile(length, [0.02, 0.98])
         lines.set_array(length)
         lines.set_clim(low, max(high, low + 1e-9))
         axis.add_collection(lines)
         axis.autoscale_view()
         _bare(axis)
-        fig.colorbar(lines, ax=axis, label="distance (mutual reachability)", shrink=0.7, pad=0.02).outline.set_visible(
-            False
-        )
+        bar = fig.colorbar(lines, ax=axis, label="distance (mutual reachability)", shrink=0.7, pad=0.02)
+        bar.outline.set_visible(False)
         return page.figure(fig)
 
 

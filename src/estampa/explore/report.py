@@ -216,16 +216,15 @@ def _number_of_clusters(exploration: Exploration, kept: Kept) -> list[Any]:
     choice = exploration.choice
     if choice is None:
         return []
-    rows = [
-        [int(k), *(float(v[i]) if np.isfinite(v[i]) else None for v in choice.series.values())]
-        for i, k in enumerate(choice.numbers)
-    ]
-    table = kept.table("number", Table(["clusters", *choice.series], rows, "Each number that was tried."))
-    drawn = plots.curves(list(choice.numbers), choice.series, choice.number)
+    columns = ["clusters", *choice.series]
+    rows = [[r[c] if np.isfinite(r[c]) else None for c in columns] for r in choice.table()]
+    table = kept.table("number", Table(columns, rows, "Each number that was tried, on a sample of the objects."))
+    series = {report_method.measure_words(name): values for name, values in choice.series.items()}
+    drawn = plots.curves(choice.numbers, series, choice.number)
     caption = (
-        f"The evidence for {choice.number} clusters; the dashed line is the number taken. Flat curves say that no "
+        f"The evidence for {choice.number} clusters; the dashed line is the number taken. Silhouette and stability are "
+        "of K-means, BIC of a Gaussian mixture per object. Flat curves say that no number is better than the next."
     )
-    caption += "number is better than its neighbours."
     figure = kept.figure("number", drawn, caption, "Evidence for the number of clusters")
     return [page.Text(choice.reason), figure, page.Details("Number by number", [table])]
 

@@ -238,18 +238,18 @@ def _hdbscan(shown: Shown, one: Found) -> list[Any]:
     evidence, blocks = one.clustering.evidence, []
     tree = evidence.get("condensed_tree")
     if isinstance(tree, np.ndarray) and len(tree):
-        chosen = {int(node): k for k, node in enumerate(np.asarray(evidence.get("selected", ())).tolist())}
+        chosen = {int(node): k for k, node in enumerate(np.asarray(evidence["chosen_nodes"]).tolist())}
         caption = (
             "The condensed tree: from top to bottom the density asked for rises, a branch narrows as objects fall out "
             "of it, and parts where a cluster splits. Coloured: the branches that were taken, with their numbers."
         )
         drawn = plots.condensed_tree(tree, chosen)
         blocks.append(shown.kept.figure("hdbscan_condensed_tree", drawn, caption, "Condensed tree"))
-    edges = evidence.get("spanning_tree")
+    edges = evidence.get("mst")
     if isinstance(edges, np.ndarray) and len(edges) + 1 == len(one.clustering.labels):
         caption = (
             "The minimum spanning tree over the map: it joins all objects by the shortest links, distance counted so "
-            "that sparse places are far. Light links, the long ones, are cut first."
+            "that sparse places are far. Dark links, the long ones, are cut first."
         )
         drawn = plots.spanning_tree(shown.exploration.places, edges)
         blocks.append(shown.kept.figure("hdbscan_spanning_tree", drawn, caption, "Minimum spanning tree"))
@@ -276,17 +276,21 @@ def _som(shown: Shown, one: Found) -> list[Any]:
     return blocks
 
 
-def _gmm(shown: Shown, one: Found) -> list[Any]:
+def _gmm(shown: Shown, _: Found) -> list[Any]:
     choice = shown.exploration.choice
-    told = {} if choice is None else {k: v for k, v in choice.series.items() if k.startswith("BIC")}
-    if choice is None or not told:
+    if choice is None or "bic" not in choice.series:
         return []
-    drawn = plots.curves(list(choice.numbers), told, one.clustering.clusters)
+    drawn = plots.curves(choice.numbers, {measure_words("bic"): choice.series["bic"]}, choice.number)
     caption = (
-        "Bayesian information criterion: misfit plus a price for each parameter; low is good. A clear minimum says how "
-        "many bells the data carry; a curve that only falls says that no number is natural."
+        "Bayesian information criterion per object: misfit plus a price for each parameter. A clear minimum says how "
+        "many bells the data carry; a curve that only falls, or only rises, says that no number between is natural."
     )
     return [shown.kept.figure("gmm_bic", drawn, caption, "BIC by number of clusters")]
+
+
+def measure_words(name: str) -> str:
+    """A measure's name and its good end."""
+    return {"bic": "BIC (low is good)"}.get(name, f"{name} (high is good)")
 
 
 _DRAWN = {"hierarchical": _hierarchical, "hdbscan": _hdbscan, "som": _som, "gmm": _gmm}

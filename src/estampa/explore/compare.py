@@ -1,0 +1,112 @@
+"""The same objects seen in several ways: crops x components x features, each judged by one K-means."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from estampa.data.dataset import Dataset
+from estampa.errors import InputError, nearest
+from estampa.explore import quality
+from estampa.explore.clustering import cluster
+from estampa.explore.features import features_of
+from estampa.progress import SILENT, Progress
+
+_KEYS = ("crop", "components", "features")
+
+
+@dataclass(frozen=True)
+class Ways:
+    """What is compared.
+
+    Attributes
+    ----------
+    crops : sides of the central square in pixels, 0 = whole pictures; of "pca" only.
+    components : numbers of principal components; None = as `features_of` takes them.
+    kinds : of features, as `features_of` names them.
+    """
+
+    crops: tuple[int, ...] = (0,)
+    components: tuple[int | None, ...] = (None,)
+    kinds: tuple[str, ...] = ("pca",)
+
+    def all(self) -> list[tuple[str, int, int | None]]:
+        """(kind, crop, components) of each way, in order; crop and components belong to "pca" alone."""
+        found = []
+        for kind in self.kinds:
+            crops, counts = (self.crops, self.components) if kind == "pca" else ((0,), (None,))
+            found += [(kind, crop, count) for crop, count in itertools.product(crops, counts)]
+        return found
+
+
+def read_ways(text: str) -> Ways:
+    """Read "crop=174,128,96;components=75,147;features=pca,embedding:RUN"; InputError names the part that is wrong."""
+    given: dict[str, list[str]] = {}
+    for part in filter(None, (p.strip() for p in text.split(";"))):
+        key, _, values = part.partition("=")
+        key = key.strip()
+        if key not in _KEYS:
+            raise InputError(
+                f"unknown key {key!r}", where="--compare", allowed=", ".join(_KEYS), cure=nearest(key, _KEYS)
+            )
+        given[key] = [v.strip() for v in values.split(",") if v.strip()]
+        if not given[key]:
+            raise InputError(f"nothing is given for {key!r}", where="--compare", cure=f"As in {key}=128,96.")
+    return Ways(
+        tuple(_whole("crop", v, 0) for v in given.get("crop", ["0"])),
+        tuple(_whole("components", v, 1) for v in given["components"]) if "components" in given else (None,),
+        tuple(given.get("features", ["pca"])),
+    )
+
+
+def _whole(key: str, text: str, least: int) -> int:
+    if not text.isdigit() or int(text) < least:
+        raise InputError(
+            f"{key} must be whole numbers", where="--compare", allowed=f"{least} or more, as 174,128", got=text
+        )
+    return int(text)
+
+
+def compare(
+    dataset: Dataset, ways: Ways, *, clusters: int = 12, seed: int = 0, progress: Progress = SILENT
+) -> list[dict[str, Any]]:
+    """A row a way: features, crop, components, explained (share of the pixels' variance), ARI and NMI of K-means with
+    the known classes (`measure.Interval`, where there are classes), silhouette, seconds of the features.
+
+    Raises what `features_of` raises for a way that cannot be.
+    """
+    rows: list[dict[str, Any]] = []
+    labelled = False
+    progress.start("comparing ways to look", len(ways.all()), "ways")
+    for kind, crop, count in ways.all():
+        began = time.monotonic()
+        seen = features_of(dataset, kind, components=count, crop=crop, seed=seed, progress=SILENT)
+        spent = time.monotonic() - began
+        found = cluster("kmeans", seen.values, options={"clusters": clusters}, seed=seed)
+        row: dict[str, Any] = {
+            "features": kind, "crop": crop or None, "components": seen.values.shape[1] if kind == "pca" else None,
+            "explained": seen.explained,
+        }  # fmt: skip
+        labelled = seen.labels is not None and bool((seen.labels >= 0).any())
+        if labelled and seen.labels is not None:
+            agreement = quality.agreement(seen.labels, found.labels, seed=seed)
+            row |= {"ARI": agreement["ari"], "NMI": agreement["nmi"]}
+        inner = quality.inner(seen.values, found.labels, seed=seed)
+        rows.append(row | {"silhouette": _finite(inner["silhouette"]), "seconds": spent})
+        progress.advance(note=f"{kind}, crop {crop or 'none'}, {seen.values.shape[1]} numbers")
+    progress.finish()
+    return rows
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def plain(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows ready for JSON."""
+    return [{k: v.to_json() if hasattr(v, "to_json") else v for k, v in row.items()} for row in rows]
