@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from estampa.evaluate.judge import judge
-from estampa.run import Clock, Run
+from estampa.progress import Clock
+from estampa.run import Run
 
 
 @pytest.fixture

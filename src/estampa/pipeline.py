@@ -28,9 +28,9 @@ from estampa.evaluate.settle import Settled, settle, witness
 from estampa.evaluate.terms import asked_of, columns_of, require_choosable
 from estampa.files import require_writable, write_atomic
 from estampa.plain import duration
-from estampa.progress import SILENT, Progress
+from estampa.progress import SILENT, Clock, Progress
 from estampa.recipe import Recipe
-from estampa.run import Clock, Habits, Plan, Run
+from estampa.run import Habits, Plan, Run
 
 if TYPE_CHECKING:
     from estampa.evaluate.evidence import Evidence

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,19 +94,3 @@ class Run:
     def _repr_html_(self) -> str:
         where = page.Facts({"report": str(self.folder / "report.html"), "model": str(self.folder / "model")})
         return page.fragment(page.Text(self.headline), tables.metrics(self.judgement), where)
-
-
-class Clock:
-    """Seconds of each stage, by name; a stage that is entered again adds up."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def of(self, stage: str) -> Iterator[None]:
-        """Time what happens inside."""
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - began

@@ -22,9 +22,9 @@ from estampa.explore.exploration import ALL, Exploration, Settings
 from estampa.explore.features import Features, features_of
 from estampa.explore.report import PAGE, lead
 from estampa.explore.store import Explorer
-from estampa.explore.work import Clock, Work
+from estampa.explore.work import Work
 from estampa.plain import csv_safe
-from estampa.progress import SILENT, Progress
+from estampa.progress import SILENT, Clock, Progress
 
 ASSIGNMENTS, RECORD, EXPLORER = "assignments.csv", "exploration.json", "explorer"
 MAPS = ("umap", "first")
@@ -87,7 +87,7 @@ def explore(
         machine.require("explore", module, needed_for="explore")
     dataset = source if isinstance(source, Dataset) else open_any(source, ReadOptions(), progress)
     clock = Clock()
-    with clock("features"):
+    with clock.of("features"):
         features = features_of(
             dataset, asked.features, components=asked.components, crop=asked.crop, seed=asked.seed, progress=progress
         )
@@ -95,10 +95,10 @@ def explore(
     work = Work(dataset, features, asked, clock, progress)
     found = work.explored()
     if ways is not None:
-        with clock("comparison of ways to look"):
+        with clock.of("comparison of ways to look"):
             rows = comparing.compare(dataset, ways, clusters=work.clusters, seed=asked.seed, progress=progress)
         found = replace(found, comparison=rows)
-    with clock("report and files"):
+    with clock.of("report and files"):
         _write(folder, found, work, command, progress)
     return found
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +16,7 @@ from estampa.explore.features import Features
 from estampa.explore.number import Choice, choose
 from estampa.explore.store import Explorer
 from estampa.explore.umap import Umap
-from estampa.progress import Progress
+from estampa.progress import Clock, Progress
 
 #: Methods that find clusters in UMAP's few dimensions instead of the features: density means nothing in many.
 ON_UMAP = ("hdbscan",)
@@ -29,22 +27,6 @@ NUMBERS = range(2, 21)  #: of clusters that are tried
 PAIRS = 4  #: of subsamples, for stability
 STRANGE = 24
 _DENSE = "dense"
-
-
-class Clock:
-    """Seconds by stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        """Count what happens inside the `with` for `stage`."""
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - began
 
 
 class Work:
@@ -73,7 +55,7 @@ class Work:
         choice = self._number()
         found = {name: self._found(name) for name in asked.methods}
         places, map_name = self._places()
-        with self.clock("strangest objects"):
+        with self.clock.of("strangest objects"):
             order, strangeness = strange.strangest(values, STRANGE, seed=asked.seed)
         return Exploration(
             self.dataset, self.features, found, places, map_name, order, strangeness, choice,
@@ -95,7 +77,7 @@ class Work:
         if not any(_takes_number(name) for name in self.asked.methods):
             return None
         given = self.asked.clusters
-        with self.clock("number of clusters"):
+        with self.clock.of("number of clusters"):
             choice = choose(
                 self.features.values, sorted({*NUMBERS, given or 2}), seed=self.asked.seed, progress=self.progress
             )
@@ -119,7 +101,7 @@ class Work:
         made = cluster(name, x, options=options, seed=seed, progress=self.progress)
         seconds = time.monotonic() - began
         self.clock.seconds[f"clusters by {name}"] = seconds
-        with self.clock("quality and stability"):
+        with self.clock.of("quality and stability"):
             agreement = {} if features.labels is None else quality.agreement(features.labels, made.labels, seed=seed)
             inner = quality.inner(features.values, made.labels, seed=seed)
             stable = quality.stability(x, name, options=options, pairs=PAIRS, seed=seed)
@@ -157,7 +139,7 @@ class Work:
     def _on_map(self, name: str, dims: int) -> np.ndarray:
         """Places of all objects on a map that is fitted on at most `MOST_MAPPED` of them."""
         values = self.features.values
-        with self.clock("UMAP"):
+        with self.clock.of("UMAP"):
             fitted = values[self._mapped]
             made = self.maps[name] = Umap.fit(fitted, dims, self.asked.seed, progress=self.progress)
             if len(fitted) == len(values):
