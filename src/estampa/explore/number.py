@@ -64,8 +64,8 @@ def choose(
 
     Parameters
     ----------
-    rule : "silhouette" or "bic" takes the best number by that measure, "stability" the largest of the best; "auto" takes, among the numbers
-        whose silhouette is within one standard error of the best one, the most stable.
+    rule : "silhouette" or "bic" takes the best number by that measure, "stability" the largest of the best; "auto"
+        takes, among the numbers whose silhouette is within one standard error of the best one, the most stable.
 
     The three: mean silhouette of K-means (Rousseeuw 1987); adjusted Rand index of K-means on pairs of subsamples of
     80 % (Ben-Hur, Elisseeff & Guyon 2002); Bayesian information criterion of a Gaussian mixture (Schwarz 1978; Fraley &
