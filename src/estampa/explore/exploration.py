@@ -131,6 +131,11 @@ class Exploration:
         """Whether some object has a known class."""
         return self.features.labels is not None and bool((self.features.labels >= 0).any())
 
+    @property
+    def truth(self) -> np.ndarray:
+        """(n,) known class of each object, -1 = none."""
+        return np.full(len(self.features), -1, np.int64) if self.features.labels is None else self.features.labels
+
     def counts(self, name: str) -> np.ndarray:
         """(k, c): labelled members of each cluster of a method by class."""
         labels, truth = self.found[name].clustering.labels, self.features.labels

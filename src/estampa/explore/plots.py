@@ -100,9 +100,13 @@ def dendrogram(linkage: np.ndarray, cut: float, points: str = "objects") -> page
     with style.drawing(size=(_WIDTH, 4.2)) as (fig, axis):
         for x, y in zip(tree["icoord"], tree["dcoord"], strict=True):
             axis.plot(x, y, color=_BLUE if max(y) <= cut else style.GREY, linewidth=1.2, solid_joinstyle="miter")
+            if max(y) > cut:  # its stems below the cut belong to clusters
+                for side, low in ((0, y[0]), (3, y[3])):
+                    if low < cut:
+                        axis.plot([x[side]] * 2, [low, cut], color=_BLUE, linewidth=1.2)
         axis.axhline(cut, color=_RED, linewidth=1.2, linestyle=(0, (4, 3)))
         axis.annotate(
-            f"cut: {int((linkage[:, 2] > cut).sum()) + 1} clusters", (1, cut), (-2, 4), ha="right",
+            f"cut:\n{int((linkage[:, 2] > cut).sum()) + 1} clusters", (1, cut), (4, 0), va="center",
             xycoords=("axes fraction", "data"), textcoords="offset points", color=_RED, fontsize=10,
         )  # fmt: skip
         places = 10 * np.arange(branches) + 5

@@ -111,13 +111,13 @@ def _sentence(exploration: Exploration, one: Found) -> str:
     if top > 0.5 and found.clusters > 1:
         text += f" One of them holds {100 * top:.0f} %."
     if exploration.labelled:
-        counts = exploration.counts(one.clustering.method)
         ari, purity = one.agreement["ari"].value, one.agreement["purity"].value
-        total = max(int(counts.sum()), 1)
-        commonest = counts.sum(axis=0).max() / total
+        known = np.bincount(exploration.truth[exploration.truth >= 0])
+        commonest = known.max() / known.sum()
+        apart = ", noise taken as one more cluster" if found.noise else ""
         text += (
-            f" They agree {agreement_words(ari)} with the known classes: naming each cluster by its commonest class is "
-            f"right for {100 * purity:.0f} % of its members (the commonest class alone: {100 * commonest:.0f} %)."
+            f" They agree {agreement_words(ari)} with the known classes: naming each cluster by its commonest class is right "
+            f"for {100 * purity:.0f} % of the objects{apart} (the commonest class alone: {100 * commonest:.0f} %)."
         )
     elif np.isfinite(one.silhouette):
         text += f" Silhouette {_number(one.silhouette)}."
@@ -144,6 +144,8 @@ def comparison(exploration: Exploration) -> Table:
         "Best values are marked. Silhouette and Davies-Bouldin are of the features, noise left out, for every method"
     )
     caption += "; a method that leaves much as noise has it easier. Seconds: the fit alone."
+    if exploration.labelled:
+        caption += " In the agreement with classes noise counts as a cluster of its own."
     best: dict[str, Any] = {"silhouette": "max", "Davies-Bouldin": "min", "stability": "max"}
     best |= dict.fromkeys(agreement.values(), "max") if exploration.labelled else {}
     decimals = {"noise": 2, "silhouette": 2, "Davies-Bouldin": 2, "stability": 2, "seconds": 1}
