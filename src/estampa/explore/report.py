@@ -116,8 +116,9 @@ def _sentence(exploration: Exploration, one: Found) -> str:
         commonest = known.max() / known.sum()
         apart = ", noise taken as one more cluster" if found.noise else ""
         text += (
-            f" They agree {agreement_words(ari)} with the known classes: naming each cluster by its commonest class is right "
-            f"for {100 * purity:.0f} % of the objects{apart} (the commonest class alone: {100 * commonest:.0f} %)."
+            f" They agree {agreement_words(ari)} with the known classes: naming each cluster by its commonest class is "
+            f"right for {100 * purity:.0f} % of the objects{apart}; calling all by the commonest class, for "
+            f"{100 * commonest:.0f} %."
         )
     elif np.isfinite(one.silhouette):
         text += f" Silhouette {_number(one.silhouette)}."
