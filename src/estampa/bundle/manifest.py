@@ -72,7 +72,7 @@ class Manifest(Record):
     data: dict[str, Any] = Field(default_factory=dict)  #: where the data came from: origin, release, licence, name
     model: dict[str, Any] = Field(default_factory=dict)  #: name, parameters, kept epoch
     recipe: dict[str, Any] = Field(default_factory=dict)  #: the complete recipe
-    prepare: dict[str, str | bool] = Field(
+    prepare: dict[str, str | bool | int] = Field(
         default_factory=dict
     )  #: names of the preparation's rule; its numbers are in prepare.safetensors
     decisions: tuple[str, ...] = ()  #: what was chosen for the user, and why

@@ -17,15 +17,17 @@ def counts(labels: NDArray[Any], classes: int) -> NDArray[np.int64]:
     return np.bincount(known, minlength=classes).astype(np.int64)
 
 
-def class_weights(labels: NDArray[Any], classes: int) -> NDArray[np.float32]:
+def class_weights(labels: NDArray[Any], classes: int, power: float = 1.0) -> NDArray[np.float32]:
     """Weight of each class in the loss, n / (classes present * count), float32 (classes,); 0 where a class is absent.
 
     The mean weight over the objects is 1, so that the learning rate keeps its meaning (as scikit-learn's "balanced").
+    With a `power` of 0.5 the weights' roots are taken, brought to that mean: half way, in logarithms, to equal ones.
     """
     found = counts(labels, classes)
     present = found > 0
     weights = np.zeros(classes)
-    weights[present] = found.sum() / (present.sum() * found[present])
+    weights[present] = (found.sum() / (present.sum() * found[present])) ** power
+    weights *= found.sum() / max((weights * found).sum(), 1e-12)
     return weights.astype(np.float32)
 
 

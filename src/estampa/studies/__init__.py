@@ -25,13 +25,13 @@ def reproduce(
 
     Parameters
     ----------
-    name : a file of studies/.
+    name : a file of studies/, with _ or -.
     data : the study's data; None = $ESTAMPA_DATA/<name> where it exists, else what the study can get or simulate.
     output : folder; None = runs/<time>-reproduce-<name>. An unfinished one is continued, row by row.
 
     Raises InputError for an unknown study, and what `build` and `train` raise.
     """
-    study = parts.load("studies", name)
+    study = parts.load("studies", name.replace("-", "_"))
     machine.require("train", *pipeline.NEEDS, needed_for=f"estampa reproduce {name}")
     stamp = datetime.datetime.now(tz=datetime.UTC).strftime("%Y%m%d-%H%M%S")
     folder = Path(output) if output is not None else Path("runs") / f"{stamp}-reproduce-{name}"

@@ -182,9 +182,10 @@ class _Parts:
 
 
 def _class_weights(recipe: Recipe, dataset: ImageSet, parted: _Parts, device: str) -> torch.Tensor | None:
-    if recipe.prepare.balance != "weights" or parted.regression:
+    power = {"weights": 1.0, "roots": 0.5}.get(recipe.prepare.balance)
+    if power is None or parted.regression:
         return None
-    weights = balance.class_weights(np.asarray(dataset.labels)[parted.train], parted.outputs)
+    weights = balance.class_weights(np.asarray(dataset.labels)[parted.train], parted.outputs, power)
     return torch.from_numpy(weights).to(device)
 
 

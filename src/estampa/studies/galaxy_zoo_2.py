@@ -1,0 +1,220 @@
+"""Study 3, galaxies of Galaxy Zoo: clusters without labels, then nets on unequal and on equal classes.
+
+The study publishes neither its net nor its figures, and its set of twelve classes is not at hand: the layers of
+`gz2-cnn` and `gz2-balanced` are ours, and run here on whatever set of galaxies is given. What is the study's own is
+kept: crops of 174 of 424 pixels, 75 principal components, twelve clusters by five methods, and 400 galaxies a class,
+short classes filled with turned copies. Copies are made inside each training part: none is ever judged.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from estampa import machine, recipe
+from estampa.data.dataset import Dataset
+from estampa.data.read import ReadOptions, begins_like_hdf5, build, open_any, open_reading
+from estampa.errors import InputError
+from estampa.evaluate.crossval import crossval, fold_numbers
+from estampa.evaluate.judge import judge, spelled
+from estampa.measure import Interval
+from estampa.prepare.descriptors import descriptors
+from estampa.recipe import Recipe
+from estampa.studies._table import Ledger, Row, row_of
+from estampa.studies._ways import AS_PUBLISHED, OURS, RIGHT
+
+LEADING = "balanced_accuracy"
+SHOWN = ("accuracy", "macro_f1", "roc_auc")
+DATA = (
+    "a folder of galaxy pictures (images.tar and labels.csv, or one folder a class), or a Dataset; else simulated ones"
+)
+FOLDS, CROP, MARGIN = 5, 174, 247  #: pixels: the study's crop, and what holds it at any turn
+MAP = "umap"  #: of the explorations
+COMPONENTS, CLUSTERS, A_CLASS = 75, 12, 400
+SIMULATED = {"n": "1200", "size": "96", "width": "4.94"}  #: the field of view of 247 pixels of 424
+PUBLISHED = "Neither the study's net nor its figures are published, so there is no row of published figures."
+
+
+def run(source: Path | None, ledger: Ledger) -> tuple[str, list[str]]:
+    """Fill the ledger; return what the data are, and notes. See `studies.reproduce`."""
+    dataset = _data(source, ledger)
+    ledger.bind(dataset.content_sha256)
+    known = np.flatnonzero(dataset.labelled())
+    folds = f"{FOLDS} folds"
+    fold = np.full(dataset.n, -1, np.int64)
+    fold[known] = fold_numbers(dataset.labels[known], FOLDS, task=dataset.task, seed=0)
+    ledger.add("unbalanced", partial(_net, ledger, dataset, "gz2-cnn", AS_PUBLISHED, f"unequal classes, {folds}"))
+    how = f"{A_CLASS} a class with turned copies, {folds}"
+    ledger.add("balanced", partial(_net, ledger, dataset, "gz2-balanced", RIGHT, how))
+    for key, words, method in _classical():
+        ledger.add(key, partial(_judged, dataset, fold, f"{words}, {folds}", method))
+    ledger.add("ours", partial(_net, ledger, dataset, "galaxies", OURS, f"recipe galaxies, {folds}"))
+    notes = [PUBLISHED, *_explored(ledger, dataset)]
+    if dataset.header.origin.get("simulated"):
+        notes.append("SIMULATED galaxies: no figure here is comparable with one of real galaxies. Give --data.")
+    kind = "simulated " if dataset.header.origin.get("simulated") else ""
+    return f"{len(known):,} {kind}galaxies, {len(dataset.classes)} classes", notes
+
+
+def _data(source: Path | None, ledger: Ledger) -> Dataset:
+    """The galaxies with their margin: the central 247 of wider pictures, a Dataset as it is."""
+    if source is None:
+        ledger.progress.warn("no --data: simulated galaxies stand in, so no figure is comparable with one of real ones")
+        return build("galaxies", builder_options=SIMULATED, progress=ledger.progress)
+    options = ReadOptions()
+    if not (source.is_file() and begins_like_hdf5(source)):
+        shape = open_reading([source], options).header.shape
+        options = ReadOptions(crop=MARGIN if shape is not None and min(shape[:2]) >= MARGIN else 0)
+    dataset = open_any(source, options, ledger.progress)
+    if dataset.task != "classification" or dataset.shape is None or dataset.shape[2] != 3:
+        raise InputError("is not a set of galaxy pictures with classes", where=source, cure=f"Give {DATA}.")
+    return dataset
+
+
+def _crop(dataset: Dataset) -> int:
+    """The study's crop, as the same share of what these pictures show."""
+    assert dataset.shape is not None
+    side = min(dataset.shape[:2])
+    return CROP if side >= MARGIN else round(side * CROP / MARGIN)
+
+
+def _net(ledger: Ledger, dataset: Dataset, name: str, way: str, how: str) -> Row:
+    """One recipe by folds, everything refitted in each; the answers are kept beside the row."""
+    made: Recipe = recipe.read(name)
+    if way != OURS:
+        made = made.with_values({"prepare.crop": _crop(dataset)})
+    ledger.progress.say(f"\n{name}")
+    found = crossval(dataset, made, FOLDS, progress=ledger.progress)
+    np.savez(ledger.folder / f"{name}.npz", rows=found.rows, output=found.output[0], fold=found.fold[0])
+    fault = "the classes are learned as unequal as they are: the small ones are neglected" if name == "gz2-cnn" else ""
+    return row_of(
+        found.judgement, way, how, seconds=found.seconds, parameters=_parameters(made, dataset), fault=fault
+    )  # fmt: skip
+
+
+def _parameters(made: Recipe, dataset: Dataset) -> int:
+    from estampa.train.choose import complete
+    from estampa.train.fit import layers_of
+
+    assert dataset.shape is not None
+    whole, _ = complete(made, dataset)
+    return sum(layer.parameters for layer in layers_of(whole, dataset.shape, len(dataset.classes)))
+
+
+# ---------------------------------------------------------------------------------------------- classical methods
+
+Method = Callable[[Dataset, np.ndarray, np.ndarray], np.ndarray]
+
+
+def _classical() -> list[tuple[str, str, Method]]:
+    """Key, words and method of each baseline: (dataset, rows to learn from, rows to answer) -> probabilities."""
+    return [
+        ("forest-pixels", "random forest on pixels", partial(_fitted, _pixels, "forest")),
+        ("forest-pca", f"random forest on {COMPONENTS} components", partial(_fitted, _components, "forest")),
+        ("knn-pca", f"nearest neighbours on {COMPONENTS} components", partial(_fitted, _components, "knn")),
+        ("forest-descriptors", "random forest on descriptors", partial(_fitted, _described, "forest")),
+        ("knn-descriptors", "nearest neighbours on descriptors", partial(_fitted, _described, "knn")),
+    ]
+
+
+def _judged(dataset: Dataset, fold: np.ndarray, how: str, method: Method) -> Row:
+    """A baseline by the same folds as the nets."""
+    began = time.monotonic()
+    output = np.zeros((dataset.n, len(dataset.classes)))
+    for held in range(FOLDS):
+        learn, answer = (np.flatnonzero((fold >= 0) & (fold != held)), np.flatnonzero(fold == held))
+        output[answer] = method(dataset, learn, answer)
+    known = np.flatnonzero(fold >= 0)
+    judgement = judge(dataset.labels[known], output[known], task=dataset.task, classes=dataset.classes)
+    return row_of(judgement, RIGHT, how, seconds=time.monotonic() - began)
+
+
+def _fitted(
+    features: Callable[[Dataset, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]], kind: str,
+    dataset: Dataset, learn: np.ndarray, answer: np.ndarray,
+) -> np.ndarray:  # fmt: skip
+    """Learn on `learn`, answer `answer`: (len(answer), classes) probabilities; an absent class has 0."""
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    known, asked = features(dataset, learn, answer)
+    if kind == "forest":
+        model = RandomForestClassifier(300, random_state=0, n_jobs=machine.threads(), class_weight="balanced_subsample")
+    else:
+        model = make_pipeline(StandardScaler(), KNeighborsClassifier(15, weights="distance"))
+    model.fit(known, dataset.labels[learn])
+    output = np.zeros((len(answer), len(dataset.classes)))
+    output[:, np.asarray(model.classes_, np.int64)] = model.predict_proba(asked)
+    return output
+
+
+def _pixels(dataset: Dataset, learn: np.ndarray, answer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    from estampa.evaluate.baselines import block_means
+
+    def taken(rows: np.ndarray) -> np.ndarray:
+        return np.concatenate([block_means(_central(dataset, images)) for _, images in dataset.blocks(rows)])
+
+    return taken(learn), taken(answer)
+
+
+def _described(dataset: Dataset, learn: np.ndarray, answer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def taken(rows: np.ndarray) -> np.ndarray:
+        return np.concatenate([descriptors(_central(dataset, images)) for _, images in dataset.blocks(rows)])
+
+    return taken(learn), taken(answer)
+
+
+def _components(dataset: Dataset, learn: np.ndarray, answer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    from estampa.reduce.reduction import Reduction
+
+    made = Reduction.fit(dataset, learn, components=min(COMPONENTS, len(learn) - 1), crop=_crop(dataset))
+    return made.transform_dataset(dataset, learn), made.transform_dataset(dataset, answer)
+
+
+def _central(dataset: Dataset, images: np.ndarray) -> np.ndarray:
+    from estampa.prepare.image import inside
+
+    return images[inside((images.shape[1], images.shape[2]), _crop(dataset))]
+
+
+# ---------------------------------------------------------------------------------------------- explored
+
+
+def _explored(ledger: Ledger, dataset: Dataset) -> list[str]:
+    """The five explorations in a folder of their own, and what they found, a sentence each."""
+    from estampa.explore.exploration import TITLES, Settings
+    from estampa.explore.run import RECORD, explore
+
+    folder = ledger.folder / "explored"
+    if not (folder / RECORD).is_file():
+        if folder.exists():  # begun and not finished: what is there is ours, and made anew
+            import shutil
+
+            shutil.rmtree(folder)
+        settings = Settings(
+            components=min(COMPONENTS, dataset.n - 1),
+            crop=_crop(dataset),
+            clusters=min(CLUSTERS, dataset.n // 2),
+            map=MAP,
+        )
+        explore(dataset, folder, settings, command="estampa reproduce galaxy-zoo-2", progress=ledger.progress)
+    record = json.loads((folder / RECORD).read_text())
+    said = [f"Explored without labels, report in {folder / 'report.html'}. How clusters agree with the classes:"]
+    for name, found in record["methods"].items():
+        agreement = ", ".join(
+            f"{words} {spelled(Interval.from_json(found[key]))}"
+            for key, words in (("ari", "adjusted Rand index"), ("purity", "purity"))
+            if key in found
+        )
+        noise = f", {found['noise']:.0%} noise" if found["noise"] else ""
+        said.append(
+            f"{TITLES.get(name, name)} ({found['clusters']} clusters{noise}, of {found['space']}): {agreement}."
+        )
+    return said
