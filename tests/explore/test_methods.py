@@ -202,3 +202,12 @@ def test_kmeans_of_many_objects_is_as_good_as_scikit_learns(monkeypatch: pytest.
     monkeypatch.setattr(kmeans, "SAMPLE", 300)
     made = cluster("kmeans", x, options={"clusters": 4})
     assert made.evidence["inertia"] <= plain.inertia_ * 1.0001
+
+
+def test_means_are_those_of_the_members() -> None:
+    rng = np.random.default_rng(0)
+    x, labels, weights = rng.normal(5, 1, (90, 4)).astype(np.float32), rng.integers(-1, 3, 90), rng.uniform(1, 3, 90)
+    plain = [x[labels == c].mean(axis=0) for c in range(3)]
+    assert np.allclose(distances.means_of(x, labels, 4), [*plain, x.mean(axis=0)], atol=1e-6)
+    weighted = [np.average(x[labels == c], axis=0, weights=weights[labels == c]) for c in range(3)]
+    assert np.allclose(distances.means_of(x, labels, 3, weights), weighted, atol=1e-6)

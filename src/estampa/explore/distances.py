@@ -71,10 +71,15 @@ def means_of(x: np.ndarray, labels: np.ndarray, clusters: int, weights: np.ndarr
 
     A cluster without members has the mean of all.
     """
-    inside = labels >= 0
-    told, rows = labels[inside], x if inside.all() else x[inside]
-    w = np.ones(len(told)) if weights is None else np.asarray(weights, np.float64)[inside]
-    sums = np.stack([np.bincount(told, weights=w * column, minlength=clusters) for column in rows.T], axis=1)
+    from scipy.sparse import csr_array
+
+    w = np.ones(len(x)) if weights is None else np.asarray(weights, np.float64)
+    w, told = np.where(labels >= 0, w, 0.0), np.maximum(labels, 0)
+    sums, everything = np.zeros((clusters, x.shape[1])), np.zeros(x.shape[1])
+    for part in blocks(len(x), 2 * x.shape[1]):
+        block = x[part].astype(np.float64)
+        sums += csr_array((w[part], (told[part], np.arange(len(block)))), shape=(clusters, len(block))) @ block
+        everything += block.sum(axis=0)
     total = np.bincount(told, weights=w, minlength=clusters)[:, None]
-    whole = x.mean(axis=0, dtype=np.float64) if len(x) else np.zeros(x.shape[1])
-    return np.where(total > 0, sums / np.maximum(total, 1e-300), whole).astype(np.float32)
+    found: np.ndarray = np.where(total > 0, sums / np.maximum(total, 1e-300), everything / max(1, len(x)))
+    return found.astype(np.float32)
