@@ -71,8 +71,11 @@ class PrepareRecipe(Record):
     shear: Annotated[float, Field(ge=0, le=1)] = 0.0  #: random slant in training, share
     elastic: Annotated[float, Field(ge=0, le=16)] = 0.0  #: deviation of a smooth random displacement, pixels
     erase: Annotated[float, Field(ge=0, le=1)] = 0.0  #: sides of an erased rectangle, drawn up to this share
-    balance: Literal["auto", "none", "weights", "roots", "sampling", "copies"] = (
-        "auto"  #: class weights in the loss, their roots, balanced drawing, or as many of each with turned copies
+    balance: Literal["auto", "none", "weights", "sampling", "copies"] = (
+        "auto"  #: class weights in the loss, balanced drawing, or as many of each class, some of them turned copies
+    )
+    balance_power: Annotated[float, Field(ge=0, le=1)] = (
+        1.0  #: of class weights: 1 = classes count equally, 0 = as they are
     )
     balance_to: Annotated[int, Field(ge=0, le=10_000_000)] = (
         0  #: objects of each class with balance = "copies"; 0 = as many as the largest has

@@ -51,3 +51,11 @@ def test_copies_make_every_class_as_large(count):
     again = balance.copies(LABELS, 4, count, seed=3)
     np.testing.assert_array_equal(again[0], places)
     np.testing.assert_array_equal(again[1], angles)
+
+
+def test_a_power_leads_from_unequal_to_equal_weights():
+    equal, half, none = (balance.class_weights(LABELS, 3, power) for power in (1.0, 0.5, 0.0))
+    np.testing.assert_allclose(none, 1, rtol=1e-6)
+    np.testing.assert_allclose(half / half[0], np.sqrt(equal / equal[0]), rtol=1e-5)
+    known = LABELS[LABELS >= 0]
+    assert half[known].mean() == pytest.approx(1)

@@ -78,7 +78,7 @@ def _found(fitted: Fitted, dataset: ImageSet, rows: Array) -> Temperature:
         said += f" This is the end of the range that is searched ({LOWEST:g} to {HIGHEST:g}): trust no probability."
     if fitted.recipe.train.keep == "best":
         said += " The same objects chose the kept epoch, so they may look a little better answered than others."
-    if fitted.recipe.prepare.balance in ("weights", "roots", "sampling", "copies"):
+    if fitted.recipe.prepare.balance in ("weights", "sampling", "copies"):
         said += " The classes count equally in training, and the probabilities are of such a world; T does not undo it."
     return Temperature(value, len(rows), said)
 

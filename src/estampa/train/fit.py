@@ -182,10 +182,10 @@ class _Parts:
 
 
 def _class_weights(recipe: Recipe, dataset: ImageSet, parted: _Parts, device: str) -> torch.Tensor | None:
-    power = {"weights": 1.0, "roots": 0.5}.get(recipe.prepare.balance)
-    if power is None or parted.regression:
+    rule = recipe.prepare
+    if rule.balance != "weights" or parted.regression:
         return None
-    weights = balance.class_weights(np.asarray(dataset.labels)[parted.train], parted.outputs, power)
+    weights = balance.class_weights(np.asarray(dataset.labels)[parted.train], parted.outputs, rule.balance_power)
     return torch.from_numpy(weights).to(device)
 
 
