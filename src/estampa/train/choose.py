@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from estampa import measure, parts
-from estampa.data.cutouts import LOOKED_AT, NET_SIDE, Framing, framing_of
+from estampa.data.cutouts import LOOKED_AT, MARGIN, NET_SIDE, Framing, framing_of
 from estampa.errors import DatasetError, RecipeError, nearest
 from estampa.models.stampnet import LEAST_SIDE
 from estampa.prepare import balance, mirror
@@ -164,7 +164,7 @@ def _cropped(
     stored = min(dataset.shape[:2])
     told = recipe.prepare.crop
     if isinstance(told, str):
-        crop = min(16 * max(1, round(framed.side / 16)), int(stored / math.sqrt(2))) if framed else stored
+        crop = _square(framed.side, int(stored / MARGIN)) if framed else stored
         crop -= (stored - crop) % 2  # the same margin on both sides: turned by a quarter it is the same square
         crop = crop if crop < stored else 0
         changes["prepare.crop"] = crop
@@ -179,6 +179,14 @@ def _cropped(
         changes["prepare.side"] = NET_SIDE if (crop or stored) >= 1.25 * NET_SIDE else 0
         if changes["prepare.side"]:
             said.append(f"It sees them at {NET_SIDE} x {NET_SIDE} (prepare.side).")
+
+
+def _square(filled: int, most: int) -> int:
+    """A crop of about `filled` pixels, in steps, so that folds of one set agree: `most` from three quarters of it on.
+
+    A margin that was kept for turned copies says better what the objects fill than what is left of the sky around them.
+    """
+    return most if filled >= 0.75 * most else max(16, 16 * round(filled / 16))
 
 
 def _measured(dataset: ImageSet) -> bool:
