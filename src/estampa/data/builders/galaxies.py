@@ -8,12 +8,14 @@ simulated, and from which sources: `_galaxy_light.py`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from estampa import machine
 from estampa.data.builders._galaxy_light import BATCH, KINDS, VERSION, Frame, draw_batch, kinds_of
 from estampa.data.dataset import Dataset
 from estampa.data.read import write_reading
@@ -42,8 +44,12 @@ def simulate_galaxies(
     """
     frame = _checked(n, seed, size, width)
     images = np.empty((n, size, size, 3), np.uint8)
-    for number in range(-(-n // BATCH)):
+
+    def fill(number: int) -> None:
         images[number * BATCH : (number + 1) * BATCH] = draw_batch(seed, number, frame)[: n - number * BATCH]
+
+    with ThreadPoolExecutor(machine.threads()) as pool:
+        list(pool.map(fill, range(-(-n // BATCH))))
     return images, _labels(seed, n)
 
 
