@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from estampa.prepare.augment import Augment
+from estampa.prepare.image import area_matrix, inside
 
 
 def rng(seed=0):
@@ -212,3 +213,25 @@ def test_what_comes_out_smaller_is_averaged_first():
     got = Augment(rotate=1e-6, crop=48, side=24).change(checks.contiguous(), rng())
     assert got.shape == (1, 1, 24, 24)
     assert (got - 0.5).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize(("size", "crop"), [((9, 9), 4), ((9, 9), 5), ((8, 9), 3), ((10, 10), 0)])
+def test_a_copy_that_is_not_turned_is_the_crop_itself(size, crop):
+    """Turned by nothing, a picture is what the net sees of it later: not shifted by half a pixel, nor smoothed."""
+    x = torch.rand(2, 3, *size, generator=rng())
+    got = Augment(crop=crop).change(x, rng(), torch.zeros(2))
+    rows, columns = inside(size, crop)[1:]
+    torch.testing.assert_close(got, x[:, :, rows, columns], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("side", "crop", "to"), [(25, 17, 8), (25, 16, 8), (24, 16, 8), (25, 0, 8)])
+def test_a_smaller_picture_lies_where_the_net_sees_it(side, crop, to):
+    """A ramp keeps its values when it is brought to fewer pixels, whether or not they divide the picture."""
+    ramp = torch.arange(side, dtype=torch.float32)
+    x = torch.stack([ramp.expand(side, side), ramp[:, None].expand(side, side)])[None]
+    got = Augment(crop=crop, side=to).change(x, rng(), torch.zeros(1))
+    area = torch.from_numpy(area_matrix(crop or side, to))
+    rows, columns = inside((side, side), crop)[1:]
+    wanted = area @ x[:, :, rows, columns] @ area.T
+    inner = (..., slice(1, -1), slice(1, -1))  # the outermost may come from the repeated edge
+    torch.testing.assert_close(got[inner], wanted[inner], atol=0.02, rtol=0)  # areas cut pixels, means of ramps do not

@@ -110,3 +110,10 @@ def test_copies_are_of_the_training_part_alone_and_learned_from_turned():
         np.testing.assert_array_equal(value, two.network.body.state_dict()[name])
     plain = fit_net(galaxies(), balanced.with_values({"prepare.balance": "none"}), train_rows=np.arange(80))
     assert (plain.network.body.state_dict()["output.weight"] != one.network.body.state_dict()["output.weight"]).any()
+
+
+def test_pictures_that_are_no_squares_are_not_brought_to_one():
+    wide = np.random.default_rng(0).integers(0, 255, (40, 110, 140, 3)).astype(np.uint8)
+    whole, _ = complete(read("galaxies"), galaxies(wide, LABELS[:40]))
+    assert (whole.prepare.crop, whole.prepare.side) == (0, 0)
+    assert fed(whole, (110, 140, 3)) == (110, 140, 3)

@@ -120,7 +120,8 @@ class Augment:
     def _warped(self, x: Tensor, random: torch.Generator, turned: Tensor | None) -> Tensor:
         """Each result pixel is taken from where the inverse of the drawn change puts it; outside, the edge goes on.
 
-        Pictures that come out much smaller are first averaged over squares of whole pixels.
+        Pictures that come out much smaller are first averaged over squares of whole pixels. What is not changed is the
+        crop that `image.inside` cuts, pixel for pixel.
         """
         m, _, height, width = x.shape
         seen = (self.crop, self.crop) if self.crop else (height, width)
@@ -137,7 +138,8 @@ class Augment:
             angle = angle + torch.deg2rad(turned)
         across, lean = torch.exp(drawn(self.aspect) / 2), drawn(self.shear)
         cosine, sine = angle.cos() * shrink, angle.sin() * shrink
-        right, down = drawn(2 * self.shift / width), drawn(2 * self.shift / height)
+        middle = [(long - crop) // 2 * 2 + crop for long, crop in zip((width, height), reversed(seen), strict=True)]
+        right, down = (drawn(2 * self.shift / s) + m / s - 1 for s, m in zip((width, height), middle, strict=True))
         ratio = height / width  # the grid's unit is half a side, which differs along the two axes
         rows = [cosine * across, (lean * shrink - sine) * ratio, right, sine / ratio, cosine / across, down]
         matrix = torch.stack(rows, 1).view(m, 2, 3)
@@ -148,6 +150,8 @@ class Augment:
             knots = torch.randn(m, 2, ELASTIC_KNOTS, ELASTIC_KNOTS, generator=random) * units
             bend = F.interpolate(knots, size=result, mode="bicubic", align_corners=True)
             grid = grid + bend.permute(0, 2, 3, 1)
+        # Squares of whole pixels leave out the rest at the end: the grid is of what they cover.
+        grid = (grid + 1) * torch.tensor([width / x.shape[3], height / x.shape[2]]) / pooled - 1
         grid = grid.to(x.device, x.dtype)
         warped = F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
         last = x.is_contiguous(memory_format=torch.channels_last)

@@ -176,7 +176,8 @@ def _cropped(
     else:
         crop = told
     if recipe.prepare.side == "auto":
-        changes["prepare.side"] = NET_SIDE if (crop or stored) >= 1.25 * NET_SIDE else 0
+        square = crop > 0 or dataset.shape[0] == dataset.shape[1]
+        changes["prepare.side"] = NET_SIDE if square and (crop or stored) >= 1.25 * NET_SIDE else 0
         if changes["prepare.side"]:
             said.append(f"It sees them at {NET_SIDE} x {NET_SIDE} (prepare.side).")
 
