@@ -165,6 +165,9 @@ def test_archives_of_originals_and_dataset(tmp_path: Path) -> None:
     packed.unlink()  # as after a kill before it was written: the same command completes it
     make(tmp_path, options)
     assert packed.exists()
+    originals.unlink()  # as where the Dataset was built without archives at first
+    make(tmp_path, options)
+    assert originals.read_bytes() == before
     build("galaxy_zoo", tmp_path / "set.h5", builder_options=options, force=True)
     assert originals.read_bytes() == before
 
@@ -381,6 +384,16 @@ def test_tables_that_lack_what_is_needed(
     made.table(tmp_path / "gz2.csv.gz", head, [row])
     with pytest.raises(SourceError, match=told):
         make(tmp_path, options)
+
+
+def test_a_small_table_does_not_fill_the_memory(tmp_path: Path) -> None:
+    options = made.lay(tmp_path)
+    bomb = tmp_path / "bomb.csv.gz"
+    with gzip.open(bomb, "wt") as stream:
+        stream.write("dr7objid,gz2class\n")
+        stream.writelines(f"{i}{'7' * 100_000},Er\n" for i in range(3))
+    with pytest.raises(SourceError, match="row 1 has an id, class or sample without end"):
+        make(tmp_path, options | {"catalogue": str(bomb)})
 
 
 def test_files_that_are_not_at_hand_are_not_fetched_unasked(tmp_path: Path) -> None:

@@ -80,6 +80,7 @@ def archive_pictures(target: Path, store: Store, names: Sequence[str], progress:
             member = tarfile.TarInfo(name)
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
+            archive.members = []  # type: ignore[attr-defined]  # it would keep a kilobyte of each
             progress.advance()
     progress.finish()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,8 +22,9 @@ from estampa.errors import SourceError
 
 IDS = ("dr7objid", "objid", "dr8objid")
 CLASSES = ("gz2class", "gz2_class")
-MOST_ROWS = 20_000_000
+MOST_ROWS = 5_000_000  #: the largest published table has 356,000
 _LINE = 1 << 20  #: characters of a line at most
+_FIELD = 64  #: characters at most of what is kept of a row: an id, a class, a sample
 _CURE = "Match by position instead: --option match-radius=2arcsec (columns ra and dec, in degrees, in both tables)"
 
 
@@ -65,9 +67,15 @@ def _read(path: Path, wanted: Sequence[str], exact: bool) -> Objects:
             )
         if number > MOST_ROWS:
             raise SourceError("too many rows", where=path, allowed=f"{MOST_ROWS:,}")
-        ids.append(row[id_at].strip())
-        values.append(row[value_at].strip())
-        samples.append(row[sample_at].strip() if sample_at >= 0 else "")
+        kept = [row[at].strip() if at >= 0 else "" for at in (id_at, value_at, sample_at)]
+        if max(map(len, kept)) > _FIELD:
+            raise SourceError(
+                f"row {number} has an id, class or sample without end", where=path, allowed=f"{_FIELD} characters",
+                got=f"{max(map(len, kept)):,}",
+            )  # fmt: skip
+        ids.append(kept[0])
+        values.append(kept[1])
+        samples.append(sys.intern(kept[2]))
         if ra_at >= 0 and dec_at >= 0:
             places.append((_degrees(row[ra_at]), _degrees(row[dec_at])))
     if not ids:

@@ -79,8 +79,15 @@ def is_built(dataset: Dataset, options: Mapping[str, str]) -> bool:
 
 
 def complete(dataset: Dataset, options: Mapping[str, str], progress: Progress = SILENT) -> None:
-    """Write the archive of a Dataset that is there already, when it was asked for and an earlier run was stopped."""
-    if _read(options).archives and not beside.archive_paths(dataset.path)[1].exists():
+    """Write the archives of a Dataset that is there already: an earlier run was stopped, or was not asked for them."""
+    asked = _read(options)
+    if not asked.archives:
+        return
+    originals, packed = beside.archive_paths(dataset.path)
+    if not originals.exists():
+        _, store, names = _chosen(files.locate(options, progress), asked, progress)
+        beside.archive_pictures(originals, store, names, progress)
+    if not packed.exists():
         beside.archive_dataset(dataset.path, progress)
 
 
