@@ -126,7 +126,8 @@ def _model(recipe: Recipe, dataset: ImageSet, said: list[str]) -> Recipe:
         own |= {f"{stage}.{key}": getattr(part, key) for key in part.model_fields_set}
     own |= {f"model.{key}": value for key, value in recipe.model.options.items()}
     own = {"data.task": "auto", "prepare.symmetry": "auto"} | own  # said below, with their reasons
-    large = "; larger than the 96 pixels that it was tuned up to" if max(height, width) > 96 else ""
+    tuned = name != GALAXIES and max(height, width) > 96
+    large = "; larger than the 96 pixels that it was tuned up to" if tuned else ""
     said.append(f"Recipe '{name}': the default for {why}, here {height} x {width} x {channels}{large}.")
     return default.with_values(own, recipe.name)
 
