@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
 import zipfile
 import zlib
@@ -15,6 +16,8 @@ from skyfiles import SIDE, STAMPS, ZTF, N, alerts, fastavro, images, stamp, writ
 
 from estampa.data.read import ReadOptions, build, open_reading
 from estampa.data.sources._alerts import layout_of
+from estampa.data.sources._avrofile import Container
+from estampa.data.sources._picture import Unreadable
 from estampa.data.sources.avro import _filled
 from estampa.errors import SourceError
 
@@ -265,3 +268,30 @@ def test_bytes_changed_at_random_never_crash(tmp_path: Path, seed: int) -> None:
             assert block.images.shape[1:] == (SIDE, SIDE, 3)
     except SourceError as error:
         assert str(tmp_path) in str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        (["null", "alert"], "'alert' holds itself"),
+        ({"type": "array", "items": "null"}, "an array of nothing"),
+        ({"type": "array", "items": {"type": "record", "name": "e", "fields": []}}, "an array of nothing"),
+        (json.loads('{"type": "array", "items": ' * 60 + '"int"' + "}" * 60), "more than 50 types inside each other"),
+    ],
+)
+def test_a_schema_by_which_few_bytes_become_without_end(field: Any, said: str) -> None:
+    schema = json.dumps({"type": "record", "name": "alert", "fields": [{"name": "x", "type": field}]}).encode()
+    stream = io.BytesIO(b"Obj\x01\x02\x16avro.schema")
+    stream.seek(0, io.SEEK_END)
+    fastavro.schemaless_writer(stream, {"type": "bytes"}, schema)
+    stream.write(b"\0" + bytes(16))
+    stream.seek(0)
+    with pytest.raises(Unreadable, match=said):
+        Container(stream)
+
+
+def test_a_type_may_be_named_again() -> None:
+    inner = {"type": "record", "name": "s", "namespace": "a.b", "fields": [{"name": "y", "type": "long"}]}
+    again = [{"name": "p", "type": inner}, {"name": "q", "type": ["null", {"type": "array", "items": "a.b.s"}]}]
+    data = written([{"p": {"y": 1}, "q": [{"y": 2}]}], {"type": "record", "name": "t", "fields": again})
+    assert next(Container(io.BytesIO(data)).packets())[1] == [{"p": {"y": 1}, "q": [{"y": 2}]}]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import tarfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -394,3 +395,24 @@ def test_a_hostile_archive_is_refused(tmp_path: Path) -> None:
         packed.writestr("../evil.fits", plane(images()[0, ..., 0]))
     with pytest.raises(SourceError, match="points outside of the archive"):
         open_reading([tmp_path / "a.zip"])
+
+
+@pytest.mark.parametrize("card", ["A_ORDER", "WCSAXES"])
+def test_a_wcs_without_end_is_no_wcs(card: str) -> None:
+    """Astropy would make a table of its square."""
+    head = header()
+    head["CTYPE1"], head["CTYPE2"] = "RA---TAN-SIP", "DEC--TAN-SIP"
+    head[card] = 1_000_000
+    began = time.monotonic()
+    found = look(plane(images(1)[0, ..., 0], head), "", 10**6)
+    assert time.monotonic() - began < 20
+    assert found.sky is None
+    assert found.pieces[0].count == 1
+
+
+def test_a_card_that_cannot_be_read_is_damage() -> None:
+    head = header()
+    head["BUNIT"] = "abcdef"
+    data = plane(images(1)[0, ..., 0], head).replace(b"'abcdef  '", b"abc'd'ef  ")
+    with pytest.raises(Unreadable, match="damaged FITS file: Unparsable card"):
+        look(data, "", 10**6)

@@ -22,6 +22,7 @@ MAGIC = b"Obj\x01"
 CODECS = ("null", "deflate")
 _SYNC = 16
 _META = {"type": "map", "values": "bytes"}
+_DEEPEST = 50  #: types inside each other in a schema
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,40 @@ def _understood(schema: bytes) -> tuple[Any, Layout]:
     import fastavro
 
     raw = json.loads(schema)
+    _least(raw, {}, 0)
     return fastavro.parse_schema(raw), layout_of(raw)
+
+
+def _least(kind: Any, known: dict[str, int | None], depth: int) -> int:
+    """Fewest bytes of a value of a type; Unreadable for types by which few bytes become without end.
+
+    These are a record that holds itself, whose values nest as deep as the bytes say (fastavro's stack would not bear
+    it), and arrays of what takes no bytes (null, an empty record), which are as long as they say. `known` holds the
+    named types seen, None for those that are still open.
+    """
+    if depth > _DEEPEST:
+        raise Unreadable(f"a schema of more than {_DEEPEST} types inside each other")
+    if isinstance(kind, list):
+        return 1 + min((_least(one, known, depth + 1) for one in kind), default=0)
+    if isinstance(kind, str):
+        found = known.get(kind.rpartition(".")[2], 0 if kind == "null" else 1)
+        if found is None:
+            raise Unreadable(f"a schema in which {kind!r} holds itself")
+        return found
+    name, inner = str(kind.get("name", "")).rpartition(".")[2], kind["type"]
+    if inner in ("array", "map"):
+        items = _least(kind["items" if inner == "array" else "values"], known, depth + 1)
+        if inner == "array" and not items:
+            raise Unreadable("a schema with an array of nothing")
+        return 1
+    if inner in ("record", "error"):
+        known[name] = None
+        known[name] = total = sum(_least(field["type"], known, depth + 1) for field in kind["fields"])
+        return total
+    if inner in ("fixed", "enum"):
+        known[name] = size = int(kind["size"]) if inner == "fixed" else 1
+        return size
+    return _least(inner, known, depth + 1)
 
 
 def _exactly(stream: IO[bytes], count: int) -> bytes:

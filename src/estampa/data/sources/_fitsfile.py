@@ -29,6 +29,7 @@ GZIP = b"\x1f\x8b"
 _BLOCK = 2880  #: bytes; FITS 4.0, section 3.1
 _NAXIS = re.compile(rb"(NAXIS[12]?) *= *([0-9]{1,9}) ")
 _EXACT = 1 << 24  #: whole numbers up to it are all float32
+_MOST_AXES, _MOST_ORDER = 9, 9  #: of a WCS and of its distortion (SIP allows 9): tables grow as their squares
 _SMALL = (4, 16)  #: an axis of at most so many is the channels when both others are longer
 _DAMAGE = (
     *(OSError, ValueError, KeyError, TypeError, IndexError, EOFError, AttributeError, RuntimeError, MemoryError),
@@ -161,12 +162,14 @@ def holds_image(given: bytes | Path) -> bool:
 
 
 def _any_image(fits: Any, stream: IO[bytes]) -> bool:
+    from astropy.io.fits.verify import VerifyError
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             with fits.open(stream, memmap=False) as files:
                 return any(hdu.is_image and len(hdu.shape) > 1 for hdu in files)
-        except _DAMAGE:
+        except (*_DAMAGE, VerifyError):
             return False
 
 
@@ -196,6 +199,7 @@ def unpacked(data: bytes) -> bytes:
 def _opened(data: bytes, most: int) -> Iterator[list[Any]]:
     """The HDUs with pictures of a file (astropy's), each of at least two axes and all there; Unreadable otherwise."""
     from astropy.io import fits
+    from astropy.io.fits.verify import VerifyError
 
     data = unpacked(data)
     if not data:
@@ -204,14 +208,14 @@ def _opened(data: bytes, most: int) -> Iterator[list[Any]]:
         warnings.simplefilter("ignore")  # what astropy warns of is checked here, and said in one way
         try:
             files = fits.open(io.BytesIO(data), memmap=False)
-        except _DAMAGE as error:
+        except (*_DAMAGE, VerifyError) as error:
             raise Unreadable("not a FITS file, or truncated in its header") from error
         try:
             with files:
                 yield _images(files, len(data), most)
         except Unreadable:
             raise
-        except _DAMAGE as error:
+        except (*_DAMAGE, VerifyError) as error:
             raise Unreadable(
                 f"damaged FITS file: {str(error).splitlines()[0][:80] if str(error) else type(error)}"
             ) from error
@@ -314,6 +318,10 @@ def _sky(images: Sequence[Any], piece: Piece) -> Sky | None:
 def _sky_of(header: Any, piece: Piece) -> Sky | None:
     from astropy.wcs import WCS
 
+    if any(_beyond(header, key, _MOST_AXES) for key in ("NAXIS", "WCSAXES")) or any(
+        _beyond(header, f"{key}_ORDER", _MOST_ORDER) for key in ("A", "B", "AP", "BP")
+    ):
+        return None
     try:
         whole = WCS(header)
         if not whole.has_celestial:
@@ -337,6 +345,12 @@ def _sky_of(header: Any, piece: Piece) -> Sky | None:
         return None
     angle = math.degrees(math.atan2(along_y[0], along_y[1])) % 360
     return Sky(float(ra % 360), float(dec), angle, math.degrees(math.sqrt(abs(area))) * 3600, area > 0)
+
+
+def _beyond(header: Any, key: str, most: int) -> bool:
+    """Whether a header announces more than anyone means; what is no number is astropy's to refuse."""
+    value = header.get(key, 0)
+    return isinstance(value, (int, float)) and not value <= most
 
 
 def _equatorial(wcs: Any, at: np.ndarray) -> np.ndarray:
