@@ -194,3 +194,20 @@ def test_umap_is_seeded_and_keeps_clouds_apart() -> None:
     assert np.array_equal(one.places, two.places)
     gaps = np.linalg.norm(one.places[:, None] - one.places[None], axis=2) + 1e9 * np.eye(48)
     assert (truth[gaps.argmin(axis=1)] == truth).mean() > 0.95
+
+
+@pytest.mark.parametrize("kept", [np.array([-1]), np.array([0.5]), np.array([], np.int64), np.array([[0]])])
+def test_a_scale_that_points_elsewhere_is_refused(tmp_path, kept):
+    from safetensors.numpy import save
+
+    ones = np.ones(len(kept))
+    (tmp_path / "standard.safetensors").write_bytes(save({"kept": kept, "mean": ones, "scale": ones}))
+    (tmp_path / "features.json").write_text('{"kind": "table", "columns": ["a"]}')
+    with pytest.raises(InputError, match="is damaged"):
+        load_extractor(tmp_path)
+
+
+def test_features_nested_without_end_are_refused(tmp_path):
+    (tmp_path / "features.json").write_text("[" * 100_000)
+    with pytest.raises(InputError, match="cannot be read"):
+        load_extractor(tmp_path)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from estampa.bundle.audit import read_regular, tensors
 from estampa.bundle.contract import check_header, check_scale
 from estampa.bundle.store import Bundle
 from estampa.data.dataset import Dataset
@@ -22,6 +23,7 @@ from estampa.reduce.reduction import Reduction
 
 FILE = "features.json"
 _STANDARD, _REDUCTION, _BUNDLE = "standard.safetensors", "reduction.safetensors", "bundle"
+_KIND_LIMIT = 1 << 20  #: bytes of features.json
 _CHUNK_BYTES = 8 << 20  #: of pictures that are scored together
 _FLAT = 1e-6  #: a column whose deviation is below this share of its size is constant
 
@@ -92,14 +94,16 @@ class Standard:
     @classmethod
     def load(cls, path: Path) -> Standard:
         """Read what `save` wrote."""
-        from estampa.bundle.audit import read_regular, tensors
-
         found = tensors(read_regular(path, 64 << 20), path)
         try:
             made = cls(found["kept"], found["mean"], found["scale"])
         except KeyError as error:
             raise InputError("is damaged", where=path, got=f"no array {error}") from error
-        if not len(made.kept) == len(made.mean) == len(made.scale) or not (made.scale > 0).all():
+        kept = made.kept
+        if kept.dtype.kind != "i" or not kept.ndim == made.mean.ndim == made.scale.ndim == 1 or not len(kept):
+            raise InputError("is damaged", where=path, got="its arrays are of another kind")
+        good = len(kept) == len(made.mean) == len(made.scale) and kept.min() >= 0 and (made.scale > 0).all()
+        if not good or not np.isfinite([made.mean, made.scale]).all():
             raise InputError("is damaged", where=path, got="its arrays do not fit each other")
         return made
 
@@ -257,9 +261,9 @@ def load_extractor(folder: Path) -> Extractor:
     """Read what an extractor saved into `folder`; InputError or BundleError when it is not whole."""
     path = folder / FILE
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        said = json.loads(read_regular(path, _KIND_LIMIT).decode("utf-8"))
         kind, columns = said["kind"], tuple(said.get("columns", ()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError("the features cannot be read", where=path, got=repr(error)) from error
     if kind == "pca":
         return PcaFeatures(Reduction.load(folder / _REDUCTION))
