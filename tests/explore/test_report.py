@@ -212,10 +212,19 @@ def test_wrong_words_are_refused(call, message) -> None:  # type: ignore[no-unty
         call()
 
 
-def test_what_cannot_be_explored_is_refused_before_the_work(tmp_path: Path) -> None:
+def test_what_cannot_be_explored_is_refused_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = written(tmp_path / "s.h5", 12)
+    monkeypatch.delattr(sys.modules[read_clusters.__module__], "features_of")  # the work begins with it
     with pytest.raises(InputError, match="too few objects to explore"):
         explore(data, tmp_path / "few", replace(QUICK, clusters=40))
+    for ways, message in (
+        ("crop=999", "crop is more than a picture has"),
+        ("crop=4;components=3,900", "more components than can be found"),
+        ("features=pca,tabel", "Did you mean 'table'"),
+        ("features=embedding", "unknown features 'embedding'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            explore(data, tmp_path / "ways", replace(QUICK, clusters=None, compare=ways))
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").write_text("")
     with pytest.raises(InputError, match="not a new or empty folder"):

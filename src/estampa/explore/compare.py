@@ -14,7 +14,7 @@ from estampa.data.dataset import Dataset
 from estampa.errors import InputError, nearest
 from estampa.explore import quality
 from estampa.explore.clustering import cluster
-from estampa.explore.features import features_of
+from estampa.explore.features import features_of, read_kind
 from estampa.progress import SILENT, Progress
 
 _KEYS = ("crop", "components", "features")
@@ -70,6 +70,27 @@ def _whole(key: str, text: str, least: int) -> int:
             f"{key} must be whole numbers", where="--compare", allowed=f"{least} or more, as 174,128", got=text
         )
     return int(text)
+
+
+def check(dataset: Dataset, ways: Ways) -> None:
+    """Refuse, before any work, ways that these data cannot be looked at: InputError names what is allowed."""
+    names = {read_kind(kind, "--compare")[0] for kind in ways.kinds}
+    if "table" in names and not dataset.header.columns:
+        raise InputError("there is no table to look at", where="--compare", got=dataset.path)
+    if "pca" not in names:
+        return
+    if dataset.shape is None:
+        raise InputError("there are no pictures to look at", where="--compare", got=dataset.path)
+    side, most = min(dataset.shape[:2]), (len(dataset.rows("train")) or dataset.n) - 1
+    for crop in ways.crops:
+        if crop > side:
+            raise InputError("crop is more than a picture has", where="--compare", allowed=f"0 to {side}", got=crop)
+    for count in ways.components:
+        if count is not None and count > most:
+            raise InputError(
+                "more components than can be found", where="--compare", allowed=f"1 to {most}", got=count,
+                cure="One fewer than the objects that are learned from, at most.",
+            )  # fmt: skip
 
 
 def compare(

@@ -53,6 +53,14 @@ class Features:
         return len(self.values)
 
 
+def read_kind(kind: str, where: str = "features") -> tuple[str, str]:
+    """Part "embedding:RUN" to ("embedding", "RUN"), "pca" to ("pca", ""); InputError for words of no known kind."""
+    name, _, of = kind.partition(":")
+    if name not in ("pca", "embedding", "table") or bool(of) != (name == "embedding"):
+        raise InputError(f"unknown features {kind!r}", where=where, allowed=", ".join(KINDS), cure=nearest(kind, KINDS))
+    return name, of
+
+
 def features_of(
     dataset: Dataset,
     kind: str = "pca",
@@ -78,20 +86,16 @@ def features_of(
     if not len(chosen):
         raise InputError("no rows are left to explore", where=dataset.path)
     training, whose = _training(dataset, chosen)
-    name, _, of = kind.partition(":")
+    name, of = read_kind(kind)
     if (components is not None or crop) and name != "pca":
         raise InputError("components and crop belong to the features 'pca'", where="features", got=kind)
     extractor: Extractor
-    if name == "pca" and not of:
+    if name == "pca":
         extractor = PcaFeatures.fit(dataset, training, components, crop, seed, progress)
-    elif name == "embedding" and of:
+    elif name == "embedding":
         extractor = EmbeddingFeatures.fit(Path(of), dataset, training, progress)
-    elif name == "table" and not of:
-        extractor = TableFeatures.fit(dataset, training, progress)
     else:
-        raise InputError(
-            f"unknown features {kind!r}", where="features", allowed=", ".join(KINDS), cure=nearest(kind, KINDS)
-        )  # fmt: skip
+        extractor = TableFeatures.fit(dataset, training, progress)
     progress.say(f"features: {extractor.name}, fitted on {len(training):,} rows ({whose})")
     fitted = np.isin(chosen, training)
     return Features(

@@ -19,7 +19,7 @@ from estampa.explore import compare as comparing
 from estampa.explore import report
 from estampa.explore.clustering import METHODS
 from estampa.explore.exploration import ALL, Exploration, Settings
-from estampa.explore.features import Features, features_of
+from estampa.explore.features import features_of
 from estampa.explore.report import PAGE, lead
 from estampa.explore.store import Explorer
 from estampa.explore.work import Work
@@ -86,12 +86,14 @@ def explore(
     for module in ("sklearn", "scipy", "matplotlib", *(["umap"] if asked.map == "umap" else [])):
         machine.require("explore", module, needed_for="explore")
     dataset = source if isinstance(source, Dataset) else open_any(source, ReadOptions(), progress)
+    _require_enough(dataset.n, asked)
+    if ways is not None:
+        comparing.check(dataset, ways)
     clock = Clock()
     with clock.of("features"):
         features = features_of(
             dataset, asked.features, components=asked.components, crop=asked.crop, seed=asked.seed, progress=progress
         )
-    _require_enough(features, asked)
     work = Work(dataset, features, asked, clock, progress)
     found = work.explored()
     if ways is not None:
@@ -158,8 +160,8 @@ def _require_empty(folder: Path) -> None:
     files.require_writable(folder / PAGE)
 
 
-def _require_enough(features: Features, asked: Settings) -> None:
-    n, least = len(features), max(LEAST, asked.clusters or 2)
+def _require_enough(n: int, asked: Settings) -> None:
+    least = max(LEAST, asked.clusters or 2)
     if n < least:
         raise InputError(
             "too few objects to explore", where="explore", allowed=f"{least} or more", got=f"{n}",
