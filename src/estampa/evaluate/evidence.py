@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 #: Objects on which consistency under mirrors and turns is measured; and where answers are means over these views, so
 #: that it holds by construction and only a fault would break it.
-MOST_VIEWED, FEW_VIEWED = 2_000, 200
+MOST_VIEWED, FEW_VIEWED = 2_000, 64
 Answer = Callable[[np.ndarray], np.ndarray]
 
 
