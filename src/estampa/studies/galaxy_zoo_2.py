@@ -9,7 +9,6 @@ short classes filled with turned copies. Copies are made inside each training pa
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,10 +19,11 @@ from estampa import machine, recipe
 from estampa.data.dataset import Dataset
 from estampa.data.read import ReadOptions, begins_like_hdf5, build, open_any, open_reading
 from estampa.errors import InputError
-from estampa.evaluate.crossval import crossval, fold_numbers
-from estampa.evaluate.judge import judge, spelled
+from estampa.evaluate.crossval import crossval
+from estampa.evaluate.judge import spelled
 from estampa.measure import Interval
 from estampa.prepare.descriptors import descriptors
+from estampa.prepare.image import inside
 from estampa.recipe import Recipe
 from estampa.studies._table import Ledger, Row, row_of
 from estampa.studies._ways import AS_PUBLISHED, OURS, RIGHT
@@ -46,13 +46,11 @@ def run(source: Path | None, ledger: Ledger) -> tuple[str, list[str]]:
     ledger.bind(dataset.content_sha256)
     known = np.flatnonzero(dataset.labelled())
     folds = f"{FOLDS} folds"
-    fold = np.full(dataset.n, -1, np.int64)
-    fold[known] = fold_numbers(dataset.labels[known], FOLDS, task=dataset.task, seed=0)
     ledger.add("unbalanced", partial(_net, ledger, dataset, "gz2-cnn", AS_PUBLISHED, f"unequal classes, {folds}"))
     how = f"{A_CLASS} a class with turned copies, {folds}"
     ledger.add("balanced", partial(_net, ledger, dataset, "gz2-balanced", RIGHT, how))
-    for key, words, method in _classical():
-        ledger.add(key, partial(_judged, dataset, fold, f"{words}, {folds}", method))
+    for key, words, seen, kind in _classical():
+        ledger.add(key, partial(_baseline, dataset, f"{words}, {folds}", seen, kind))
     ledger.add("ours", partial(_net, ledger, dataset, "galaxies", OURS, f"recipe galaxies, {folds}"))
     notes = [PUBLISHED, *_explored(ledger, dataset)]
     if dataset.header.origin.get("simulated"):
@@ -108,80 +106,77 @@ def _parameters(made: Recipe, dataset: Dataset) -> int:
 
 # ---------------------------------------------------------------------------------------------- classical methods
 
-Method = Callable[[Dataset, np.ndarray, np.ndarray], np.ndarray]
+#: (dataset, rows) -> (m, f) numbers of those rows.
+Numbers = Callable[[Dataset, np.ndarray], np.ndarray]
 
 
-def _classical() -> list[tuple[str, str, Method]]:
-    """Key, words and method of each baseline: (dataset, rows to learn from, rows to answer) -> probabilities."""
+def _classical() -> list[tuple[str, str, Callable[[Dataset, np.ndarray], Numbers], str]]:
+    """Key, words, what is learned of the training rows to make numbers of any, and the method, of each baseline."""
     return [
-        ("forest-pixels", "random forest on pixels", partial(_fitted, _pixels, "forest")),
-        ("forest-pca", f"random forest on {COMPONENTS} components", partial(_fitted, _components, "forest")),
-        ("knn-pca", f"nearest neighbours on {COMPONENTS} components", partial(_fitted, _components, "knn")),
-        ("forest-descriptors", "random forest on descriptors", partial(_fitted, _described, "forest")),
-        ("knn-descriptors", "nearest neighbours on descriptors", partial(_fitted, _described, "knn")),
+        ("forest-pixels", "random forest on pixels", _pixels, "forest"),
+        ("forest-pca", f"random forest on {COMPONENTS} components", _components, "forest"),
+        ("knn-pca", f"nearest neighbours on {COMPONENTS} components", _components, "knn"),
+        ("forest-descriptors", "random forest on descriptors", _described, "forest"),
+        ("knn-descriptors", "nearest neighbours on descriptors", _described, "knn"),
     ]
 
 
-def _judged(dataset: Dataset, fold: np.ndarray, how: str, method: Method) -> Row:
-    """A baseline by the same folds as the nets."""
-    began = time.monotonic()
-    output = np.zeros((dataset.n, len(dataset.classes)))
-    for held in range(FOLDS):
-        learn, answer = (np.flatnonzero((fold >= 0) & (fold != held)), np.flatnonzero(fold == held))
-        output[answer] = method(dataset, learn, answer)
-    known = np.flatnonzero(fold >= 0)
-    judgement = judge(dataset.labels[known], output[known], task=dataset.task, classes=dataset.classes)
-    return row_of(judgement, RIGHT, how, seconds=time.monotonic() - began)
+def _baseline(dataset: Dataset, how: str, seen: Callable[[Dataset, np.ndarray], Numbers], kind: str) -> Row:
+    """A baseline by the same folds as the nets: both are dealt by `crossval`."""
+
+    def fit(data: Dataset, _recipe: Recipe, *, train_rows: np.ndarray, **_: object) -> _Fitted:
+        return _Fitted(data, train_rows, seen(data, train_rows), kind)
+
+    found = crossval(dataset, recipe.read("gz2-cnn"), FOLDS, fit=fit)
+    return row_of(found.judgement, RIGHT, how, seconds=found.seconds)
 
 
-def _fitted(
-    features: Callable[[Dataset, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]], kind: str,
-    dataset: Dataset, learn: np.ndarray, answer: np.ndarray,
-) -> np.ndarray:  # fmt: skip
-    """Learn on `learn`, answer `answer`: (len(answer), classes) probabilities; an absent class has 0."""
-    from sklearn.ensemble import RandomForestClassifier
-    from sklearn.neighbors import KNeighborsClassifier
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+class _Fitted:
+    """A classical method that has learned from some rows of a Dataset."""
 
-    known, asked = features(dataset, learn, answer)
-    if kind == "forest":
-        model = RandomForestClassifier(300, random_state=0, n_jobs=machine.threads(), class_weight="balanced_subsample")
-    else:
-        model = make_pipeline(StandardScaler(), KNeighborsClassifier(15, weights="distance"))
-    model.fit(known, dataset.labels[learn])
-    output = np.zeros((len(answer), len(dataset.classes)))
-    output[:, np.asarray(model.classes_, np.int64)] = model.predict_proba(asked)
-    return output
+    def __init__(self, dataset: Dataset, rows: np.ndarray, numbers: Numbers, kind: str) -> None:
+        from sklearn.ensemble import RandomForestClassifier
+        from sklearn.neighbors import KNeighborsClassifier
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        jobs = machine.threads()
+        if kind == "forest":
+            self.model = RandomForestClassifier(300, random_state=0, n_jobs=jobs, class_weight="balanced_subsample")
+        else:
+            self.model = make_pipeline(StandardScaler(), KNeighborsClassifier(15, weights="distance"))
+        self.numbers, self.classes = numbers, len(dataset.classes)
+        self.model.fit(numbers(dataset, rows), dataset.labels[rows])
+
+    def predict(self, dataset: Dataset, rows: np.ndarray) -> np.ndarray:
+        """(len(rows), classes) probabilities; a class that was absent has 0."""
+        output = np.zeros((len(rows), self.classes))
+        known = np.asarray(self.model.classes_, np.int64)
+        output[:, known] = self.model.predict_proba(self.numbers(dataset, rows))
+        return output
 
 
-def _pixels(dataset: Dataset, learn: np.ndarray, answer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _pixels(dataset: Dataset, rows: np.ndarray) -> Numbers:  # noqa: ARG001 - nothing is learned of them
     from estampa.evaluate.baselines import block_means
 
-    def taken(rows: np.ndarray) -> np.ndarray:
-        return np.concatenate([block_means(_central(dataset, images)) for _, images in dataset.blocks(rows)])
-
-    return taken(learn), taken(answer)
+    return partial(_of_crops, block_means)
 
 
-def _described(dataset: Dataset, learn: np.ndarray, answer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    def taken(rows: np.ndarray) -> np.ndarray:
-        return np.concatenate([descriptors(_central(dataset, images)) for _, images in dataset.blocks(rows)])
-
-    return taken(learn), taken(answer)
+def _described(dataset: Dataset, rows: np.ndarray) -> Numbers:  # noqa: ARG001 - nothing is learned of them
+    return partial(_of_crops, descriptors)
 
 
-def _components(dataset: Dataset, learn: np.ndarray, answer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _of_crops(make: Callable[[np.ndarray], np.ndarray], dataset: Dataset, rows: np.ndarray) -> np.ndarray:
+    """Numbers of the study's crop of each picture, read by blocks."""
+    crop = _crop(dataset)
+    return np.concatenate([make(images[inside(images.shape[1:3], crop)]) for _, images in dataset.blocks(rows)])
+
+
+def _components(dataset: Dataset, rows: np.ndarray) -> Numbers:
     from estampa.reduce.reduction import Reduction
 
-    made = Reduction.fit(dataset, learn, components=min(COMPONENTS, len(learn) - 1), crop=_crop(dataset))
-    return made.transform_dataset(dataset, learn), made.transform_dataset(dataset, answer)
-
-
-def _central(dataset: Dataset, images: np.ndarray) -> np.ndarray:
-    from estampa.prepare.image import inside
-
-    return images[inside((images.shape[1], images.shape[2]), _crop(dataset))]
+    made = Reduction.fit(dataset, rows, components=min(COMPONENTS, len(rows) - 1), crop=_crop(dataset))
+    return made.transform_dataset
 
 
 # ---------------------------------------------------------------------------------------------- explored
