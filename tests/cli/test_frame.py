@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -122,3 +123,18 @@ def test_epochs_get_a_line_each_with_the_time_left(capsys: pytest.CaptureFixture
     console.advance(note="loss 0.5  accuracy 0.9 *")
     err = capsys.readouterr().err
     assert "epoch  1/12  loss 0.5  accuracy 0.9 *  left " in err
+
+
+def test_an_interruption_while_a_library_is_made_ends_with_130_too(tmp_path: Path) -> None:
+    """Python ends itself by the signal when a KeyboardInterrupt came through exec(text), even if it was caught."""
+    (tmp_path / "stopped.py").write_text(
+        "import typer\n"
+        "from estampa import cli\n"
+        "def stopped(): exec('raise KeyboardInterrupt')\n"
+        "try: cli._guarded(stopped)()\n"
+        "except typer.Exit as end: raise SystemExit(end.exit_code)\n"
+    )
+    words = [sys.executable, "-m", "stopped"]  # as a module: only so does Python look at what it remembers
+    ended = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert ended.returncode == 130, ended.stderr
+    assert ended.stderr == "estampa: interrupted\n"

@@ -82,6 +82,9 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
             print("estampa: interrupted", file=sys.stderr)
+            # Interrupted inside an exec, as a dataclass is made by, Python would end itself by the signal at exit and
+            # lose the code 130: it remembers, until it runs a text again (run_eval_code_obj in its pythonrun.c).
+            eval("0")
             raise typer.Exit(130) from None
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
