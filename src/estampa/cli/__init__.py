@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 import importlib
 import os
@@ -82,9 +83,9 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
             print("estampa: interrupted", file=sys.stderr)
-            # Interrupted inside an exec, as a dataclass is made by, Python would end itself by the signal at exit and
-            # lose the code 130: it remembers, until it runs a text again (run_eval_code_obj in its pythonrun.c).
-            eval("0")
+            # Interrupted inside an exec, as a dataclass is made by, Python remembers it and would end itself by the
+            # signal at exit (pymain in its main.c). It forgets when it runs a text again, as a named tuple is made by.
+            collections.namedtuple("Forget", "interruption")
             raise typer.Exit(130) from None
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
