@@ -87,7 +87,11 @@ class Feed:
         yield from (images for _, images in self.data.blocks(self.rows))
 
     def steps(self, batch: int, smallest: int) -> int:
-        """Batches of an epoch; a rest of fewer than `smallest` objects is left out."""
+        """Batches of an epoch; a rest of fewer than `smallest` objects is left out.
+
+        With `copies` of data that are read in pieces it is off by as many as there are pieces, at most: how the
+        copies fall on the pieces is drawn anew each epoch. Only the schedule of the rate rests on it.
+        """
         if self.copies is not None:
             sizes = [len(self.copies[0])]
         else:
