@@ -211,3 +211,15 @@ def test_features_nested_without_end_are_refused(tmp_path):
     (tmp_path / "features.json").write_text("[" * 100_000)
     with pytest.raises(InputError, match="cannot be read"):
         load_extractor(tmp_path)
+
+
+def test_a_map_nested_without_end_is_refused(tmp_path):
+    from safetensors.numpy import save_file
+
+    from estampa.explore.umap import Umap
+
+    path = tmp_path / "umap.safetensors"
+    points = np.zeros((3, 2), np.float32)
+    save_file({"points": points, "places": points}, path, metadata={"estampa.umap": "[" * 200_000})
+    with pytest.raises(InputError, match="is not a map of estampa"):
+        Umap.load(path)

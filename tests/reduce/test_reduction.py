@@ -224,3 +224,10 @@ def test_without_parts_it_fits_on_all_and_says_so(tmp_path: Path) -> None:
     same = dataset(tmp_path / "s.h5", np.repeat(galaxies(1), 5, axis=0), train=0)
     with pytest.raises(EstampaError, match="all objects are the same"):
         reduce(same, tmp_path / "same")
+
+
+def test_a_header_nested_without_end_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "deep.safetensors"
+    save_file({"mean": np.zeros(3, np.float32)}, path, metadata={"estampa.reduction": "[" * 200_000})
+    with pytest.raises(InputError, match="is not a reduction of estampa"):
+        Reduction.load(path)

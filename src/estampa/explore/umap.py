@@ -131,7 +131,7 @@ class Umap:
                 header: Any = json.loads((file.metadata() or {})[_KEY])
                 points, places = file.get_tensor("points"), file.get_tensor("places")
             made = cls(points, places, int(header["neighbours"]), float(header["min_dist"]), int(header["seed"]))
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError("is not a map of estampa", where=path, got=repr(error)) from error
         whole = points.ndim == 2 and places.ndim == 2 and len(points) == len(places) > 0 and made.neighbours >= 1
         if not whole or not np.isfinite(points).all() or not np.isfinite(places).all():

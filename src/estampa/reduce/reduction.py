@@ -276,7 +276,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
                     cure="Update estampa.",
                 )  # fmt: skip
             return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    except (SafetensorError, ValueError) as error:
+    except (SafetensorError, ValueError, RecursionError) as error:
         raise InputError("is not a reduction of estampa", where=path, got=str(error)) from error
 
 
