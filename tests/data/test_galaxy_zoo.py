@@ -119,6 +119,8 @@ def test_a_folder_with_labels_and_nothing_else(tmp_path: Path) -> None:
     assert (drawn.rows("train").size, drawn.rows("test").size) == (3, 2)
     with pytest.raises(InputError, match=r"folds gz2class, and there is no such column"):
         make(tmp_path, options | {"fold": "esa"}, "folded.h5")
+    with pytest.raises(InputError, match=r"match-radius: there is nothing to match.*labels\.csv"):
+        make(tmp_path, options | {"match-radius": "2arcsec"}, "matched.h5")
 
 
 def test_a_folder_with_labels_of_gz2class(tmp_path: Path) -> None:

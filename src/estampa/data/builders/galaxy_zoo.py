@@ -157,6 +157,11 @@ def _reading(places: files.Places, galaxies: Galaxies, pictures: tuple[Store, li
 def _chosen(places: files.Places, asked: _Asked, progress: Progress) -> tuple[Galaxies, Store, list[str]]:
     """The galaxies of the Dataset, where their pictures lie, and the name of each one's picture there."""
     if places.manifest is not None:
+        if asked.radius is not None:
+            raise InputError(
+                "there is nothing to match: labels.csv names each picture itself", where="--option match-radius",
+                got=places.manifest, cure="Leave it out, or give --option catalogue and --option map.",
+            )  # fmt: skip
         galaxies, store = of_manifest(places.manifest, asked.fold)
         galaxies = with_pictures(galaxies, store.names)
         if (asked.n_train, asked.n_test) != (None, None):
