@@ -120,8 +120,14 @@ def test_groups_and_parts_of_the_catalogue(cutouts: Path, tmp_path: Path) -> Non
         ("others", "", "not one row of the catalogue belongs to a cut-out.*--match-radius"),
         ("others", "2arcsec", "not one row of the catalogue belongs.*wider"),
         ("no position", "2arcsec", "the catalogue has no positions.*ra and dec"),
-        ("hours", "2arcsec", "positions are not numbers of degrees.*12:00:00"),
-        ("swapped", "2arcsec", "declination is beyond 90"),
+        (
+            "hours",
+            "2arcsec",
+            r"cat\.csv, column 'ra', row 1: is no right ascension.*hours from 0 to below 24.*25:00:00",
+        ),
+        ("words", "2arcsec", r"cat\.csv, column 'ra', row 1: is no right ascension.*12:34:56.7.*'noon'.*empty field"),
+        ("swapped", "2arcsec", r"cat\.csv, column 'dec', row 1: a declination is beyond 90"),
+        ("-99", "2arcsec", r"cat\.csv, column 'dec', row 2: a declination is beyond 90.*Got: -99\..*an empty field"),
         ("empty", "", "the catalogue has no rows"),
     ],
 )
@@ -136,7 +142,11 @@ def test_catalogues_that_do_not_fit(cutouts: Path, tmp_path: Path, change: str, 
     elif change == "no position":
         heads = "objid,x,y,class,u_r"
     elif change == "hours":
-        lines = [[row[0], "12:00:00", *row[2:]] for row in lines]
+        lines = [[row[0], "25:00:00", *row[2:]] for row in lines]
+    elif change == "words":
+        lines = [[row[0], "noon", *row[2:]] for row in lines]
+    elif change == "-99":
+        lines[1][2] = "-99"
     elif change == "swapped":
         heads = "objid,dec,ra,class,u_r"
     else:

@@ -62,6 +62,10 @@ def test_exclude_writes_a_new_file(stamps: Path, tmp_path: Path, capsys: pytest.
         (["--fit", "crpo"], "--fit: not understood. Allowed: stretch, pad, crop. Got: 'crpo'. Did you mean 'crop'?"),
         (["--mode", "CMYK"], "--mode: not understood"),
         (["--option", "count"], "--option: not understood. Allowed: KEY=VALUE"),
+        (
+            ["--option", "n=3", "--option", "n = 4"],
+            "--option n: is given twice. Got: '3' and '4'. Keep the one that is",
+        ),
         (["--option", "count=3"], "only builders take --option"),
         (["--as", "array"], "Did you mean 'arrays'?"),
         (["--exclude", "nowhere.txt"], "exclude file cannot be read"),

@@ -17,11 +17,14 @@ import pytest
 from PIL import Image
 
 from estampa import pixels
+from estampa.cli.build import _lines
 from estampa.data.builders import galaxy_zoo
 from estampa.data.dataset import Dataset
 from estampa.data.gz2class import FOLDINGS, fold, parse
 from estampa.data.read import build
+from estampa.data.split import split
 from estampa.errors import EstampaError, InputError, SourceError
+from estampa.progress import Silent
 
 
 def make(tmp_path: Path, options: Mapping[str, str], name: str = "set.h5") -> Dataset:
@@ -37,7 +40,7 @@ def test_catalogue_map_and_pictures_are_joined(tmp_path: Path) -> None:
     options = made.lay(tmp_path, 24)
     dataset = make(tmp_path, options)
     assert (dataset.n, dataset.shape, dataset.classes) == (15, (40, 40, 3), FOLDINGS["study12"])
-    assert (dataset.header.published_split, dataset.header.symmetry) == (True, "d4")
+    assert (dataset.summary()["split"], dataset.header.symmetry) == ("drawn at random by the builder, seed 0", "d4")
     assert (dataset.rows("train").size, dataset.rows("test").size) == (10, 5)
     wanted = {str(row[0]): row for row in made.catalogue_rows(24)}
     asset = {str(row[0]): str(row[2]) for row in made.map_rows(24)}
@@ -277,6 +280,77 @@ def test_rounded_ids_are_matched_by_position(tmp_path: Path) -> None:
     assert placed.content_sha256 == exact.content_sha256
 
 
+def test_ids_that_lost_their_last_digits_are_shown_with_the_cure(tmp_path: Path) -> None:
+    catalogue = made.catalogue_rows(24)
+    for i, row in enumerate(catalogue):
+        row[0] = str(made.FIRST + 8000 * i) if i % 4 else str(made.FIRST + 8000 * i + 321)  # some were kept as text
+    options = made.lay(tmp_path, 24, catalogue=catalogue)
+    words = r"gz2\.csv\.gz, column 'dr7objid': these ids were rounded.*'587722981736587000'.*as text.*--option match-r"
+    with pytest.raises(SourceError, match=words):
+        make(tmp_path, options)
+
+
+def test_ids_of_another_table_are_shown_with_the_cure(tmp_path: Path) -> None:
+    catalogue = made.catalogue_rows(24)
+    for i, row in enumerate(catalogue):
+        row[0] = f"galaxy {i}"
+    with pytest.raises(SourceError, match=r"not in the map \(24\).*'galaxy 0' there and '58.*as text.*match-radius"):
+        make(tmp_path, made.lay(tmp_path, 24, catalogue=catalogue))
+
+
+def test_a_draw_of_too_many_says_why_there_are_not_more(tmp_path: Path) -> None:
+    catalogue = made.catalogue_rows(24)
+    catalogue[5][4] = "Sx"
+    options = made.lay(tmp_path, 24, catalogue=catalogue) | {"n_train": "20", "n_test": "4", "fold": "barred"}
+    for name in ("1004.jpg", "1017.jpg"):
+        (tmp_path / "images" / name).unlink()
+    with pytest.raises(SourceError) as caught:
+        make(tmp_path, options)
+    told = str(caught.value)
+    assert "20 training and 4 test galaxies are more than there are. Got: " in told
+    assert "no picture (2)" in told
+    assert "unknown gz2class (1)" in told
+    assert "galaxies have no class in the folding 'barred'" in told
+
+
+def test_a_position_that_is_none_is_named_with_file_and_row(tmp_path: Path) -> None:
+    catalogue = made.catalogue_rows(24)
+    options = made.lay(tmp_path, 24, catalogue=catalogue) | {"match-radius": "2arcsec"}
+    files = [[row[0], "original", row[2], 10 + 0.01 * i, -1.0] for i, row in enumerate(made.map_rows(24))]
+    files[6][4] = -99
+    made.table(tmp_path / "map.csv", (*made.MAP, "ra", "dec"), files)
+    with pytest.raises(SourceError, match=r"map\.csv, row 7: a declination is beyond 90.*Got: -99\..*an empty field"):
+        make(tmp_path, options)
+    files[6][4] = "south"
+    made.table(tmp_path / "map.csv", (*made.MAP, "ra", "dec"), files)
+    with pytest.raises(SourceError, match=r"map\.csv, row 7: is no declination.*'south'"):
+        make(tmp_path, options)
+
+
+def test_sexagesimal_positions_are_the_same_positions(tmp_path: Path) -> None:
+    plain = make(tmp_path, made.lay(tmp_path), "plain.h5")
+    files = []
+    for i, row in enumerate(made.map_rows(24)):
+        seconds = (10 + 0.01 * i) * 240  # 24 hours are 86,400 seconds, and 360 degrees
+        ra = f"{int(seconds // 3600):02d}:{int(seconds % 3600 // 60):02d}:{seconds % 60:.3f}"
+        files.append([row[0], "original", row[2], ra, "-01:00:00.0"])
+    options = made.lay(tmp_path) | {"match-radius": "2arcsec"}
+    made.table(tmp_path / "map.csv", (*made.MAP, "ra", "dec"), files)
+    assert make(tmp_path, options).content_sha256 == plain.content_sha256
+
+
+def test_parts_that_were_drawn_are_called_drawn_and_kept(tmp_path: Path) -> None:
+    dataset = make(tmp_path, made.lay(tmp_path, 60) | {"n_train": "30", "n_test": "24", "fold": "esa"})
+    assert _lines(dataset, 1.0)[-4].startswith("parts (drawn at random by the builder, seed ")
+    said: list[str] = []
+    progress = Silent()
+    progress.say = said.append  # type: ignore[method-assign]
+    result = split(dataset, progress=progress)
+    assert said[0].startswith("The split drawn at random by the builder, seed ")
+    assert result.totals["test"] == len(dataset.rows("test"))
+    assert Dataset.open(dataset.path).rows("test").tolist() == dataset.rows("test").tolist()
+
+
 def test_unknown_gz2class(tmp_path: Path) -> None:
     catalogue = made.catalogue_rows(24)
     catalogue[5][4] = "Sx"
@@ -354,14 +428,19 @@ def test_two_pictures_of_one_name(tmp_path: Path) -> None:
         ({"fold": "study21"}, "unknown fold 'study21'.*Did you mean 'study12'"),
         ({"n_train": "many"}, "--option n_train: is no number"),
         ({"n_train": "0", "n_test": "0"}, "asks for no galaxy"),
-        ({"n_train": "90"}, "are more than there are. Got: 24"),
+        (
+            {"n_train": "90"},
+            r"are more than there are. Got: 24 galaxies with a picture and a class \(E.* Ask for at most 24",
+        ),
         ({"crop": "-3"}, "--option crop: is no number"),
         ({"crop": "65"}, "every picture is smaller than --crop 65"),
         ({"dct": "quick"}, "unknown dct 'quick'"),
         ({"archives": "1"}, "unknown archives '1'"),
         ({"rate": "0"}, "--option rate: is no rate"),
-        ({"match-radius": "2"}, "is no radius"),
+        ({"match-radius": "2"}, "--option match-radius: is no radius.*As in: --option match-radius=2arcsec"),
         ({"url": "http://127.0.0.1:9/{name}.jpg"}, "names no picture"),
+        ({"url": "ftp://127.0.0.1/galaxies"}, "--option url: is no address to fetch from.*https://.*'ftp://127"),
+        ({"url": "ftp://127.0.0.1/{asset_id}.jpg"}, "--option url: is no address to fetch from"),
         ({"images": "nowhere"}, "--option images: there is no such file or folder"),
         ({"md": "x"}, "unknown option 'md'"),
     ],

@@ -19,6 +19,8 @@ def test_digits_lost_by_a_spreadsheet_are_seen() -> None:
     assert looks_rounded(whole) == ""
     assert looks_rounded([text[:15] + "000" for text in whole]) == "587722984435351000"
     assert looks_rounded([text[:15] + "000.0" for text in whole])
+    mixed = [text if i % 3 == 0 else text[:15] + "000" for i, text in enumerate(whole)]  # some cells were text
+    assert looks_rounded(mixed) == mixed[1]
     assert looks_rounded([f"{float(text):.5e}" for text in whole])
 
 
@@ -34,6 +36,8 @@ def test_what_is_whole(ids: list[str]) -> None:
 
 
 def test_they_are_refused_as_a_key_with_the_cure() -> None:
-    with pytest.raises(SourceError, match=r"a\.csv: these ids were rounded.*Got: '1\.24e\+18'.*--match-radius 2arcsec"):
+    with pytest.raises(
+        SourceError, match=r"a\.csv: these ids were rounded.*Got: '1\.24e\+18'.*as text.*--match-radius 2arcsec"
+    ):
         require_exact(["1.24e+18"], "a.csv")
     require_exact(np.array(["1237650000000000001"]).tolist(), "a.csv")

@@ -262,7 +262,9 @@ def test_a_builder_is_called_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyP
         build("sky", tmp_path / "a.h5")
     with pytest.raises(InputError, match=r"unknown option 'cuont'.*Did you mean 'count'"):
         build("sky", tmp_path / "b.h5", builder_options={"cuont": "5"})
-    with pytest.raises(InputError, match="decides how its files are read"):
+    with pytest.raises(
+        InputError, match=r"decides how its files are read. Got: --size.*what the builder takes is --option KEY=VALUE: "
+    ):
         build("sky", tmp_path / "b.h5", ReadOptions(size=(3, 3)))
     sky.is_built = lambda _set, _asked: True
     assert open_any("sky").path == open_any("sky").path

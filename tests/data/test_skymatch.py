@@ -91,7 +91,7 @@ def test_positions_that_are_missing_match_nothing() -> None:
 
 
 def test_a_declination_beyond_the_pole_is_refused() -> None:
-    with pytest.raises(SourceError, match=r"row of the catalogue, row 1: a declination is beyond 90.*Got: 187"):
+    with pytest.raises(SourceError, match=r"the catalogue, row 2: a declination is beyond 90.*Got: 187"):
         match([1.0], [1.0], [1.0, 12.0], [1.0, 187.0], ARCSEC)
 
 

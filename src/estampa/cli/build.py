@@ -20,11 +20,16 @@ _SHOWN = 30  #: classes in the table
 
 def pairs(texts: list[str]) -> dict[str, str]:
     """Read "key=value" texts as a table."""
-    found = {}
+    found: dict[str, str] = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
             raise InputError("not understood", where="--option", allowed="KEY=VALUE", got=repr(text))
+        if (old := found.get(key.strip())) is not None:
+            raise InputError(
+                "is given twice", where=f"--option {key.strip()}", got=f"{old!r} and {value.strip()!r}",
+                cure="Keep the one that is meant.",
+            )  # fmt: skip
         found[key.strip()] = value.strip()
     return found
 

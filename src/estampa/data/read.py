@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import NoReturn
 
@@ -95,7 +96,10 @@ def build(
     if builder:
         if options != _DEFAULT:
             raise InputError(
-                f"the builder {builder!r} decides how its files are read", cure="Use --option KEY=VALUE instead."
+                f"the builder {builder!r} decides how its files are read",
+                got=_flags(options),
+                cure=f"Leave it out; what the builder takes is --option KEY=VALUE: "
+                f"{', '.join(parts.load('data/builders', builder).OPTIONS) or 'nothing'}",
             )
         return _run_builder(builder, output, dict(builder_options or {}), force, progress)
     if builder_options:
@@ -201,7 +205,8 @@ def _stream(reading: Reading, exclusion: Exclusion, target: Path, fingerprint: s
                 writer.abort()
         progress.finish()
     if reading.split_record:
-        write_split(target, dataset.split, {**reading.split_record, "carried_over": True})
+        carried = {} if reading.split_record.get("drawn") else {"carried_over": True}
+        write_split(target, dataset.split, {**reading.split_record, **carried})
         dataset = Dataset.open(target)
     return dataset
 
@@ -296,6 +301,12 @@ def _refuse_existing(target: Path) -> NoReturn:
         where=target,
         cure="Choose another name, or replace it with --force.",
     )
+
+
+def _flags(options: ReadOptions) -> str:
+    """The options that are not as they are by themselves, as the command line calls them."""
+    changed = [one.name for one in fields(options) if getattr(options, one.name) != getattr(_DEFAULT, one.name)]
+    return ", ".join(f"--{name.strip('_').replace('_', '-')}" for name in changed)
 
 
 def _refuse_missing(path: Path) -> None:

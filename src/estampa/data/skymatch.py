@@ -47,8 +47,8 @@ def arcsec(radius: float) -> str:
     return f"{radius * 3600:.6g} arcsec"
 
 
-def read_radius(text: str) -> float:
-    """Degrees of a radius such as "2arcsec", "0.5 arcmin", "500mas"; InputError for any other text."""
+def read_radius(text: str, option: str = "--match-radius") -> float:
+    """Degrees of a radius such as "2arcsec", "0.5 arcmin", "500mas"; InputError names `option` for other texts."""
     found = _RADIUS.fullmatch(text)
     unit = UNITS.get(found[2].lower()) if found else None
     try:
@@ -57,14 +57,21 @@ def read_radius(text: str) -> float:
         radius = 0.0
     if not 0 < radius <= MOST:
         raise InputError(
-            "is no radius", where="--match-radius", got=repr(text),
+            "is no radius", where=option, got=repr(text),
             allowed=f"a number and its unit ({', '.join(UNITS)}), more than 0 and at most {MOST:g} deg",
-            cure="As in: --match-radius 2arcsec",
+            cure=f"As in: {option}{'=' if ' ' in option else ' '}2arcsec",
         )  # fmt: skip
     return radius
 
 
-def match(ra: ArrayLike, dec: ArrayLike, ra2: ArrayLike, dec2: ArrayLike, radius: float) -> Matches:
+def match(
+    ra: ArrayLike,
+    dec: ArrayLike,
+    ra2: ArrayLike,
+    dec2: ArrayLike,
+    radius: float,
+    whose: tuple[object, object] = ("an object", "the catalogue"),
+) -> Matches:
     """Give each of n objects the nearest of m rows of a catalogue within `radius`, one to one.
 
     Parameters
@@ -72,6 +79,7 @@ def match(ra: ArrayLike, dec: ArrayLike, ra2: ArrayLike, dec2: ArrayLike, radius
     ra, dec : (n,) degrees; an object at NaN has no match.
     ra2, dec2 : (m,) degrees; a row at NaN is nobody's.
     radius : degrees, at most `MOST`.
+    whose : the objects and the catalogue, for messages.
 
     Each object asks for the row nearest to it. Of several that ask for the same row the nearest has it, and the others
     have none (`lost`): their second choice would be a guess. Of equal separations the first row wins. Separations are
@@ -79,7 +87,7 @@ def match(ra: ArrayLike, dec: ArrayLike, ra2: ArrayLike, dec2: ArrayLike, radius
 
     Raises SourceError for a declination beyond 90 degrees.
     """
-    places, rows = _unit(ra, dec, "an object"), _unit(ra2, dec2, "a row of the catalogue")
+    places, rows = _unit(ra, dec, whose[0]), _unit(ra2, dec2, whose[1])
     count = len(places)
     chord = 2 * np.sin(np.radians(radius) / 2)
     nearest, best, within = _nearest(places, rows, chord)
@@ -95,7 +103,7 @@ def match(ra: ArrayLike, dec: ArrayLike, ra2: ArrayLike, dec2: ArrayLike, radius
     return Matches(index, separation, (nearest >= 0) & ~won, won & (within > 1))
 
 
-def _unit(ra: ArrayLike, dec: ArrayLike, what: str) -> NDArray[np.float64]:
+def _unit(ra: ArrayLike, dec: ArrayLike, whose: object) -> NDArray[np.float64]:
     """Unit vectors (n, 3) of positions in degrees; NaN where one is not finite."""
     longitude, latitude = (np.asarray(part, np.float64).reshape(-1) for part in (ra, dec))
     if longitude.shape != latitude.shape:
@@ -103,8 +111,9 @@ def _unit(ra: ArrayLike, dec: ArrayLike, what: str) -> NDArray[np.float64]:
     beyond = np.flatnonzero(np.isfinite(latitude) & (np.abs(latitude) > 90))
     if len(beyond):
         raise SourceError(
-            "a declination is beyond 90 degrees", where=f"{what}, row {beyond[0]}", allowed="-90 to 90 degrees",
-            got=f"{latitude[beyond[0]]:g}", cure="Are ra and dec exchanged, or is it no longer degrees?",
+            "a declination is beyond 90 degrees", where=f"{whose}, row {beyond[0] + 1}", allowed="-90 to 90 degrees",
+            got=f"{latitude[beyond[0]]:g}" + (f", and {len(beyond) - 1:,} more" if len(beyond) > 1 else ""),
+            cure="An unknown position is an empty field, not -99 or -999. Or are ra and dec exchanged?",
         )  # fmt: skip
     bad = ~(np.isfinite(longitude) & np.isfinite(latitude))
     a, d = np.radians(np.where(bad, 0, longitude)), np.radians(np.where(bad, 0, latitude))

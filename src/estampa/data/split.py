@@ -11,6 +11,8 @@ import numpy as np
 
 from estampa.data.dataset import PARTS, Dataset, write_split
 from estampa.data.deal import NONE, TEST, TRAIN, VALIDATION, make_split, require_classes
+from estampa.data.splitfile import drawn_by
+from estampa.data.ties import in_words, ties_of
 from estampa.errors import DatasetError
 from estampa.page import Table, fragment
 from estampa.progress import SILENT, Progress
@@ -43,6 +45,11 @@ class SplitResult:
         }
         return {"parts": self.totals, "classes": by_class, "record": self.record, "notes": list(self.notes)}
 
+    def sentence(self) -> str:
+        """How the parts were made, in one line."""
+        kind = "the published split is kept" if self.record["published"] else f"dealt with seed {self.record['seed']}"
+        return f"{kind}, stratified{', groups kept whole' if self.record['grouped'] else ''}{in_words(self.record)}"
+
     def table(self) -> Table:
         """Objects by class and part."""
         used = [p for p in (TRAIN, VALIDATION, TEST, NONE) if p != NONE or self.counts[:, p].any()]
@@ -68,11 +75,12 @@ def split(
     group: str | None = None,
     seed: int = 0,
     force: bool = False,
+    near: bool = True,
     progress: Progress = SILENT,
 ) -> SplitResult:
     """Part a Dataset and store the parts in its file.
 
-    Groups of the Dataset are never torn, exact duplicates neither. A split that came with the data is kept unless
+    Groups of the Dataset are never torn, nor exact and near duplicates. A split that came with the data is kept unless
     `force`: its test part stays, and when it has no validation part, one is taken from its train part.
 
     Parameters
@@ -89,6 +97,8 @@ def split(
         The same seed gives the same parts.
     force : bool
         Replace a split that came with the data.
+    near : bool
+        Look for near duplicates, and keep them on one side too.
     progress : Progress
         Where decisions are said.
 
@@ -99,7 +109,7 @@ def split(
     """
     dataset = source if isinstance(source, Dataset) else Dataset.open(Path(source))
     parts, record, notes = parted(
-        dataset, test=test, validation=validation, group=group, seed=seed, force=force, progress=progress
+        dataset, test=test, validation=validation, group=group, seed=seed, force=force, near=near, progress=progress
     )
     for note in notes:
         progress.warn(note)
@@ -118,6 +128,7 @@ def parted(
     group: str | None = None,
     seed: int = 0,
     force: bool = False,
+    near: bool = True,
     progress: Progress = SILENT,
 ) -> tuple[np.ndarray, dict[str, Any], tuple[str, ...]]:
     """Return the parts that `split` would store, without storing them: (n,) uint8, the record, and what to warn of."""
@@ -130,18 +141,24 @@ def parted(
     published = is_published(dataset) and not force and bool(dataset.split.any())
     labels, keep = _published(dataset) if published else (dataset.labels, None)
     if published:
-        progress.say("The split that came with the data is kept (--force replaces it).")
+        whose = drawn_by(dataset.split_record) or "that came with the data"
+        progress.say(f"The split {whose} is kept (--force replaces it).")
+    tied = ties_of(dataset, groups, near=near, free=None if keep is None else keep == NONE, progress=progress)
     parts = make_split(
-        labels, test=test, validation=validation, groups=groups, hashes=dataset.hashes, seed=seed, task=header.task,
-        keep=keep,
-    )  # fmt: skip
+        labels, test=test, validation=validation, groups=tied.units, seed=seed, task=header.task, keep=keep
+    )
     record: dict[str, Any] = {
         "test": test, "validation": validation, "seed": seed, "grouped": groups is not None, "published": published,
+        "tied": tied.to_json(),
     }  # fmt: skip
     if keep is not None and not (keep == VALIDATION).any() and (parts == VALIDATION).any():
         record["taken"] = "validation"
-    notes = tuple(_notes(parts, labels, classes))
-    return parts, record, notes
+    notes = notes_of(parts, labels, classes)
+    if tied.ignored:
+        notes.append(
+            f"{tied.ignored:,} objects look alike in sets too large to be copies; near copies among them may be torn"
+        )
+    return parts, record, tuple(notes)
 
 
 def _groups(dataset: Dataset, group: str | None) -> np.ndarray | None:
@@ -176,8 +193,8 @@ def _published(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
     return labels, parts
 
 
-def _notes(parts: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> list[str]:
-    """Classes that are missing from a part, in words."""
+def notes_of(parts: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> list[str]:
+    """Return the classes that are missing from a part, in words."""
     used = [p for p in (TRAIN, VALIDATION, TEST) if (parts == p).any()]
     notes = []
     for number, name in enumerate(classes):

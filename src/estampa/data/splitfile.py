@@ -75,6 +75,11 @@ def stored_split(path: Path, layout: Layout) -> tuple[np.ndarray, dict[str, Any]
     return split, record
 
 
+def drawn_by(record: Mapping[str, Any]) -> str:
+    """How a builder drew the parts that `record` is of, in words; "" for a split that was made otherwise."""
+    return f"drawn at random by the builder, seed {record.get('seed', 0)}" if record.get("drawn") else ""
+
+
 def _waiting(path: Path) -> Path:
     return path.with_name(path.name + ".split")
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from estampa.data.layout import Layout, inspect
 from estampa.data.record import PARTS, Header
-from estampa.data.splitfile import stored_split
+from estampa.data.splitfile import drawn_by, stored_split
 from estampa.errors import DatasetError, nearest
 
 BLOCK_BYTES = 16 << 20
@@ -255,7 +255,7 @@ class Dataset:
 
     def _split_kind(self) -> str:
         if self.split_record:
-            return "made"
+            return drawn_by(self.split_record) or "made"
         return "published" if self.header.published_split else ("given" if self.split.any() else "none")
 
     def _line(self) -> str:

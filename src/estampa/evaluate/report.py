@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from estampa import files, page
+from estampa.data.splitfile import drawn_by
 from estampa.evaluate import plots, tables
 from estampa.evaluate.evidence import Evidence, worst_mistakes
 from estampa.evaluate.judge import spelled, words
@@ -117,7 +118,7 @@ def _data(evidence: Evidence) -> list[Any]:
     if data.groups is not None:
         facts["Groups"] = f"{len(np.unique(np.asarray(data.groups))):,}, kept whole across parts"
     published = "came with the data" if header.published_split else "made by estampa, stratified and seeded"
-    facts["Split"] = published
+    facts["Split"] = drawn_by(data.split_record) or published
     facts |= {_WORDS.get(k, str(k).capitalize()): v for k, v in header.origin.items() if _tellable(k, v)}
     facts |= {k: v for k, v in (("Release", header.release), ("Licence", header.licence)) if v}
     if data.rejected:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from estampa.data.skytext import degrees
 from estampa.data.sources._anytable import any_table
 from estampa.data.sources._labels import NO_ANSWERS, Answers, from_texts, require_unique
 from estampa.data.sources._tables import GROUP_COLUMNS, ID_COLUMNS, LABEL_COLUMNS, measured
@@ -61,7 +62,10 @@ def read_catalogue(path: Path, options: Mapping[str, str]) -> Catalogue:
         )  # fmt: skip
     used = pixels if all(pixels) else sky  # where both are given, pixels need no WCS
     shift = float(options.get("first", "0")) if used is pixels else 0.0
-    first, second = (_numbers(table.columns[name]) for name in used)
+    first, second = (
+        _numbers(table.columns[name], "" if used is pixels else kind)
+        for name, kind in zip(used, ("ra", "dec"), strict=True)
+    )
     id_column = table.find(ID_COLUMNS, options.get("id", ""))
     label = table.find(_LABELS, options.get("label", ""))
     group = table.find(GROUP_COLUMNS, options.get("group", ""))
@@ -89,12 +93,12 @@ def _paths(texts: list[str], folder: Path) -> list[str]:
     return [str(folder / text.strip()) if text.strip() else "" for text in texts]
 
 
-def _numbers(texts: list[str]) -> Array:
-    """(n,) float64; NaN for what is no finite number."""
+def _numbers(texts: list[str], kind: str = "") -> Array:
+    """(n,) float64, of `kind` ra or dec in degrees; NaN for what is none: that row is rejected by name."""
     found = np.full(len(texts), np.nan)
     for row, text in enumerate(texts):
         try:
-            found[row] = float(text)
-        except ValueError:
+            found[row] = degrees(text, kind, row) if kind else float(text)
+        except (ValueError, SourceError):
             continue
     return np.where(np.isfinite(found), found, np.nan)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from estampa import machine
-from estampa.errors import DownloadError
+from estampa.errors import DownloadError, InputError
 from estampa.files import storage_errors
 from estampa.progress import SILENT, Progress
 
@@ -17,6 +17,16 @@ TIMEOUT = 30  #: seconds without an answer
 PAUSE = 0.5  #: seconds before the second try; doubled for each further one
 LONGEST = 60.0  #: seconds that a server may ask to be left alone for
 _BLOCK = 1 << 16
+
+
+def require_http(url: str, where: str) -> None:
+    """Refuse an address that is no http or https at once: no try would help. InputError."""
+    scheme, _, rest = url.partition("://")
+    if scheme.lower() not in ("http", "https") or not rest:
+        raise InputError(
+            "is no address to fetch from", where=where, allowed="http://... or https://...", got=repr(url),
+            cure="Fetch it yourself and name the files, or give the address of a web server.",
+        )  # fmt: skip
 
 
 def download(url: str, name: str, md5: str, folder: Path, progress: Progress = SILENT) -> Path:

@@ -57,6 +57,8 @@ def locate(options: Mapping[str, str], progress: Progress = SILENT) -> Places:
         if not path.exists():
             raise SourceError("there is no such file or folder", where=f"--option {key}", got=path)
     images, url = named.get("images"), options.get("url", "")
+    if url and url != "official":
+        _download.require_http(url, "--option url")
     if images is not None and "catalogue" not in named and images.is_dir() and (manifest := find_manifest(images)):
         return Places(images=images, manifest=manifest)
     single = url if "{" in url else ""

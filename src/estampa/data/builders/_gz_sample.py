@@ -12,8 +12,10 @@ from estampa.data.builders._gz_tables import Objects
 from estampa.data.gz2class import FOLDINGS, fold, parse
 from estampa.data.record import PARTS
 from estampa.data.skymatch import match
+from estampa.data.sources._keys import AS_TEXT
 from estampa.errors import InputError, SourceError
 
+_SHOWN = 12  #: classes that a message counts
 _SAMPLE = "original"  #: of the map's samples, the one that the catalogue's main part was made from
 
 
@@ -39,6 +41,7 @@ class Galaxies:
     split: np.ndarray | None = None  #: (n,) uint8, see record.PARTS
     missing: list[Missing] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    drawn: bool = False  #: `split` is our draw's; else it came with the files
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -92,8 +95,13 @@ def join(catalogue: Objects, files: Objects, folding: str, radius: float | None 
     if apart:
         notes.append(f"{apart:,} galaxies have no class in the folding {folding!r}, and are left out")
     if not ids:
-        reason = missing[0].reason if missing else "no galaxy has a class"
-        raise SourceError("no galaxy is in the catalogue and the map", where=catalogue.path, got=reason)
+        reason = counted(missing) if missing else "no galaxy has a class"
+        raise SourceError(
+            "no galaxy is in the catalogue and the map", where=catalogue.path,
+            got=f"{reason}; the first ids are {catalogue.ids[0]!r} there and {files.ids[0]!r} in {files.path}",
+            cure=f"{AS_TEXT} Or match by position: --option match-radius=2arcsec" if radius is None
+            else "A wider --option match-radius?",
+        )  # fmt: skip
     return Galaxies(ids, assets, texts, labels, np.array(kept, np.float64), None, missing, notes)
 
 
@@ -146,7 +154,7 @@ def _by_place(
                 "no positions to match by", where=table.path, allowed="columns ra and dec, in degrees",
                 cure="Give a map with positions: objid, ra, dec, asset_id.",
             )  # fmt: skip
-    found = match(catalogue.ra, catalogue.dec, files.ra, files.dec, radius)
+    found = match(catalogue.ra, catalogue.dec, files.ra, files.dec, radius, (catalogue.path, files.path))
     notes.append(f"matched by position: {found.note(radius)}")
     index = found.index.tolist()
     missing += [
@@ -180,20 +188,23 @@ def draw(galaxies: Galaxies, n_train: int, n_test: int, seed: int) -> Galaxies:
     """A random draw without replacement: `n_train` for training, then `n_test` for the test, each sorted by id.
 
     The draw depends on the ids and the seed alone, not on the order of the tables. Without training or test galaxies
-    there are no parts. Raises SourceError when there are
-    fewer galaxies.
+    there are no parts. Raises SourceError, which counts what was left out and why, when there are fewer galaxies.
     """
     if n_train + n_test > len(galaxies):
+        each = ", ".join(f"{name} {count:,}" for name, count in Counter(galaxies.labels).most_common(_SHOWN))
+        lost = "; ".join(filter(None, [counted(galaxies.missing), *galaxies.notes]))
         raise SourceError(
-            f"{n_train:,} training and {n_test:,} test galaxies are more than there are", got=f"{len(galaxies):,}",
-            cure="Ask for fewer: --option n_train=... --option n_test=...",
+            f"{n_train:,} training and {n_test:,} test galaxies are more than there are",
+            got=f"{len(galaxies):,} galaxies with a picture and a class ({each})"
+            + (f"; left out are: {lost}" if lost else ""),
+            cure=f"Ask for at most {len(galaxies):,} in all: --option n_train=... --option n_test=...",
         )  # fmt: skip
     by_id = np.array(sorted(range(len(galaxies)), key=lambda i: (len(galaxies.ids[i]), galaxies.ids[i])), np.int64)
     drawn = np.random.default_rng(seed).permutation(len(galaxies))[: n_train + n_test]
     parts = np.sort(drawn[:n_train]), np.sort(drawn[n_train:])
     split = np.repeat(np.array([PARTS.index("train"), PARTS.index("test")], np.uint8), [n_train, n_test])
     drawn_all = replace(galaxies, split=None).rows(by_id[np.concatenate(parts)])
-    return replace(drawn_all, split=split) if n_train and n_test else drawn_all
+    return replace(drawn_all, split=split, drawn=True) if n_train and n_test else drawn_all
 
 
 def classes_of(galaxies: Galaxies, folding: str) -> tuple[tuple[str, ...], np.ndarray]:

@@ -17,6 +17,7 @@ from typing import IO
 
 import numpy as np
 
+from estampa.data.skytext import degrees
 from estampa.data.sources._keys import require_exact
 from estampa.errors import SourceError
 
@@ -25,7 +26,7 @@ CLASSES = ("gz2class", "gz2_class")
 MOST_ROWS = 5_000_000  #: the largest published table has 356,000
 _LINE = 1 << 20  #: characters of a line at most
 _FIELD = 64  #: characters at most of what is kept of a row: an id, a class, a sample
-_CURE = "Match by position instead: --option match-radius=2arcsec (columns ra and dec, in degrees, in both tables)"
+_CURE = "Or match by position: --option match-radius=2arcsec (columns ra and dec, in degrees, in both tables)"
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ def _read(path: Path, wanted: Sequence[str], exact: bool) -> Objects:
         values.append(kept[1])
         samples.append(sys.intern(kept[2]))
         if ra_at >= 0 and dec_at >= 0:
-            places.append((_degrees(row[ra_at]), _degrees(row[dec_at])))
+            where = f"{path}, row {number}"
+            places.append((degrees(row[ra_at], "ra", where), degrees(row[dec_at], "dec", where)))
     if not ids:
         raise SourceError("the table has no rows", where=path)
     if exact:
@@ -92,13 +94,6 @@ def _column(head: Sequence[str], names: Sequence[str], path: Path) -> int:
             return head.index(name)
     shown = ", ".join(head[:8]) + (", ..." if len(head) > 8 else "")
     raise SourceError(f"no column {names[0]!r}", where=path, allowed=" or ".join(names), got=shown or "an empty file")
-
-
-def _degrees(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
 
 
 def _rows(path: Path) -> Iterator[list[str]]:

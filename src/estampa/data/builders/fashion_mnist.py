@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from estampa.data.builders._download import download
+from estampa.data.builders._download import download, require_http
 from estampa.data.dataset import Dataset
 from estampa.data.read import cache_folder, write_reading
 from estampa.data.sources import idx
@@ -79,6 +79,7 @@ def _files(options: Mapping[str, str], progress: Progress) -> tuple[Path, dict[s
     if "url" not in options and all((INSTALLED / name).is_file() for name in MD5):
         return INSTALLED, {"from": "Debian package dataset-fashion-mnist"}
     base = options.get("url", OFFICIAL).rstrip("/") + "/"
+    require_http(base, "--option url")
     folder = cache_folder().parent / "downloads" / "fashion-mnist"
     for name, md5 in MD5.items():
         download(base + name, name, md5, folder, progress)

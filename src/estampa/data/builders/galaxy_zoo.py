@@ -108,6 +108,8 @@ def build(output: Path, options: Mapping[str, str], progress: Progress = SILENT)
         beside.archive_pictures(beside.archive_paths(output)[0], store, names, progress)
     reading = _reading(places, galaxies, (store, names), asked)
     reading.header = replace(reading.header, origin={**reading.header.origin, "asked": _key(options)})
+    if galaxies.drawn:  # `published` keeps its test part from being dealt anew
+        reading.split_record = {"drawn": True, "seed": asked.seed, "published": True}
     for note in reading.notes:
         progress.say(note)
     dataset = write_reading(reading, output, progress, skip_bad=True)
@@ -214,7 +216,7 @@ def _read(options: Mapping[str, str]) -> _Asked:
     radius = options.get("match-radius", "")
     return _Asked(
         n_train, n_test, _whole(options, "seed") or 0, folding, _crop(options), dct == "fast", _rate(options),
-        read_radius(radius) if radius else None, options.get("archives") == "yes",
+        read_radius(radius, "--option match-radius") if radius else None, options.get("archives") == "yes",
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from estampa.data.skymatch import match, read_radius
+from estampa.data.skytext import column_of_degrees
 from estampa.data.sources._anytable import any_table
 from estampa.data.sources._base import ReadOptions
 from estampa.data.sources._keys import require_exact
@@ -29,7 +30,7 @@ from estampa.errors import SourceError
 RA, DEC = ("ra", "radeg", "raj2000", "raicrs"), ("dec", "decdeg", "de", "dej2000", "deicrs", "decl")
 #: Columns that may be the key, case and underscores aside.
 KEYS = (*ID_COLUMNS, "diasourceid", "alertid", "galaxyid", "name", "objectid")
-BY_POSITION = "Match by position instead: --match-radius 2arcsec (columns ra and dec, in degrees)"
+BY_POSITION = "Match by position: --match-radius 2arcsec (columns ra and dec, in degrees)"
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def _by_id(table: Table, names: Sequence[str], where: object) -> tuple[np.ndarra
             got=", ".join(table.columns), cure=BY_POSITION,
         )  # fmt: skip
     ids = [text.strip() for text in table.columns[key]]
-    require_exact(ids, f"{table.path}, column {key!r}", BY_POSITION)
+    require_exact(ids, f"{table.path}, column {key!r}")
     known = set(names)
     twice = [name for name, count in Counter(ids).items() if count > 1 and name in known]
     if twice:
@@ -138,17 +139,12 @@ def _by_position(
             "the catalogue has no positions", where=table.path, allowed="columns ra and dec, in degrees",
             got=", ".join(table.columns),
         )  # fmt: skip
-    ra, dec = (_degrees(table.columns[name], f"{table.path}, column {name!r}") for name in columns)
-    found = match(*sky, ra, dec, radius)
+    ra, dec = (
+        column_of_degrees(table.columns[name], kind, f"{table.path}, column {name!r}")
+        for name, kind in zip(columns, ("ra", "dec"), strict=True)
+    )
+    found = match(*sky, ra, dec, radius, (f"cut-out of {where}", f"{table.path}, column {columns[1]!r}"))
     return found.index, found.separation, found.note(radius)
-
-
-def _degrees(texts: Sequence[str], where: str) -> np.ndarray:
-    """(n,) float64, NaN where a field is empty; SourceError for sexagesimal and other texts."""
-    try:
-        return np.array([text.strip() or "nan" for text in texts]).astype(np.float64)
-    except ValueError as error:
-        raise SourceError("positions are not numbers of degrees", where=where, got=str(error)) from error
 
 
 def _taken(texts: Sequence[str], rows: np.ndarray) -> list[str]:

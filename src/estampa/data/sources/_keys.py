@@ -10,6 +10,8 @@ from estampa.errors import SourceError
 _SCIENTIFIC = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]*)?[eE][+-]?[0-9]+")
 _WHOLE = re.compile(r"[+-]?[0-9]+(?:\.0*)?")
 _KEPT = 15  #: decimal digits that spreadsheets keep of a number; float64 keeps 15 to 17
+AS_TEXT = "Ids are kept whole as text: export the table anew, its column of ids formatted as text."
+_PLACES = "Or match by position: --match-radius 2arcsec (columns ra and dec, in degrees)"
 _SHORTEST = 17  #: digits of a whole number from which on a tail of zeros is no chance: 15 kept, two or more lost
 
 
@@ -17,17 +19,16 @@ def looks_rounded(texts: Sequence[str]) -> str:
     """The first text that shows that ids went through floating point, or "" when none does.
 
     Two signs are known. "1.24e+18": a whole number in scientific notation. Whole numbers of 17 digits and more of
-    which *every* one ends in zeros beyond the 15th digit: a spreadsheet keeps 15 (two ids at least: one alone may
-    end so by chance). Empty texts are passed over.
+    which half or more end in zeros beyond the 15th digit: a spreadsheet keeps 15 (two ids at least: one alone may
+    end so by chance, and some may have been kept as text). Empty texts are passed over.
     """
     filled = [text.strip() for text in texts if text.strip()]
     for text in filled:
         if _SCIENTIFIC.fullmatch(text):
             return text
     long = [text for text in filled if _WHOLE.fullmatch(text) and len(_digits(text)) >= _SHORTEST]
-    if len(set(long)) > 1 and all(not _digits(text)[_KEPT:].strip("0") for text in long):
-        return long[0]
-    return ""
+    zeros = [text for text in long if not _digits(text)[_KEPT:].strip("0")]
+    return zeros[0] if len(set(zeros)) > 1 and 2 * len(zeros) >= len(long) else ""
 
 
 def require_exact(texts: Sequence[str], where: object, cure: str = "") -> None:
@@ -38,8 +39,8 @@ def require_exact(texts: Sequence[str], where: object, cure: str = "") -> None:
             "these ids were rounded to floating point, so they are no key",
             where=where,
             allowed="ids with all their digits",
-            got=repr(sign),
-            cure=cure or "Match by position instead: --match-radius 2arcsec (columns ra and dec, in degrees)",
+            got=f"{sign!r}, as a spreadsheet leaves a number of more than {_KEPT} digits",
+            cure=f"{AS_TEXT} {cure or _PLACES}",
         )
 
 
