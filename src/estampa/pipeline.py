@@ -121,7 +121,7 @@ def train(
         twins, warnings = _checked(dataset, progress)
     folder = folder or _folder(_unnamed(chosen, dataset))
     stage = _Stage(folder, dataset, _rows(dataset), progress, clock)
-    fitted, trials = _learn(stage, chosen, decisions)
+    fitted, trials = _learn(stage, chosen, decisions, follow=habits.follow_test)
     with clock.of("calibration"):
         settled = settle(fitted, dataset, stage.rows["validation"], progress)
     part = "test" if len(stage.rows["test"]) else "validation"
@@ -217,10 +217,11 @@ def _sized(source: Path | str, options: ReadOptions, recipe: Recipe, progress: P
 def _parted(dataset: Dataset, recipe: Recipe, progress: Progress) -> tuple[Dataset, list[str]]:
     """The Dataset with the parts that this run uses: the file's own where they are whole, else dealt here."""
     from estampa.data.split import parted
+    from estampa.data.ties import in_words
 
     data = recipe.data
     if dataset.split_record and (dataset.split == PARTS.index("train")).any():
-        said = "Parts: as stored in the file by `estampa split`."
+        said = f"Parts: as stored in the file by `estampa split`{in_words(dataset.split_record)}."
     else:
         split, record, notes = parted(
             dataset, test=data.test, validation=data.validation, seed=recipe.train.seed, group=data.group or None
@@ -229,7 +230,7 @@ def _parted(dataset: Dataset, recipe: Recipe, progress: Progress) -> tuple[Datas
         for note in notes:
             progress.warn(note)
         kept = "the published test part is kept" if record.get("published") else "no test part came with the data"
-        tied = ", groups kept whole" if dataset.groups is not None else ""
+        tied = (", groups kept whole" if dataset.groups is not None else "") + in_words(record)
         said = f"Parts: dealt here with seed {recipe.train.seed}, stratified{tied}; {kept}."
     counts = {name: len(rows) for name, rows in _rows(dataset).items()}
     said += " " + ", ".join(f"{n:,} {name}" for name, n in counts.items() if n) + "."
@@ -271,7 +272,7 @@ def _checked(dataset: Dataset, progress: Progress) -> tuple[np.ndarray, list[str
     return np.asarray(found.near_across, np.int64), warnings
 
 
-def _learn(stage: _Stage, chosen: Recipe, decisions: list[str]) -> tuple[Fitted, list[dict[str, Any]]]:
+def _learn(stage: _Stage, chosen: Recipe, decisions: list[str], *, follow: bool) -> tuple[Fitted, list[dict[str, Any]]]:
     """Complete the recipe, search if asked, and train; recipe.toml and history.jsonl are written."""
     from estampa.train.choose import complete
     from estampa.train.fit import fit_net
@@ -296,7 +297,7 @@ def _learn(stage: _Stage, chosen: Recipe, decisions: list[str]) -> tuple[Fitted,
     with stage.clock.of("training"):
         fitted = fit_net(
             stage.dataset, whole, train_rows=stage.rows["train"], validation_rows=stage.rows["validation"],
-            folder=stage.folder, progress=stage.progress,
+            folder=stage.folder, progress=stage.progress, watched_rows=stage.rows["test"] if follow else None,
         )  # fmt: skip
     write_atomic(stage.folder / "recipe.toml", fitted.recipe.to_toml())
     fitted.decisions[:] = [*decisions, *said, *(d for d in fitted.decisions if d not in said)]

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from making import make, noise
+from PIL import Image
 
 from estampa.cli import main
+from estampa.data.check import near_across
 from estampa.data.dataset import Dataset
 from estampa.data.deal import TEST, TRAIN, VALIDATION, units
 from estampa.data.read import ReadOptions, build
@@ -223,3 +225,71 @@ def test_the_verb_prints_the_counts(tmp_path: Path, capsys: pytest.CaptureFixtur
         main(["split", str(tmp_path / "set.h5"), "--test", "2"])
     assert end.value.code == 2
     assert "share" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------ copies
+
+
+def scenes(n: int, seed: int = 0) -> np.ndarray:
+    """Different smooth pictures with grain, (n, 24, 24, 1) uint8."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.normal(128, 50, (n, 6, 6)).repeat(4, axis=1).repeat(4, axis=2)
+    return (coarse + rng.normal(0, 8, (n, 24, 24))).clip(0, 255).astype(np.uint8)[..., None]
+
+
+def test_classes_filled_with_copies_of_files_do_not_leak(tmp_path: Path) -> None:
+    """As in the study: classes brought to one size by copying files, some saved again a little brighter."""
+    for c, (name, count) in enumerate({"ichika": 24, "miku": 18}.items()):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        pictures = scenes(count, seed=c)[..., 0]
+        for i in range(40):
+            picture = pictures[i % count]
+            if i >= count and i % 2:
+                picture = (picture * 1.04 + 3).clip(0, 255).astype(np.uint8)
+            Image.fromarray(picture).save(tmp_path / "set" / name / f"{i}.png")
+    dataset = build(tmp_path / "set", tmp_path / "set.h5")
+    told = split(dataset.path, test=0.2, validation=0.2, seed=3)
+    dataset = Dataset.open(dataset.path)
+    source = [f"{name.split('/')[0]}:{int(name.split('/')[1][:-4]) % count}"
+              for name in dataset.ids.tolist() for count in [24 if name.startswith("ichika") else 18]]  # fmt: skip
+    sides: dict[str, set[int]] = {}
+    for name, part in zip(source, dataset.split.tolist(), strict=True):
+        sides.setdefault(name, set()).add(part)
+    assert all(len(parts) == 1 for parts in sides.values())
+    assert told.record["tied"]["copies"] > 0
+    assert told.record["tied"]["near"] > 0
+    assert "copies kept on one side" in told.sentence()
+    assert not near_across(dataset).size
+    for row in told.counts[:2]:  # stratified all the same
+        assert np.abs(row[1:] / 40 - np.array([0.64, 0.16, 0.2])).max() <= 0.06
+    loose = split(dataset.path, test=0.2, validation=0.2, seed=3, near=False)
+    assert loose.record["tied"]["near"] == 0
+    assert near_across(Dataset.open(dataset.path)).size
+
+
+def test_many_pictures_that_are_alike_can_be_parted(tmp_path: Path) -> None:
+    base = scenes(1, seed=1)
+    brighter = [(base[0] * (0.8 + i / 100)).clip(0, 255).astype(np.uint8) for i in range(30)]
+    images = np.concatenate([np.stack(brighter), scenes(30)])
+    told = split(make(tmp_path / "a.h5", images, np.arange(60) % 2).path, test=0.2)
+    assert told.record["tied"]["ignored"] > 20
+    assert any("look alike" in note for note in told.notes)
+    assert told.totals["test"] == 12
+
+
+def test_a_published_part_draws_no_near_copies(tmp_path: Path) -> None:
+    images = scenes(40)
+    images[39] = (images[0] * 1.05).clip(0, 255).astype(np.uint8)
+    published = np.where(np.arange(40) < 10, TEST, TRAIN).astype(np.uint8)
+    dataset = make(tmp_path / "a.h5", images, np.arange(40) % 2, split=published, published_split=True)
+    told = split(dataset.path, validation=0.2)
+    assert told.totals["test"] == 10
+    assert "published" in told.sentence()
+
+
+def test_the_verb_can_leave_near_copies_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dataset = make(tmp_path / "a.h5", scenes(40), np.arange(40) % 2)
+    with pytest.raises(SystemExit) as end:
+        main(["split", str(dataset.path), "--no-near", "--json"])
+    assert end.value.code == 0
+    assert json.loads(capsys.readouterr().out)["record"]["tied"] == {"copies": 0, "near": 0, "ignored": 0}

@@ -22,6 +22,9 @@ def command(
         typer.Option("--group", help="Name of the groups that must not be torn; they always are kept whole."),
     ] = None,
     seed: options.Seed = 0,
+    near: Annotated[
+        bool, typer.Option("--near/--no-near", help="Keep near duplicates on one side, as exact ones always are.")
+    ] = True,
     force: Annotated[bool, typer.Option("--force", help="Replace a split that came with the data.")] = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -32,8 +35,9 @@ def command(
 
     console = Console(json=json, quiet=quiet, verbose=verbose)
     result = split(
-        dataset, test=test, validation=validation, group=group, seed=seed, force=force, progress=console
-    )  # fmt: skip
+        dataset, test=test, validation=validation, group=group, seed=seed, force=force, near=near, progress=console
+    )
     counts = result.table()
     rows = [[f"{cell:,}" if isinstance(cell, int) else cell for cell in row] for row in counts.rows]
-    console.result(result.to_json(), table(counts.columns, rows, right=range(1, len(counts.columns))))
+    lines = [*table(counts.columns, rows, right=range(1, len(counts.columns))), "", result.sentence()]
+    console.result(result.to_json(), lines)

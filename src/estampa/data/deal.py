@@ -21,11 +21,12 @@ def labelled(labels: np.ndarray, task: str) -> np.ndarray:
     return np.isfinite(labels) if task == "regression" else np.zeros(len(labels), bool)
 
 
-def units(groups: np.ndarray | None, hashes: np.ndarray | None, n: int) -> np.ndarray:
+def units(groups: np.ndarray | None, hashes: np.ndarray | None, n: int, pairs: np.ndarray | None = None) -> np.ndarray:
     """Return (n,) unit numbers: rows that share a number must stay in one part.
 
-    Rows of one group belong together, and so do rows with equal content hashes; both ties are followed to the end, so
-    that two groups which share a picture become one unit. The group "" means "not known" and ties nothing.
+    Rows of one group belong together, and so do rows with equal content hashes, and the two rows of each of `pairs`
+    (m, 2); all ties are followed to the end, so that two groups which share a picture become one unit. The group ""
+    means "not known" and ties nothing.
     """
     own = np.arange(n, dtype=np.int64)
     if groups is not None:
@@ -33,10 +34,12 @@ def units(groups: np.ndarray | None, hashes: np.ndarray | None, n: int) -> np.nd
         alone = np.asarray(groups == "") if groups.dtype.kind in "US" else np.zeros(n, bool)
         own = own.astype(np.int64)
         own[alone] = n + np.flatnonzero(alone)
-    if hashes is None:
-        return own
-    order = np.argsort(hashes, kind="stable")
-    twins = np.flatnonzero(hashes[order][1:] == hashes[order][:-1])
+    ties = [np.zeros((0, 2), np.int64)] if pairs is None else [np.asarray(pairs, np.int64)]
+    if hashes is not None:
+        order = np.argsort(hashes, kind="stable")
+        twins = np.flatnonzero(hashes[order][1:] == hashes[order][:-1])
+        ties.append(np.stack([order[twins], order[twins + 1]], axis=1))
+    joined = own[np.concatenate(ties)]
     parent: dict[int, int] = {}
 
     def root(unit: int) -> int:
@@ -45,7 +48,7 @@ def units(groups: np.ndarray | None, hashes: np.ndarray | None, n: int) -> np.nd
             unit = above
         return unit
 
-    for left, right in zip(own[order[twins]].tolist(), own[order[twins + 1]].tolist(), strict=True):
+    for left, right in joined.tolist():
         first, second = sorted((root(left), root(right)))
         parent[second] = first
     if parent:
@@ -100,7 +103,7 @@ def make_split(
     labels = np.asarray(labels)
     _require_shares(test, validation)
     known = labelled(labels, task)
-    strata = _strata(labels, known, task)
+    strata = strata_of(labels, known, task)
     require_classes(
         labels, [str(c) for c in range(int(labels.max(initial=-1)) + 1)] if task == "classification" else []
     )
@@ -113,7 +116,7 @@ def make_split(
     shares = _shares(test, validation, parts, int(known.sum()), int(free.sum()))
     rows = np.flatnonzero(free)
     if len(rows):
-        parts[rows] = _deal(strata[rows], own[rows], shares, np.random.default_rng(seed))
+        parts[rows] = deal_units(strata[rows], own[rows], shares, np.random.default_rng(seed))
     _require_filled(parts, test, validation, int(known.sum()), len(np.unique(own[known])))
     return parts
 
@@ -149,8 +152,8 @@ def require_classes(labels: np.ndarray, classes: Sequence[str]) -> None:
         )
 
 
-def _strata(labels: np.ndarray, known: np.ndarray, task: str) -> np.ndarray:
-    """(n,) stratum of each row: its class, or the quantile bin of its target by rank."""
+def strata_of(labels: np.ndarray, known: np.ndarray, task: str) -> np.ndarray:
+    """Return (n,) strata: the class of each row, or the quantile bin of its target by rank."""
     if task == "classification":
         return labels.astype(np.int64)
     strata = np.zeros(len(labels), np.int64)
@@ -184,8 +187,8 @@ def _shares(test: float, validation: float, parts: np.ndarray, known: int, free:
     return np.asarray(wanted / total)
 
 
-def _deal(strata: np.ndarray, own: np.ndarray, shares: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(n,) parts of rows with `strata`, units `own`, wanted `shares` of the parts. Large units go first."""
+def deal_units(strata: np.ndarray, own: np.ndarray, shares: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return (n,) parts of rows with `strata`, units `own`, wanted `shares` (4,) of the parts. Large units go first."""
     _, strata = np.unique(strata, return_inverse=True)
     _, own, sizes = np.unique(own, return_inverse=True, return_counts=True)
     counts = np.zeros((len(sizes), int(strata.max()) + 1), np.int32)

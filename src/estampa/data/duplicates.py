@@ -22,10 +22,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
-from estampa.data.dataset import Dataset
 from estampa.data.survey import measured
 from estampa.progress import SILENT, Progress
 
@@ -39,7 +39,34 @@ _THUMB, _SIDE = 16, 64
 _SAMPLE = 4096
 _COMPONENTS = 64
 _CONFIRM_BYTES = 32 << 20
+_FOUND: dict[tuple[str, int], Twins] = {}
 _POPCOUNT = np.array([bin(i).count("1") for i in range(1 << 16)], np.uint8)
+
+
+class Pictures(Protocol):
+    """What is asked of a Dataset here, and of several that are looked through together."""
+
+    @property
+    def content_sha256(self) -> str:
+        """Names the contents."""
+
+    @property
+    def shape(self) -> tuple[int, int, int] | None:
+        """Height, width, channels."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the pixels."""
+
+    @property
+    def hashes(self) -> np.ndarray:
+        """(n,) uint64 content hashes."""
+
+    def blocks(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(row numbers, their images), a block at a time."""
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Images of `rows`."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +90,22 @@ def exact_duplicates(hashes: np.ndarray) -> list[np.ndarray]:
     return sorted(sets, key=lambda rows: int(rows[0]))
 
 
-def near_duplicates(dataset: Dataset, *, seed: int = 0, progress: Progress = SILENT) -> Twins:
+def near_duplicates(dataset: Pictures, *, seed: int = 0, progress: Progress = SILENT) -> Twins:
     """Return the near duplicates of a Dataset's images; of exact duplicates only the first row takes part.
 
     See the top of this file for what counts. Rows without contrast are left out. Memory: 32 bytes a row and a few
-    blocks. DatasetError when the file holds a table alone.
+    blocks. DatasetError when the file holds a table alone. What was found last is kept: parting a Dataset and checking
+    it ask for the same.
     """
+    key = (dataset.content_sha256, seed)
+    if key not in _FOUND:
+        found = _search(dataset, seed, progress)
+        _FOUND.clear()
+        _FOUND[key] = found
+    return _FOUND[key]
+
+
+def _search(dataset: Pictures, seed: int, progress: Progress) -> Twins:
     _, first = np.unique(dataset.hashes, return_index=True)
     rows = np.sort(first).astype(np.int64)
     projection = _projection(dataset, rows, seed)
@@ -97,7 +134,7 @@ class _Projection:
         return np.packbits((thumbs - self.mean) @ self.matrix > 0, axis=1)
 
 
-def _projection(dataset: Dataset, rows: np.ndarray, seed: int) -> _Projection:
+def _projection(dataset: Pictures, rows: np.ndarray, seed: int) -> _Projection:
     """Random directions among the principal components of a sample, each component scaled to its root deviation.
 
     The components come from a randomised range finder with two power iterations (Halko et al. 2011, SIAM Review 53,
@@ -184,7 +221,7 @@ def _hamming(words: np.ndarray, one: np.ndarray, two: np.ndarray) -> np.ndarray:
     return count
 
 
-def _confirmed(dataset: Dataset, rows: np.ndarray, candidates: np.ndarray, progress: Progress) -> Twins:
+def _confirmed(dataset: Pictures, rows: np.ndarray, candidates: np.ndarray, progress: Progress) -> Twins:
     """The candidates that agree in the three ways; one pass in order of the first row."""
     kept, strength = [np.zeros((0, 2), np.int64)], [np.zeros(0, np.float32)]
     progress.start("candidates for near duplicates", len(candidates), "pairs")
@@ -200,7 +237,7 @@ def _confirmed(dataset: Dataset, rows: np.ndarray, candidates: np.ndarray, progr
     return Twins(np.concatenate(kept), np.concatenate(strength))
 
 
-def _batches(pairs: np.ndarray, dataset: Dataset) -> Iterator[np.ndarray]:
+def _batches(pairs: np.ndarray, dataset: Pictures) -> Iterator[np.ndarray]:
     assert dataset.shape is not None
     height, width, channels = dataset.shape
     one = 4 * channels * (height * width + 6 * min(height, _SIDE) * min(width, _SIDE))
