@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import resource
 import tarfile
 import zipfile
 import zlib
@@ -186,7 +187,7 @@ def test_packets_without_cutouts_are_rejected(tmp_path: Path) -> None:
         1: "no cut-out of science, template, difference",
         2: "no cut-out of template",
         3: "science: truncated gzip",
-        4: "no pixel is finite",
+        4: "science: no pixel is finite",
         5: "difference: not a FITS file, or truncated in its header",
     }
 
@@ -234,18 +235,11 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
     head = written([], ZTF, "deflate")
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     bomb = b"".join([*(packer.compress(bytes(1 << 24)) for _ in range(17)), packer.flush()])
-
-    def number(value: int) -> bytes:
-        value, out = value << 1, b""
-        while value > 0x7F:
-            out, value = out + bytes([value & 0x7F | 0x80]), value >> 7
-        return out + bytes([value])
-
     (tmp_path / "a.avro").write_bytes(head + number(1) + number(len(bomb)) + bomb + head[-16:])
-    with pytest.raises(SourceError, match="unpacks to more than 256 MiB"):
+    with pytest.raises(SourceError, match="unpacks to more than 64 MiB"):
         open_reading([tmp_path / "a.avro"])
     (tmp_path / "a.avro").write_bytes(head + number(1 << 40) + number(4) + b"\3\0\3\0" + head[-16:])
-    with pytest.raises(SourceError, match="cannot hold 1,099,511,627,776 packets"):
+    with pytest.raises(SourceError, match="1,099,511,627,776 packets in 4 bytes: too small"):
         open_reading([tmp_path / "a.avro"])
 
 
@@ -294,4 +288,56 @@ def test_a_type_may_be_named_again() -> None:
     inner = {"type": "record", "name": "s", "namespace": "a.b", "fields": [{"name": "y", "type": "long"}]}
     again = [{"name": "p", "type": inner}, {"name": "q", "type": ["null", {"type": "array", "items": "a.b.s"}]}]
     data = written([{"p": {"y": 1}, "q": [{"y": 2}]}], {"type": "record", "name": "t", "fields": again})
-    assert next(Container(io.BytesIO(data)).packets())[1] == [{"p": {"y": 1}, "q": [{"y": 2}]}]
+    assert list(next(Container(io.BytesIO(data)).packets())[1]) == [{"p": {"y": 1}}]
+    again = [*reversed(again[1:]), {"name": "r", "type": ["null", "a.b.s"]}]  # spelled out only where it is passed over
+    again[0] = {"name": "q", "type": {"type": "map", "values": ["null", inner]}}
+    data = written([{"q": {"k": {"y": 2}}, "r": {"y": 3}}], {"type": "record", "name": "t", "fields": again})
+    assert list(next(Container(io.BytesIO(data)).packets())[1]) == [{"r": {"y": 3}}]
+
+
+def number(value: int) -> bytes:
+    """A zig-zag number as avro writes it."""
+    value, out = value << 1, b""
+    while value > 0x7F:
+        out, value = out + bytes([value & 0x7F | 0x80]), value >> 7
+    return out + bytes([value])
+
+
+def test_an_empty_file_is_called_empty(tmp_path: Path) -> None:
+    (tmp_path / "a.avro").write_bytes(b"")
+    with pytest.raises(SourceError, match=r"a\.avro: an empty file, of 0 bytes"):
+        open_reading([tmp_path / "a.avro"])
+    (tmp_path / "a.avro").write_bytes(written([]))
+    with pytest.raises(SourceError, match="no packets"):
+        open_reading([tmp_path / "a.avro"])
+
+
+@pytest.mark.parametrize("kind", ["packets", "list", "large"])
+def test_millions_of_tiny_records_do_not_fill_the_memory(tmp_path: Path, kind: str) -> None:
+    """A block of tiny packets, one packet with a list of tiny records, and a block beyond the limit."""
+    tiny: dict[str, Any] = {"type": "record", "name": "tiny", "fields": [{"name": "i", "type": "int"}]}
+    count, data, said = 20_000_000, bytes(20_000_000), "20,000,000 packets in 20,000,000 bytes: too small to hold cut"
+    schema = tiny
+    if kind == "list":
+        schema = {"type": "record", "name": "t", "fields": [{"name": "l", "type": {"type": "array", "items": tiny}}]}
+        count, data, said = 1, number(3_000_000) + bytes(3_000_001), "no cut-outs in its schema"
+    elif kind == "large":
+        count, data, said = 1, bytes(1 << 27), "in 134,217,728 bytes, the limit is 64 MiB"
+    head = written([], schema)
+    path = tmp_path / "a.avro"
+    path.write_bytes(head + number(count) + number(len(data)) + data + head[-16:])
+    del data
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(SourceError, match=said):
+        open_reading([path])
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10  # KiB; as objects 0.5 and 4 GB
+
+
+def test_a_stamp_without_one_finite_pixel_is_named(tmp_path: Path) -> None:
+    pixels = images()
+    pixels[1, ..., 0] = np.nan
+    pixels[3, ..., 1] = np.nan
+    pixels[4, :5] = np.nan
+    dataset = build(alerts(tmp_path / "night", pixels), tmp_path / "a.h5", skip_bad=True)
+    assert [reason for _, reason in dataset.rejected] == ["science: no pixel is finite", "template: no pixel is finite"]
+    assert dataset.n == 4

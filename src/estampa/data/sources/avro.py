@@ -20,7 +20,7 @@ from estampa import machine, pixels
 from estampa.data.record import Header, ReadRecord
 from estampa.data.sources._alerts import GROUPS, IDS, ROLES, Layout, find, middle_of
 from estampa.data.sources._anytable import looks_like_table
-from estampa.data.sources._avrofile import Container, Place
+from estampa.data.sources._avrofile import Container, Held, Place
 from estampa.data.sources._base import ReadOptions, fingerprint_of, stat_facts
 from estampa.data.sources._beside import join
 from estampa.data.sources._fitsfile import first_plane, first_sky, side_of
@@ -299,7 +299,7 @@ class _Fetch:
     side: tuple[int, int]
     header: Header
     most: int
-    _held: tuple[tuple[int, int], list[dict[str, Any]], Layout] | None = None
+    _held: Held | None = None
 
     def __call__(self, start: int, stop: int) -> tuple[np.ndarray, dict[int, str]]:
         """Pixels (stop - start, height, width, channels) float32, and the reason for each row without any."""
@@ -326,13 +326,13 @@ class _Fetch:
                 raise Unreadable(_lacking(packet, layout, self.roles))
             try:
                 planes.append(self._brought(first_plane(stamp, self.most), middle))
+                if not np.isfinite(planes[-1]).any():
+                    raise Unreadable("no pixel is finite")
             except Unreadable as reason:
                 raise Unreadable(f"{role}: {reason}") from reason
         if len({plane.shape for plane in planes}) > 1:
             raise Unreadable("cut-outs of different sizes: " + ", ".join(f"{p.shape[0]}x{p.shape[1]}" for p in planes))
         image = np.stack(planes, 2)
-        if not np.isfinite(image).any():
-            raise Unreadable("no pixel is finite")
         record = self.header.read
         if record.size is not None and image.shape[:2] != record.size:
             image = pixels.resize(image, record.size, record.fit, record.resample)
@@ -354,11 +354,12 @@ class _Fetch:
     def _packet(self, row: int) -> tuple[dict[str, Any], Layout]:
         number, place, at = self.rows.places[row]
         key = (number, place.offset)
-        if self._held is None or self._held[0] != key:
+        held = self._held
+        if held is None or held.key != key or held.at > at:
             with _opened(self.store, self.store.names[number]) as file:
                 _, packets = next(file.packets(place.offset))
-                self._held = (key, packets, file.layout)
-        return self._held[1][at], self._held[2]
+                held = self._held = Held(key, packets, file.layout)
+        return held.go_to(at), held.layout
 
 
 def _filled(plane: np.ndarray, size: tuple[int, int], middle: tuple[float, float] | None) -> np.ndarray:
