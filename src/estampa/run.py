@@ -21,6 +21,7 @@ class Habits:
 
     gallery: bool = True  #: keep thumbnails of training examples in the bundle
     skip_bad: bool = False  #: leave out unreadable pictures instead of stopping
+    follow_test: bool = False  #: draw the test part's curve too, as some studies do; nothing is chosen by it
     command: str = ""  #: how to repeat the run; "" = spelled from the recipe
 
 

@@ -99,6 +99,21 @@ def test_the_validation_part_never_reaches_the_weights():
     assert np.array_equal(weights(fit(data, recipe())), weights(fit(data, recipe(), validation=None)))
 
 
+def test_a_watched_part_is_drawn_and_changes_nothing():
+    data, made = bars(240), recipe(train__epochs=4, train__keep="best", train__patience=2)
+    train, rest = halves(data)
+    choosing, watched = rest[:30], rest[30:]
+    plain = fit_net(data, made, train_rows=train, validation_rows=choosing)
+    seen = fit_net(data, made, train_rows=train, validation_rows=choosing, watched_rows=watched)
+    assert np.array_equal(weights(plain), weights(seen))
+    assert seen.kept_epoch == plain.kept_epoch
+    assert not any("test_accuracy" in row for row in plain.history)
+    output = seen.predict(data, watched)
+    at = seen.history[seen.kept_epoch - 1]
+    assert at["test_accuracy"] == pytest.approx(measure.accuracy(data.labels[watched], output.argmax(1)))
+    assert at["test_loss"] == pytest.approx(measure.log_loss(data.labels[watched], output), rel=1e-3)
+
+
 def test_parts_that_overlap_are_refused():
     with pytest.raises(DatasetError, match="2 rows are in the training and in the validation part"):
         fit_net(bars(), recipe(), train_rows=np.arange(100), validation_rows=np.arange(98, 120))
@@ -127,8 +142,8 @@ def test_early_stopping_stops_whichever_epoch_is_kept():
 @pytest.mark.parametrize("keep", ["best", "last"])
 def test_a_metric_that_is_not_a_number_is_the_worst(monkeypatch, keep):
     followed = iter([np.nan, 0.2, np.nan, 0.1, 0.3, 0.9])
-    real = Loop._validate
-    monkeypatch.setattr(Loop, "_validate", lambda *a: real(*a) | {"validation_accuracy": next(followed)})
+    real = Loop._answers
+    monkeypatch.setattr(Loop, "_answers", lambda *a: real(*a) | {"validation_accuracy": next(followed)})
     fitted = fit(bars(), recipe(train__keep=keep, train__patience=2, train__epochs=6))
     assert fitted.stopped == "no better accuracy for 2 epochs"
     assert len(fitted.history) == 4

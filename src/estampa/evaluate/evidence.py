@@ -211,6 +211,7 @@ class Evidence:
                 "counts": dict(self.counts),
             },
             "parameters": self.parameters,
+            "kept_epoch": self.kept_epoch,
             "seconds": dict(self.seconds),
             "peak_memory": self.peak_memory,
             "date": self.date,

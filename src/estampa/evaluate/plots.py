@@ -29,7 +29,7 @@ def _label_ends(axis: Any, ends: Sequence[tuple[float, str, str]], x: float, gap
 
 
 def training(history: Sequence[Mapping[str, float]], kept: int, metric: str) -> page.Drawn:
-    """Loss above metric over the epochs, training and validation, the kept epoch marked."""
+    """Loss above metric over the epochs, a line for each part in the history, the kept epoch marked."""
     epochs = [row["epoch"] for row in history]
     kinds = [k for k in ("loss", metric) if any(f"{part}_{k}" in row for row in history for part in _PARTS)]
     with style.drawing(len(kinds), 1, size=(8.0, 2.6 * len(kinds) + 0.4), sharex=True, squeeze=False) as (fig, axes):
@@ -59,7 +59,8 @@ def training(history: Sequence[Mapping[str, float]], kept: int, metric: str) -> 
         return page.figure(fig)
 
 
-_PARTS = {"train": style.OKABE_ITO[0], "validation": style.OKABE_ITO[1]}
+#: "test" is in the history of a study only, where it is drawn and never used.
+_PARTS = {"train": style.OKABE_ITO[0], "validation": style.OKABE_ITO[1], "test": style.OKABE_ITO[2]}
 
 
 def confusion(judgement: Judgement) -> page.Drawn:

@@ -54,7 +54,8 @@ def reproduce(
         command=f"estampa reproduce {name}" + (f" --data {data}" if data else ""),
     )
     write_atomic(folder / "table.json", json.dumps(made.to_json(), indent=1, allow_nan=False))
-    write_atomic(folder / "report.html", _page(made))
+    more = study.sections(folder) if hasattr(study, "sections") else []
+    write_atomic(folder / "report.html", _page(made, more))
     return made
 
 
@@ -64,8 +65,8 @@ def _at_hand(name: str) -> Path | None:
     return Path(home) / name if home and (Path(home) / name).exists() else None
 
 
-def _page(made: Reproduction) -> str:
-    """The reproduction's page: the table first, then recalls by class, then what is wrong with which way."""
+def _page(made: Reproduction, more: list[page.Section]) -> str:
+    """The reproduction's page: the table, what is wrong with which way, recalls by class, what the study adds."""
     ours = [r for r in made.rows if r.way == WAYS[3]]
     best = (ours or made.rows)[0]
     value = best.metrics[made.leading]
@@ -83,6 +84,7 @@ def _page(made: Reproduction) -> str:
         caption = "Share of each class's objects that were called by their name."
         table = page.Table(["way", *classes], rows, caption=caption, best=dict.fromkeys(classes, "max"))
         sections.append(page.Section("recalls", "Recall by class", [table]))
+    sections += more
     if made.notes:
         sections.append(page.Section("notes", "Notes", [page.Text("\n\n".join(made.notes))]))
     described = machine.describe()

@@ -32,7 +32,7 @@ class Row:
     metrics : name -> value with interval; the published ones have the interval that their n allows, or none (low and
         high equal the value).
     per_class : class -> recall, where known.
-    n : objects judged.
+    n : objects judged; 0 = not stated.
     seconds : wall clock of training and judging; None for published rows.
     parameters : trainable parameters.
     fault : what is wrong with this way, in words; "" when nothing is.
@@ -131,7 +131,7 @@ class Reproduction:
     def lines(self) -> list[str]:
         """The table as text, then what is wrong with which way, then where things are."""
         cells = [
-            [r.way, r.how, *(_cell(r.metrics.get(m)) for m in self.metrics), f"{r.n:,}",
+            [r.way, r.how, *(_cell(r.metrics.get(m)) for m in self.metrics), f"{r.n:,}" if r.n else "",
              "" if r.seconds is None else duration(r.seconds), "" if r.parameters is None else f"{r.parameters:,}"]
             for r in self.rows
         ]  # fmt: skip
@@ -151,7 +151,7 @@ _COST = ("n", "seconds", "parameters")
 
 
 def _cost(row: Row) -> list[float | None]:
-    return [row.n, row.seconds, row.parameters]
+    return [row.n or None, row.seconds, row.parameters]
 
 
 def _shown(found: Interval | None) -> Interval | float | None:

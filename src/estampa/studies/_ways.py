@@ -14,6 +14,7 @@ from estampa.evaluate.crossval import crossval
 from estampa.evaluate.judge import Judgement, judge
 from estampa.measure import Interval, wilson
 from estampa.progress import Progress
+from estampa.run import Habits
 from estampa.studies._table import WAYS, Ledger, Row, row_of
 
 if TYPE_CHECKING:
@@ -29,14 +30,20 @@ def published(accuracy: float, n: int, how: str, recalls: Mapping[str, float], p
     return Row(PUBLISHED, how, {"accuracy": Interval(accuracy, low, high)}, n, recalls, None, parameters, **more)
 
 
-def trained(ledger: Ledger, key: str, dataset: Dataset, name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Train `name` in the ledger's folder, or go on with it, and return what a row needs of it."""
+def trained(
+    ledger: Ledger, key: str, dataset: Dataset, name: str, changes: Mapping[str, Any], *, follow: bool = False
+) -> dict[str, Any]:
+    """Train `name` in the ledger's folder, or go on with it, and return what a row needs of it.
+
+    `follow` draws the test part's curve too, as some studies do; nothing is chosen by it.
+    """
     folder = ledger.folder / key
     metrics = folder / "metrics.json"
     if not metrics.is_file():
         ledger.progress.say(f"\n{key}: recipe {name}")
         made = recipe.read(name).with_values(changes) if changes else recipe.read(name)  # whatever the environment says
-        pipeline.train(dataset, recipe=made, output=folder, progress=ledger.progress)
+        habits = Habits(follow_test=follow)
+        pipeline.train(dataset, recipe=made, output=folder, habits=habits, progress=ledger.progress)
     record = json.loads(metrics.read_text())
     seconds = record["seconds"]
     return {
