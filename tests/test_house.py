@@ -120,7 +120,11 @@ def test_nothing_forbidden(path: Path) -> None:
             assert not silent, f"{where}: swallowed except"
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
-            assert called not in ("pickle.load", "pickle.loads", "torch.load", "eval", "exec"), f"{where}: {called}"
+            assert called not in ("pickle.load", "pickle.loads", "eval", "exec"), f"{where}: {called}"
+            only_weights = any(k.arg == "weights_only" and ast.unparse(k.value) == "True" for k in node.keywords)
+            assert called != "torch.load" or only_weights, f"{where}: torch.load without weights_only=True"
+            online = any(k.arg == "pretrained" and ast.unparse(k.value) != "False" for k in node.keywords)
+            assert not called.endswith("create_model") or not online, f"{where}: timm would go to the network"
             loads_pickles = any(k.arg == "allow_pickle" and ast.unparse(k.value) == "True" for k in node.keywords)
             assert not loads_pickles, f"{where}: allow_pickle=True"
             in_library = not name_of(path).startswith("cli/")
@@ -133,7 +137,8 @@ def test_nothing_forbidden(path: Path) -> None:
 def test_torch_stays_in_its_rooms(path: Path) -> None:
     if not name_of(path).startswith(TORCH_ROOMS):
         for module, line in imports(path):
-            assert module.split(".")[0] != "torch", f"{name_of(path)}:{line}: torch outside {TORCH_ROOMS}"
+            root = module.split(".")[0]
+            assert root not in ("torch", "timm", "torchvision"), f"{name_of(path)}:{line}: {root} outside {TORCH_ROOMS}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
@@ -194,7 +199,7 @@ def test_rooms_have_tests_and_a_page() -> None:
         assert (ROOT / "docs" / f"{room}.md").is_file(), f"docs/{room}.md is missing"
 
 
-HEAVY = ("torch", "sklearn", "pydantic", "scipy", "matplotlib", "onnxruntime", "h5py", "numpy", "PIL")
+HEAVY = ("torch", "timm", "sklearn", "pydantic", "scipy", "matplotlib", "onnxruntime", "h5py", "numpy", "PIL")
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"]])

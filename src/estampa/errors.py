@@ -9,6 +9,7 @@
     │   ├── DatasetError         a Dataset file: damaged, not one, or not fit for the job
     │   ├── BundleError          a bundle: incomplete, damaged, tampered with, newer than this estampa
     │   ├── ContractError        data that is not what the model was fed in training
+    │   ├── WeightsError         pretrained weights: not at hand, damaged, or of another architecture
     │   └── MissingExtra         a verb needs an optional part of the installation
     ├── StorageError             exit 1   the disk is full, or a place cannot be written
     ├── DownloadError            exit 1   a download failed or its checksum is wrong
@@ -78,6 +79,10 @@ class BundleError(InputError):
 
 class ContractError(InputError):
     """Data is not what the model was fed in training. The message names both sides."""
+
+
+class WeightsError(InputError):
+    """Pretrained weights are not at hand, are damaged, are not those that were published, or fit another net."""
 
 
 class MissingExtra(InputError):  # noqa: N818 - reads as what it is

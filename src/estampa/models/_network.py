@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from estampa.errors import RecipeError
 from estampa.prepare.image import REACH, ROUNDS, area_matrix, inside
 
 #: Which mirrors and turns `symmetry` stands for, as (transpose, flip rows, flip columns); the first is the picture.
@@ -27,12 +28,17 @@ DTYPES = {"uint8": torch.uint8, "uint16": torch.uint16, "float32": torch.float32
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One line of a net's summary, in Keras's terms: `shape` is that of the output, channels last, batch left out."""
+    """One line of a net's summary, in Keras's terms: `shape` is that of the output, channels last, batch left out.
+
+    `parameters` are trainable. `statistics` are values that Keras counts too and nobody trains: running means and
+    variances, and of the input's normalisation a mean and a variance a channel and one count.
+    """
 
     name: str
     kind: str
     shape: tuple[int, ...]
     parameters: int
+    statistics: int = 0
 
 
 class Body(nn.Module):
@@ -60,6 +66,36 @@ class Body(nn.Module):
     def penalty(self) -> Tensor | None:
         """What weight regularisation adds to the loss, or None."""
         return None
+
+    def blocks(self) -> list[nn.Module]:
+        """The parts of a backbone from the picture to its pooled features, in order; none of a net without backbone."""
+        return []
+
+    def freeze(self, blocks: int) -> None:
+        """Freeze the first `blocks` of `blocks()`: no slopes, and normalisation in eval mode whatever `train` says.
+
+        Raises RecipeError for more of them than there are.
+        """
+        if blocks:
+            raise RecipeError(
+                "this net has no backbone to freeze", where="train", allowed="0 blocks", got=blocks,
+                cure="Take the model 'pretrained', or train all of it.",
+            )  # fmt: skip
+
+
+class StagedBody(Body):
+    """A body with a backbone, whose features may be kept while the head alone learns.
+
+    `forward(x)` is `top(features(x))`, and `blocks` has the parts that can be frozen.
+    """
+
+    def features(self, x: Tensor) -> Tensor:
+        """Prepared pixels (n, c, h, w) to the backbone's pooled features (n, f)."""
+        raise NotImplementedError
+
+    def top(self, f: Tensor) -> Tensor:
+        """Features (n, f) to logits (n, outputs): the part that is never frozen."""
+        raise NotImplementedError
 
 
 class Network(nn.Module):
