@@ -336,7 +336,7 @@ def test_parts_survive_joining_when_every_file_has_them(tmp_path: Path) -> None:
     assert joined.split_record == {"joined": 2, "published": False, "carried_over": True}
     assert any("parts of the 2 files are kept" in line for line in heard.said + heard.warned)
 
-    mixed = build([one.path, bare.path], tmp_path / "mixed.h5", progress=heard)
+    mixed = build([bare.path, one.path], tmp_path / "mixed.h5", progress=heard)
     assert not mixed.split.any()
     assert mixed.split_record == {}
     assert any("parts of 0.h5 are dropped, as 2.h5 has none" in line for line in heard.said + heard.warned)

@@ -8,9 +8,11 @@ from typing import Annotated
 
 import typer
 
-from estampa.cli.console import Console, duration, table
-from estampa.cli.options import Json, Quiet, Verbose
+from estampa.cli.console import Console, change_lines, duration, table
+from estampa.cli.options import Json, Quiet, Seed, Verbose
 from estampa.cli.reading import height_width, height_width_channels, one_of
+from estampa.data.changes import changes
+from estampa.data.grow import adds
 from estampa.data.read import ReadOptions, build
 from estampa.data.view import Dataset
 from estampa.errors import InputError
@@ -79,6 +81,13 @@ def command(
     match_radius: Annotated[
         str, typer.Option(metavar="ANGLE", help="Join a catalogue given beside by position: 2arcsec.")
     ] = "",
+    per_class: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Draw exactly N objects of each class by --seed. 0: all.")
+    ] = 0,
+    new_to: Annotated[
+        str, typer.Option(help="Where new objects of a Dataset's old classes go: train, or split among its parts.")
+    ] = "train",
+    seed: Seed = 0,
     max_pixels: Annotated[int, typer.Option(min=1, help="A picture with more pixels is refused.")] = 64_000_000,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Accept that unreadable rows are left out.")] = False,
     option: Annotated[
@@ -97,10 +106,17 @@ def command(
         layout=one_of("--layout", layout.upper(), "", "NCHW", "NHWC"), label=label, group=group,
         reshape=height_width_channels(reshape), max_pixels=max_pixels, exclude=exclude, match_radius=match_radius,
         classes=tuple(name.strip() for name in classes.split(",") if name.strip()),
+        per_class=per_class, seed=seed,
     )  # fmt: skip
     began = time.monotonic()
     dataset = build(
-        source, output, options, builder_options=pairs(option or []), skip_bad=skip_bad, force=force, progress=console
-    )
+        source, output, options, builder_options=pairs(option or []), skip_bad=skip_bad, force=force,
+        new_to=one_of("--new-to", new_to, "train", "split"), progress=console,
+    )  # fmt: skip
     seconds = time.monotonic() - began
-    console.result({**dataset.summary(), "seconds": round(seconds, 3)}, _lines(dataset, seconds))
+    facts, lines = {**dataset.summary(), "seconds": round(seconds, 3)}, _lines(dataset, seconds)
+    if adds([Path(path) for path in source]):
+        found = changes(source[0], dataset)
+        facts["changes"] = found.to_json()
+        lines = [*change_lines(found), "", *lines]
+    console.result(facts, lines)

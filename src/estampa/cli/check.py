@@ -8,18 +8,22 @@ from typing import Annotated
 import typer
 
 from estampa.cli import options
-from estampa.cli.console import Console, duration, table
+from estampa.cli.console import Console, change_lines, duration, table
 
 
 def command(
     source: Annotated[list[Path], typer.Argument(help="A Dataset file, or anything that `build` reads.")],
     page: Annotated[Path | None, typer.Option("--page", help="Write the contact sheet, an HTML page, here.")] = None,
+    against: Annotated[
+        Path | None, typer.Option("--against", help="An older Dataset: say by class and part what became of it.")
+    ] = None,
     near: Annotated[bool, typer.Option("--near/--no-near", help="Look for near duplicates too.")] = True,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
     """Look for what spoils a result: duplicates, leaks, missing values, wrong labels."""
+    from estampa.data.changes import changes
     from estampa.data.check import check
     from estampa.data.read import ReadOptions, open_any
 
@@ -32,5 +36,10 @@ def command(
     lines += ["", *(f"{words[f.severity]:8} {f.message}" for f in result.findings)]
     lines += [] if result.findings else ["Nothing was found that would spoil a score."]
     lines += [f"contact sheet: {page}"] if page else []
-    console.result(result.to_json(), [*lines, f"checked in {duration(result.seconds)}"])
+    record = result.to_json()
+    if against is not None:
+        found = changes(against, result.dataset)
+        record["changes"] = found.to_json()
+        lines += ["", f"against {against}:", *change_lines(found), ""]
+    console.result(record, [*lines, f"checked in {duration(result.seconds)}"])
     result.require_sound()

@@ -6,7 +6,7 @@ import json as _json
 import sys
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console as _Rich
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -14,7 +14,10 @@ from rich.progress import Progress as _Bar
 
 from estampa.plain import duration, table
 
-__all__ = ["Console", "duration", "table"]
+if TYPE_CHECKING:
+    from estampa.data.changes import Changes
+
+__all__ = ["Console", "change_lines", "duration", "table"]
 
 #: Plain progress lines when nobody looks at a terminal: at most one in so many seconds.
 _PLAIN_EVERY = 10.0
@@ -107,3 +110,11 @@ class Console:
             for line in lines:
                 print(line)
         sys.stdout.flush()
+
+
+def change_lines(found: Changes) -> list[str]:
+    """What became of a Dataset, for people."""
+    counts = found.table()
+    rows = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in counts.rows]
+    said = found.sentences()
+    return [*table(counts.columns, rows, right=range(1, len(counts.columns))), *([""] if said else []), *said]

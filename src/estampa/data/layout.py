@@ -108,6 +108,12 @@ def _allocate_images(file: h5py.File, header: Header) -> int:
     return int(h5py.h5d.create(file.id, b"images", kind, space, plan).get_offset())
 
 
+def begins_like_hdf5(path: Path) -> bool:
+    """Whether a file has the first bytes of HDF5 and is not another program's: most probably a Dataset."""
+    with path.open("rb") as stream:
+        return stream.read(8) == b"\x89HDF\r\n\x1a\n" and not is_foreign(path)
+
+
 def is_foreign(path: Path) -> bool:
     """Whether `path` is an HDF5 file that can be opened and is no Dataset of estampa: some other program's."""
     try:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import NoReturn
 
+import numpy as np
+
 from estampa import parts
+from estampa.data.draw import left_undrawn
 from estampa.data.exclude import Exclusion, read_exclusion
-from estampa.data.layout import is_foreign
+from estampa.data.grow import added, adds
+from estampa.data.layout import begins_like_hdf5
 from estampa.data.record import FORMAT
 from estampa.data.sources._base import Block, Reading, ReadOptions, fingerprint_of
 from estampa.data.splitfile import write_split
@@ -21,7 +25,17 @@ from estampa.errors import DatasetError, InputError, Interrupted, SourceError, n
 from estampa.files import locked, require_writable
 from estampa.progress import SILENT, Progress
 
-__all__ = ["Block", "ReadOptions", "Reading", "build", "cache_folder", "open_any", "open_reading", "write_reading"]
+__all__ = [
+    "Block",
+    "ReadOptions",
+    "Reading",
+    "begins_like_hdf5",
+    "build",
+    "cache_folder",
+    "open_any",
+    "open_reading",
+    "write_reading",
+]
 
 Source = Path | str | Sequence[Path | str]
 _DEFAULT = ReadOptions()
@@ -74,17 +88,20 @@ def build(
     builder_options: Mapping[str, str] | None = None,
     skip_bad: bool = False,
     force: bool = False,
+    new_to: str = "train",
     progress: Progress = SILENT,
 ) -> Dataset:
     """Build a Dataset file from paths, or by a builder's name, and open it.
 
     Parameters
     ----------
-    source : a path, several paths of one source, or the name of a builder.
+    source : a path, several paths of one source, the name of a builder; or a Dataset file and what is added to it,
+        which then is read as that Dataset was (see grow.py).
     output : the file to write (`.h5`); None = in the cache, under the fingerprint of source and options.
     builder_options : what the builder named by `source` is asked for.
     skip_bad : accept that unreadable rows are left out; else they raise SourceError after the rest was built.
     force : replace an existing file that was built from something else.
+    new_to : where what is added to the classes of a Dataset goes: "train", or "split" among the parts.
 
     A build that was killed goes on where it stopped when it is started again in the same way; one that is already
     there is opened. Raises SourceError, StorageError, and Interrupted on Ctrl-C.
@@ -104,18 +121,25 @@ def build(
         return _run_builder(builder, output, dict(builder_options or {}), force, progress)
     if builder_options:
         raise InputError("only builders take --option", allowed=", ".join(parts.names("data/builders")), got=paths[0])
-    reading = open_reading(paths, options)
-    for note in reading.notes:
-        progress.say(note)
+    reading = _reading(paths, options, new_to, skip_bad, progress)
     exclusion = read_exclusion(options.exclude, reading.ids)
-    fingerprint = fingerprint_of(FORMAT, reading.fingerprint, reading.header.to_json(), exclusion.facts)
+    first = exclusion
+    drawn: tuple[int, ...] = ()
+    if options.per_class:
+        drawn = (options.per_class, options.seed)
+        first = _drawn(reading, exclusion, options, np.zeros(reading.header.n, bool))
+    fingerprint = fingerprint_of(FORMAT, reading.fingerprint, reading.header.to_json(), exclusion.facts, *drawn)
     target = Path(output) if output is not None else cache_folder() / f"{fingerprint[:32]}.h5"
     _require_not_input(target, paths)
     # Two runs on the same files share one cached Dataset: the second waits for the first to build it.
     with locked(target) if output is None else contextlib.nullcontext():
         dataset = _existing(target, fingerprint, force or output is None)
         if dataset is None:
-            dataset = _stream(reading, exclusion, target, fingerprint, progress)
+            dataset = _stream(reading, first, target, fingerprint, progress)
+            lost = np.zeros(reading.header.n, bool)
+            while drawn and skip_bad and dataset.rejected_rows:  # others are drawn in place of what cannot be read
+                lost[dataset.rejected_rows] = True
+                dataset = _stream(reading, _drawn(reading, exclusion, options, lost), target, fingerprint, progress)
         else:
             progress.say(f"{target}: already built from the same data, nothing to do")
     _report_rejected(dataset, skip_bad, progress)
@@ -157,6 +181,35 @@ def cache_folder() -> Path:
 
 
 # ---------------------------------------------------------------------------------------------- building
+
+
+def _reading(paths: Sequence[Path], options: ReadOptions, new_to: str, skip_bad: bool, progress: Progress) -> Reading:
+    """What the paths hold: one source's rows, or a Dataset with others added, whose files are built into the cache."""
+    if adds(paths):
+
+        def opened(path: Path, own: ReadOptions) -> Dataset:
+            return build(path, None, own, skip_bad=skip_bad, progress=progress)
+
+        reading = added(paths, options, opened, new_to=new_to, progress=progress)
+    elif new_to != "train":
+        raise InputError("--new-to is for what is added to a Dataset with parts", got=", ".join(map(str, paths)))
+    else:
+        reading = open_reading(paths, options)
+    for note in reading.notes:
+        progress.say(note)
+    return reading
+
+
+def _drawn(reading: Reading, exclusion: Exclusion, options: ReadOptions, lost: np.ndarray) -> Exclusion:
+    """`exclusion` that also leaves out what a draw of so many rows of each class does not take; never `lost` ones."""
+    if exclusion.hashes:
+        raise InputError(
+            "a draw needs to know which rows are left out, and content hashes are known only when all are read",
+            where=options.exclude, cure="Build without --per-class first, then draw from that file.",
+        )  # fmt: skip
+    gone = exclusion.rows | lost
+    out = left_undrawn(reading.header, reading.ids, reading.labels, gone, options.per_class, options.seed)
+    return replace(exclusion, rows=gone | out)
 
 
 def _stream(reading: Reading, exclusion: Exclusion, target: Path, fingerprint: str, progress: Progress) -> Dataset:
@@ -333,9 +386,3 @@ def _read(name: str, paths: Sequence[Path], options: ReadOptions) -> Reading:
     if reading.header.n == 0:
         raise SourceError("holds no rows", where=paths[0], cure="Point to data with at least one object.")
     return reading
-
-
-def begins_like_hdf5(path: Path) -> bool:
-    """Whether a file has the first bytes of HDF5 and is not another program's: most probably a Dataset."""
-    with path.open("rb") as stream:
-        return stream.read(8) == b"\x89HDF\r\n\x1a\n" and not is_foreign(path)

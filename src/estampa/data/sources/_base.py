@@ -41,6 +41,8 @@ class ReadOptions:
     classes: tuple[str, ...] = ()  #: the classes in order, when they are given
     fast_dct: bool = False  #: decode JPEG by the fast DCT: values differ by up to 5 of 255, and it is recorded
     match_radius: str = ""  #: "2arcsec": join a catalogue that is given beside by position, within this radius
+    per_class: int = 0  #: exactly so many objects of each class, drawn at random; 0 = all
+    seed: int = 0  #: of that draw, and of dealing new classes that are added to a Dataset
     record: ReadRecord | None = None  #: replay this, as at prediction; labels are then not needed
 
 

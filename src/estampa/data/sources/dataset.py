@@ -42,25 +42,44 @@ def read(paths: Sequence[Path], options: ReadOptions) -> Reading:
                 cure="Build it again from the raw files.",
             )
     sets = [Dataset.open(path) for path in paths]
-    for other in sets[1:]:
-        _require_alike(sets[0], other)
-    header = _joined_header(sets, options)
-    labels = [_relabelled(one, header) for one in sets]
+    header = joined_header(sets, options)
+    split, record, notes = _joined_split(sets)
+    return joined(sets, header, split=split, record=record, notes=notes)
+
+
+def joined(
+    sets: Sequence[Dataset],
+    header: Header,
+    *,
+    kept: Sequence[np.ndarray] | None = None,
+    split: np.ndarray | None,
+    record: dict[str, Any],
+    notes: list[str],
+) -> DatasetReading:
+    """Return the Reading of `kept` rows of each set (None = all), one set after the other, labelled as `header` says.
+
+    `split`, `record` and `notes` are those of the rows together.
+    """
+    rows = [np.arange(one.n) for one in sets] if kept is None else list(kept)
+    some = list(zip(sets, rows, strict=True))
     groups = None
     if any(one.groups is not None for one in sets):
-        groups = np.concatenate([one.ids if one.groups is None else one.groups for one in sets])
-    split, record, notes = _joined_split(sets)
+        groups = np.concatenate([(one.ids if one.groups is None else one.groups)[own] for one, own in some])
+    facts = [(one.content_sha256, one.split.tobytes().hex(), len(own)) for one, own in some]
     return DatasetReading(
-        header=header,
-        ids=np.concatenate([one.ids for one in sets]),
-        labels=None if header.task == "unlabelled" else np.concatenate(labels),
+        header=replace(header, n=sum(map(len, rows))),
+        ids=np.concatenate([one.ids[own] for one, own in some]),
+        labels=None if header.task == "unlabelled" else np.concatenate([relabelled(o, header)[own] for o, own in some]),
         groups=groups,
         split=split,
-        table=np.concatenate([one.table for one in sets if one.table is not None]) if header.columns else None,
-        fingerprint=fingerprint_of([(one.content_sha256, one.split.tobytes().hex()) for one in sets], header.to_json()),
+        table=np.concatenate([one.table[own] for one, own in some if one.table is not None])
+        if header.columns
+        else None,
+        fingerprint=fingerprint_of(facts, header.to_json()),
         split_record=record,
         notes=notes,
-        sets=sets,
+        sets=list(sets),
+        kept=rows,
     )
 
 
@@ -69,15 +88,15 @@ class DatasetReading(Reading):
     """Rows of one Dataset after the other."""
 
     sets: list[Dataset]
+    kept: list[np.ndarray]  #: rows of each that are read
 
     def blocks(self, start: int = 0, size: int | None = None) -> Iterator[Block]:
         """Yield the images in order; see Reading."""
         step, first = rows_per_block(self.header, size), 0
-        for one in self.sets:
-            for begin in range(max(0, start - first), one.n, step):
-                rows = np.arange(begin, min(one.n, begin + step))
-                yield Block(first + begin, one.take(rows))
-            first += one.n
+        for one, rows in zip(self.sets, self.kept, strict=True):
+            for begin in range(max(0, start - first), len(rows), step):
+                yield Block(first + begin, one.take(rows[begin : begin + step]))
+            first += len(rows)
 
 
 def _require_alike(one: Dataset, other: Dataset) -> None:
@@ -91,12 +110,18 @@ def _require_alike(one: Dataset, other: Dataset) -> None:
     for name, (here, there) in pairs.items():
         if here != there:
             raise SourceError(
-                f"cannot be joined with {one.path.name}: {name} differs", where=other.path, allowed=here, got=there
-            )
+                f"cannot be joined with {one.path.name}: {name} differs", where=other.path, allowed=here, got=there,
+                cure="Build both anew from their files, in the same way (--size HxW, --mode).",
+            )  # fmt: skip
 
 
-def _joined_header(sets: Sequence[Dataset], options: ReadOptions) -> Header:
-    """The first header, with the classes of all in order of appearance (or as asked for)."""
+def joined_header(sets: Sequence[Dataset], options: ReadOptions) -> Header:
+    """Return the first header, with the classes of all in order of appearance (or as asked for).
+
+    Raises SourceError when the sets do not fit together.
+    """
+    for other in sets[1:]:
+        _require_alike(sets[0], other)
     first = sets[0].header
     classes = options.classes or tuple(dict.fromkeys(name for one in sets for name in one.classes))
     display = first.display if classes == first.classes else {}
@@ -134,8 +159,8 @@ def _joined_split(sets: Sequence[Dataset]) -> tuple[np.ndarray | None, dict[str,
     return None, {}, [f"{said}: what was tested on may be learned from when the joined file is parted"]
 
 
-def _relabelled(one: Dataset, header: Header) -> np.ndarray:
-    """Labels of one Dataset in the class order of the joined header."""
+def relabelled(one: Dataset, header: Header) -> np.ndarray:
+    """Return the labels of one Dataset in the class order of the joined header."""
     if header.task != "classification" or one.classes == header.classes:
         return one.labels
     missing = [name for name in one.classes if name not in header.classes]
@@ -144,5 +169,5 @@ def _relabelled(one: Dataset, header: Header) -> np.ndarray:
             f"has the class {missing[0]!r}", where=one.path, allowed=", ".join(header.classes), cure="Name all classes."
         )
     order = np.array([header.classes.index(name) for name in one.classes] + [-1], np.int64)
-    relabelled: np.ndarray = order[one.labels]
-    return relabelled
+    found: np.ndarray = order[one.labels]
+    return found
