@@ -123,11 +123,7 @@ def build(
         raise InputError("only builders take --option", allowed=", ".join(parts.names("data/builders")), got=paths[0])
     reading = _reading(paths, options, new_to, skip_bad, progress)
     exclusion = read_exclusion(options.exclude, reading.ids)
-    first = exclusion
-    drawn: tuple[int, ...] = ()
-    if options.per_class:
-        drawn = (options.per_class, options.seed)
-        first = _drawn(reading, exclusion, options, np.zeros(reading.header.n, bool))
+    drawn = (options.per_class, options.seed) if options.per_class else ()
     fingerprint = fingerprint_of(FORMAT, reading.fingerprint, reading.header.to_json(), exclusion.facts, *drawn)
     target = Path(output) if output is not None else cache_folder() / f"{fingerprint[:32]}.h5"
     _require_not_input(target, paths)
@@ -135,11 +131,7 @@ def build(
     with locked(target) if output is None else contextlib.nullcontext():
         dataset = _existing(target, fingerprint, force or output is None)
         if dataset is None:
-            dataset = _stream(reading, first, target, fingerprint, progress)
-            lost = np.zeros(reading.header.n, bool)
-            while drawn and skip_bad and dataset.rejected_rows:  # others are drawn in place of what cannot be read
-                lost[dataset.rejected_rows] = True
-                dataset = _stream(reading, _drawn(reading, exclusion, options, lost), target, fingerprint, progress)
+            dataset = _written(reading, exclusion, options, target, fingerprint, skip_bad, progress)
         else:
             progress.say(f"{target}: already built from the same data, nothing to do")
     _report_rejected(dataset, skip_bad, progress)
@@ -198,6 +190,27 @@ def _reading(paths: Sequence[Path], options: ReadOptions, new_to: str, skip_bad:
     for note in reading.notes:
         progress.say(note)
     return reading
+
+
+def _written(
+    reading: Reading,
+    exclusion: Exclusion,
+    options: ReadOptions,
+    target: Path,
+    fingerprint: str,
+    skip_bad: bool,
+    progress: Progress,
+) -> Dataset:
+    """Write a Reading, or so many rows of each class; with `skip_bad` others are drawn for what cannot be read."""
+    if not options.per_class:
+        return _stream(reading, exclusion, target, fingerprint, progress)
+    lost = np.zeros(reading.header.n, bool)
+    while True:
+        some = _drawn(reading, exclusion, options, lost)
+        dataset = _stream(reading, some, target, fingerprint, progress)
+        if not skip_bad or not dataset.rejected_rows:
+            return dataset
+        lost[dataset.rejected_rows] = True
 
 
 def _drawn(reading: Reading, exclusion: Exclusion, options: ReadOptions, lost: np.ndarray) -> Exclusion:
