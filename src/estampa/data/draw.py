@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 
+from estampa.data.exclude import Exclusion
 from estampa.data.record import Header, whose
+from estampa.data.sources._base import Reading, ReadOptions
 from estampa.errors import InputError
 
 _LISTED = 10  # classes named in a message
+
+
+def drawn(reading: Reading, exclusion: Exclusion, options: ReadOptions, lost: np.ndarray) -> Exclusion:
+    """Return `exclusion` that also leaves out what a draw of `options.per_class` does not take, and the `lost` rows.
+
+    Raises InputError as `left_undrawn`, and where content hashes are excluded: they are not known yet.
+    """
+    if exclusion.hashes:
+        raise InputError(
+            "a draw needs to know which rows are left out, and content hashes are known only when all are read",
+            where=options.exclude, cure="Build without --per-class first, then draw from that file.",
+        )  # fmt: skip
+    gone = exclusion.rows | lost
+    out = left_undrawn(reading.header, reading.ids, reading.labels, gone, options.per_class, options.seed)
+    return replace(exclusion, rows=gone | out)
 
 
 def left_undrawn(

@@ -12,7 +12,7 @@ from typing import NoReturn
 import numpy as np
 
 from estampa import parts
-from estampa.data.draw import left_undrawn
+from estampa.data.draw import drawn
 from estampa.data.exclude import Exclusion, read_exclusion
 from estampa.data.grow import added, adds
 from estampa.data.layout import begins_like_hdf5
@@ -123,8 +123,8 @@ def build(
         raise InputError("only builders take --option", allowed=", ".join(parts.names("data/builders")), got=paths[0])
     reading = _reading(paths, options, new_to, skip_bad, progress)
     exclusion = read_exclusion(options.exclude, reading.ids)
-    drawn = (options.per_class, options.seed) if options.per_class else ()
-    fingerprint = fingerprint_of(FORMAT, reading.fingerprint, reading.header.to_json(), exclusion.facts, *drawn)
+    draw = (options.per_class, options.seed) if options.per_class else ()
+    fingerprint = fingerprint_of(FORMAT, reading.fingerprint, reading.header.to_json(), exclusion.facts, *draw)
     target = Path(output) if output is not None else cache_folder() / f"{fingerprint[:32]}.h5"
     _require_not_input(target, paths)
     # Two runs on the same files share one cached Dataset: the second waits for the first to build it.
@@ -206,23 +206,11 @@ def _written(
         return _stream(reading, exclusion, target, fingerprint, progress)
     lost = np.zeros(reading.header.n, bool)
     while True:
-        some = _drawn(reading, exclusion, options, lost)
+        some = drawn(reading, exclusion, options, lost)
         dataset = _stream(reading, some, target, fingerprint, progress)
         if not skip_bad or not dataset.rejected_rows:
             return dataset
         lost[dataset.rejected_rows] = True
-
-
-def _drawn(reading: Reading, exclusion: Exclusion, options: ReadOptions, lost: np.ndarray) -> Exclusion:
-    """`exclusion` that also leaves out what a draw of so many rows of each class does not take; never `lost` ones."""
-    if exclusion.hashes:
-        raise InputError(
-            "a draw needs to know which rows are left out, and content hashes are known only when all are read",
-            where=options.exclude, cure="Build without --per-class first, then draw from that file.",
-        )  # fmt: skip
-    gone = exclusion.rows | lost
-    out = left_undrawn(reading.header, reading.ids, reading.labels, gone, options.per_class, options.seed)
-    return replace(exclusion, rows=gone | out)
 
 
 def _stream(reading: Reading, exclusion: Exclusion, target: Path, fingerprint: str, progress: Progress) -> Dataset:
