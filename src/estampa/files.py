@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from estampa.errors import StorageError
+from estampa.errors import InputError, StorageError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -79,6 +79,20 @@ def require_writable(path: Path) -> None:
             ) from error
     if not os.access(folder, os.W_OK):
         raise StorageError("cannot be written", where=folder, cure="Choose another place with -o.")
+
+
+def require_new_folder(folder: Path) -> None:
+    """Raise now, before any work is done, unless `folder` is empty or can be made. Nothing is made.
+
+    InputError for one that holds something or is a file; StorageError where it could not be written.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError("is not a new or empty folder", where=folder, cure="Choose another folder with -o.")
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise StorageError("its folder is a file", where=folder, got=there, cure="Choose another place with -o.")
+    if not os.access(there, os.W_OK):
+        raise StorageError("cannot be written", where=there, cure="Choose another place with -o.")
 
 
 @contextlib.contextmanager

@@ -183,6 +183,15 @@ def test_many_classes_are_gathered() -> None:
     assert len(names) == plots.MOST_CLASSES
 
 
+def test_a_clustering_of_chance_is_called_so(made: tuple[Path, Exploration]) -> None:
+    _, found = made
+    one = found.found["kmeans"]
+    for stability, words in ((0.03, "do not build on them"), (0.3, "give other clusters"), (0.9, "nearly the same")):
+        told = replace(found, found={"kmeans": replace(one, stability=stability)})
+        assert words in report._sentence(told, told.found["kmeans"])
+        assert ("not stable" in report.lead(told)) == (stability < 0.2)
+
+
 def test_words_for_agreement() -> None:
     words = [report.agreement_words(v) for v in (-0.1, 0.05, 0.2, 0.5, 0.7, 0.9)]
     assert words == ["hardly at all", "hardly at all", "weakly", "partly", "well", "almost entirely"]
@@ -203,6 +212,11 @@ def test_ways_to_look_are_compared(tmp_path: Path) -> None:
         (lambda: read_ways("crops=3"), "Did you mean 'crop'"),
         (lambda: read_ways("crop=x"), "whole numbers"),
         (lambda: read_ways("crop="), "nothing is given"),
+        (
+            lambda: read_ways(" ; "),
+            "names no other way to look. Allowed: KEY=VALUE,VALUE;KEY=VALUE of crop, components",
+        ),
+        (lambda: read_ways("crop=96;crop=64,32"), "'crop' is given twice. Got: 96 and 64,32. Name all values at once"),
         (lambda: read_clusters("1"), "auto, or 2 or more"),
         (lambda: read_methods("kmean"), "Did you mean 'kmeans'"),
     ],
@@ -229,6 +243,8 @@ def test_what_cannot_be_explored_is_refused_before_the_work(tmp_path: Path, monk
     (tmp_path / "full" / "x").write_text("")
     with pytest.raises(InputError, match="not a new or empty folder"):
         explore(data, tmp_path / "full", QUICK)
+    assert not (tmp_path / "few").exists()  # a refusal leaves nothing behind
+    assert not (tmp_path / "ways").exists()
     with pytest.raises(InputError, match="Did you mean 'umap'"):
         explore(data, tmp_path / "m", replace(QUICK, map="umpa"))
     with pytest.raises(InputError, match="not a finished exploration"):
@@ -241,7 +257,7 @@ def test_what_cannot_be_explored_is_refused_before_the_work(tmp_path: Path, monk
     "words",
     [
         ["--crop", "64"], ["--features", "picture"], ["--clusters", "many"], ["--compare", "x=1"],
-        ["--assign", "new.h5", "--crop", "3"],
+        ["--assign", "new.h5", "--crop", "3"], ["--compare", ""], ["--components", "900"], ["--features", "table"],
     ],
 )  # fmt: skip
 def test_wrong_use_ends_with_one_message_and_code_2(
@@ -254,6 +270,7 @@ def test_wrong_use_ends_with_one_message_and_code_2(
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.strip().splitlines()[-1].startswith("estampa: ")
+    assert not (tmp_path / "out").exists()
 
 
 def test_json_prints_one_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

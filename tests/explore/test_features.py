@@ -188,6 +188,39 @@ def test_new_points_lie_among_their_nearest(tmp_path: Path) -> None:
         Umap.fit(x[:3], 2)
 
 
+class Told(Silent):
+    """Keeps what is said and counted."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.total, self.done, self.open = 0, 0, False
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+    def start(self, what: str, total: int | None, unit: str) -> None:
+        self.said.append(f"{what} {unit}")
+        self.total, self.open = total or 0, True
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        self.done += count
+
+    def finish(self, note: str = "") -> None:
+        self.open = False
+
+
+def test_umap_says_what_it_does_and_counts_its_passes(capfd: pytest.CaptureFixture[str]) -> None:
+    x, _ = clouds()
+    told = Told()
+    seen = Umap.fit(x, 2, 3, progress=told)
+    assert "UMAP: looking for neighbours" in told.said
+    assert told.said[-1] == "UMAP passes"
+    assert told.done == told.total >= 200
+    assert not told.open
+    assert capfd.readouterr() == ("", "")  # the library prints nothing
+    np.testing.assert_array_equal(seen.places, Umap.fit(x, 2, 3).places)
+
+
 def test_umap_is_seeded_and_keeps_clouds_apart() -> None:
     x, truth = clouds(48)
     one, two = Umap.fit(x, 2, seed=3, neighbours=8), Umap.fit(x, 2, seed=3, neighbours=8)

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from estampa.cli import main
 from estampa.data.dataset import Dataset, DatasetWriter, Header
 from estampa.data.splitfile import write_split
-from estampa.errors import ContractError, DatasetError, EstampaError, InputError
+from estampa.errors import ContractError, DatasetError, EstampaError, InputError, StorageError
 from estampa.progress import Silent
 from estampa.reduce import Reduction
 from estampa.reduce.reduction import _squares
@@ -209,7 +209,7 @@ def test_the_verb_leaves_reduction_dataset_and_report(
     with pytest.raises(SystemExit) as ended:
         main(words)
     assert ended.value.code == 2
-    assert "not an empty folder" in capsys.readouterr().err
+    assert "not a new or empty folder" in capsys.readouterr().err
 
 
 def test_without_parts_it_fits_on_all_and_says_so(tmp_path: Path) -> None:
@@ -224,6 +224,16 @@ def test_without_parts_it_fits_on_all_and_says_so(tmp_path: Path) -> None:
     same = dataset(tmp_path / "s.h5", np.repeat(galaxies(1), 5, axis=0), train=0)
     with pytest.raises(EstampaError, match="all objects are the same"):
         reduce(same, tmp_path / "same")
+
+
+@pytest.mark.parametrize(("asked", "told"), [({"crop": 999}, "crop"), ({"components": 9999}, "components")])
+def test_a_refusal_leaves_nothing_behind(made: Dataset, tmp_path: Path, asked: dict[str, int], told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        reduce(made, tmp_path / "deep" / "out", **asked)  # type: ignore[arg-type]
+    assert not (tmp_path / "deep").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="its folder is a file"):
+        reduce(made, tmp_path / "file" / "out")
 
 
 def test_a_header_nested_without_end_is_refused(tmp_path: Path) -> None:

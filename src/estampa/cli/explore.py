@@ -26,8 +26,9 @@ def command(
     clusters: Annotated[str, typer.Option(help="How many clusters; auto = chosen, with the evidence.")] = "auto",
     methods: Annotated[str, typer.Option(help="Parted by commas; default: kmeans,hierarchical,hdbscan,som,gmm.")] = "",
     compare: Annotated[
-        str, typer.Option(help="Other ways to look, as 'crop=174,96;components=75,147;features=pca,embedding:RUN'.")
-    ] = "",
+        str | None,
+        typer.Option(help="Other ways to look, as 'crop=174,96;components=75,147;features=pca,embedding:RUN'."),
+    ] = None,
     map: Annotated[
         str,
         typer.Option(help="umap, or first: the first two features, quick but poor; HDBSCAN sees them all."),
@@ -46,19 +47,22 @@ def command(
     """
     from estampa.cli.train import spelled
     from estampa.explore import run
+    from estampa.explore.compare import read_ways
 
     console, began = Console(json=json, quiet=quiet, verbose=verbose), time.monotonic()
     if assign is not None:
-        told = {"--compare": compare, "--methods": methods, "--components": components, "--crop": crop}
+        told = {"--compare": compare is not None, "--methods": methods, "--components": components, "--crop": crop}
         _refuse({**told, "--clusters": clusters != "auto", "--features": features != "pca", "--map": map != "umap"})
         count = run.assign(data, assign, output, progress=console)
         spent = time.monotonic() - began
         record = {"rows": count, "output": str(output), "seconds": round(spent, 3)}
         console.result(record, [f"{count:,} rows in {output}, {duration(spent)}"])
         return
+    if compare is not None:
+        read_ways(compare)  # an empty one is refused, not passed over
     settings = run.Settings(
         features=features, components=components, crop=crop, clusters=run.read_clusters(clusters),
-        methods=run.read_methods(methods), compare=compare, map=run.read_map(map), seed=seed,
+        methods=run.read_methods(methods), compare=compare or "", map=run.read_map(map), seed=seed,
     )  # fmt: skip
     found = run.explore(data, output, settings, command=spelled(), progress=console)
     spent = time.monotonic() - began

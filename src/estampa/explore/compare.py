@@ -18,6 +18,7 @@ from estampa.explore.features import features_of, read_kind
 from estampa.progress import SILENT, Progress
 
 _KEYS = ("crop", "components", "features")
+GRAMMAR = "KEY=VALUE,VALUE;KEY=VALUE of crop, components, features, as crop=174,96;components=75,147;features=pca,table"
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,16 @@ def read_ways(text: str) -> Ways:
             raise InputError(
                 f"unknown key {key!r}", where="--compare", allowed=", ".join(_KEYS), cure=nearest(key, _KEYS)
             )
+        if key in given:
+            raise InputError(
+                f"{key!r} is given twice", where="--compare", got=f"{','.join(given[key])} and {values.strip()}",
+                cure=f"Name all values at once: {key}={','.join(given[key])},{values.strip()}",
+            )  # fmt: skip
         given[key] = [v.strip() for v in values.split(",") if v.strip()]
         if not given[key]:
             raise InputError(f"nothing is given for {key!r}", where="--compare", cure=f"As in {key}=128,96.")
+    if not given:
+        raise InputError("names no other way to look", where="--compare", allowed=GRAMMAR, got=repr(text))
     return Ways(
         tuple(_whole("crop", v, 0) for v in given.get("crop", ["0"])),
         tuple(_whole("components", v, 1) for v in given["components"]) if "components" in given else (None,),

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -156,8 +156,15 @@ class PcaFeatures:
         _write_kind(folder, {"kind": "pca"})
 
 
+class _NoWayBack:
+    """What features that are no picture's share: they hold no share of its variance, and cannot be turned back."""
+
+    explained: ClassVar[None] = None
+    inverse: ClassVar[None] = None
+
+
 @dataclass(frozen=True)
-class EmbeddingFeatures:
+class EmbeddingFeatures(_NoWayBack):
     """What the last layer of a trained net reads, standardised."""
 
     bundle: Bundle
@@ -177,16 +184,6 @@ class EmbeddingFeatures:
     def name(self) -> str:
         """In words."""
         return f"{len(self.standard.kept)} numbers of the embedding of {self.bundle.manifest.name} ({self.bundle.hash})"
-
-    @property
-    def explained(self) -> float | None:
-        """An embedding explains no share of the pixels' variance."""
-        return None
-
-    @property
-    def inverse(self) -> Callable[[np.ndarray], np.ndarray] | None:
-        """There is no way back."""
-        return None
 
     def apply(self, dataset: Dataset, rows: np.ndarray, progress: Progress = SILENT) -> np.ndarray:
         """Standardised embeddings of `rows`."""
@@ -208,7 +205,7 @@ class EmbeddingFeatures:
 
 
 @dataclass(frozen=True)
-class TableFeatures:
+class TableFeatures(_NoWayBack):
     """The columns of a table, standardised."""
 
     columns: tuple[str, ...]
@@ -226,16 +223,6 @@ class TableFeatures:
     def name(self) -> str:
         """In words."""
         return f"{len(self.standard.kept)} columns of the table"
-
-    @property
-    def explained(self) -> float | None:
-        """A table has no pixels."""
-        return None
-
-    @property
-    def inverse(self) -> Callable[[np.ndarray], np.ndarray] | None:
-        """A table has no pictures."""
-        return None
 
     def apply(self, dataset: Dataset, rows: np.ndarray, progress: Progress = SILENT) -> np.ndarray:  # noqa: ARG002 - instant
         """Standardised columns of `rows`."""

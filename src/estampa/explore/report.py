@@ -21,6 +21,7 @@ PAGE = "report.html"
 #: Points of the map, and those of them with a picture.
 MOST_POINTS, MOST_PICTURES = 10_000, 3_000
 _STRANGE = 24
+CHANCE = 0.2  #: stability below which other objects would have given other clusters
 _SEED = 0  # of the drawing of points for the map, which changes no figure
 #: Adjusted Rand index from which on the words hold; our own scale, for orientation.
 _WORDS = ((0.8, "almost entirely"), (0.6, "well"), (0.3, "partly"), (0.1, "weakly"), (-1.0, "hardly at all"))
@@ -54,12 +55,21 @@ def lead(exploration: Exploration) -> str:
     what = f"{n:,} objects, seen as {name}"
     if not exploration.labelled:
         tail = f"a silhouette of {_number(best.silhouette)}" if np.isfinite(best.silhouette) else "no silhouette"
-        return f"{what}: the clusters of {best.title} hold together best, with {tail} (1 = far apart, 0 = they touch)."
+        return (
+            f"{what}: the clusters of {best.title} hold together best, with {tail} (1 = far apart, 0 = they touch)."
+            f"{_doubt(best)}"
+        )
     found = best.agreement["ari"]
     return (
         f"{what}: clusters found without labels agree {agreement_words(found.value)} with the known classes. "
         f"{best.title} agrees most, with an adjusted Rand index of {_spelled(found)} (0 chance, 1 the same grouping)."
+        f"{_doubt(best)}"
     )
+
+
+def _doubt(one: Found) -> str:
+    """A caution where a method's clusters change with the objects."""
+    return " Its clusters are not stable: other samples of the objects give others." if _stability(one) < CHANCE else ""
 
 
 def agreement_words(ari: float) -> str:
@@ -122,11 +132,27 @@ def _sentence(exploration: Exploration, one: Found) -> str:
         )
     elif np.isfinite(one.silhouette):
         text += f" Silhouette {_number(one.silhouette)}."
-    stability = one.stability.value if isinstance(one.stability, Interval) else one.stability
-    if stability is not None and np.isfinite(stability):
-        how = "nearly the same" if stability >= 0.8 else "partly the same" if stability >= 0.5 else "other"
-        text += f" Other samples of the objects give {how} clusters (stability {_number(stability)})."
+    stability = _stability(one)
+    if np.isfinite(stability):
+        text += f" {_stability_words(stability)}"
     return text
+
+
+def _stability(one: Found) -> float:
+    """Stability of a method's clusters, NaN where it has none."""
+    value = one.stability.value if isinstance(one.stability, Interval) else one.stability
+    return np.nan if value is None else float(value)
+
+
+def _stability_words(stability: float) -> str:
+    number = _number(stability)
+    if stability < CHANCE:
+        return (
+            f"Other samples of the objects give quite other clusters (stability {number}, where 0 is chance): do not "
+            "build on them."
+        )
+    how = "nearly the same" if stability >= 0.8 else "partly the same" if stability >= 0.5 else "other"
+    return f"Other samples of the objects give {how} clusters (stability {number})."
 
 
 def comparison(exploration: Exploration) -> Table:

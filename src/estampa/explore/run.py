@@ -81,7 +81,7 @@ def explore(
     asked, folder = settings or Settings(), Path(output)
     read_map(asked.map)
     read_methods(",".join(asked.methods))
-    _require_empty(folder)
+    files.require_new_folder(folder)
     ways = comparing.read_ways(asked.compare) if asked.compare else None
     for module in ("sklearn", "scipy", "matplotlib", *(["umap"] if asked.map == "umap" else [])):
         machine.require("explore", module, needed_for="explore")
@@ -152,12 +152,6 @@ def table_of(
     safe = [csv_safe(str(name)) for name in ids]
     writer.writerows(zip(safe, rows.tolist(), told, *values, strict=True))
     return out.getvalue()
-
-
-def _require_empty(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError("is not a new or empty folder", where=folder, cure="Choose another folder with -o.")
-    files.require_writable(folder / PAGE)
 
 
 def _require_enough(n: int, asked: Settings) -> None:

@@ -7,7 +7,11 @@ that what is saved is plain arrays.
 
 from __future__ import annotations
 
+import io
 import json
+import re
+import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,7 +79,8 @@ class Umap:
         neighbours = max(2, min(neighbours, n - 1))
         progress.say(f"UMAP of {n:,} points to {dims} dimensions, {neighbours} neighbours, one thread (seed {seed})")
         points = np.ascontiguousarray(x, np.float32)
-        return cls(points, _umap_learn(points, dims, seed, neighbours, min_dist), neighbours, min_dist, seed)
+        places = _umap_learn(points, dims, seed, neighbours, min_dist, progress)
+        return cls(points, places, neighbours, min_dist, seed)
 
     @property
     def dims(self) -> int:
@@ -139,18 +144,53 @@ class Umap:
         return made
 
 
-def _umap_learn(points: np.ndarray, dims: int, seed: int, neighbours: int, min_dist: float) -> np.ndarray:
+class _Passes(io.TextIOBase):
+    """What umap-learn's bar writes, "12/200", told to a Progress; the bar itself is shown nowhere."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._done, self._begun = progress, 0, False
+
+    def write(self, text: str) -> int:
+        """Read a count out of `text`."""
+        found = re.search(r"(\d+)/(\d+)", text)
+        if found:
+            if not self._begun:
+                self._begun = True
+                self._progress.start("UMAP", int(found[2]), "passes")
+            if int(found[1]) > self._done:
+                self._progress.advance(int(found[1]) - self._done)
+                self._done = int(found[1])
+        return len(text)
+
+    def end(self) -> None:
+        """The work is over, or was broken off."""
+        if self._begun:
+            self._progress.finish()
+
+
+def _umap_learn(
+    points: np.ndarray, dims: int, seed: int, neighbours: int, min_dist: float, progress: Progress
+) -> np.ndarray:
     """umap-learn's embedding, (n, dims) float32; few points start at random, where its spectral start fails."""
-    import warnings
+    if "umap" not in sys.modules:
+        progress.say("loading UMAP's library: some seconds, the first time on a machine up to a minute")
+    passes = _Passes(progress)
+    bar = {"disable": False, "file": passes, "bar_format": "{n_fmt}/{total_fmt}", "ascii": True, "mininterval": 0.5}
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its words about threads, and those of the libraries below it
         from umap import UMAP
 
-        made = UMAP(
+        fitted = UMAP(
             n_components=dims, n_neighbors=neighbours, min_dist=min_dist, random_state=seed, n_jobs=1,
             init="spectral" if len(points) > 10 * dims else "random",
-        ).fit_transform(points)  # fmt: skip
+            tqdm_kwds=None if progress is SILENT else bar,
+        )  # fmt: skip
+        progress.say("UMAP: looking for neighbours")
+        try:
+            made = fitted.fit_transform(points)
+        finally:
+            passes.end()
     places: np.ndarray = np.asarray(made, np.float32)
     if not np.isfinite(places).all():  # a point that nothing connects to: at the middle of its nearest points
         good = np.isfinite(places).all(axis=1)

@@ -12,8 +12,7 @@ import numpy as np
 from estampa import machine, page
 from estampa.data.dataset import Dataset
 from estampa.data.read import Source, open_any
-from estampa.errors import InputError
-from estampa.files import require_writable
+from estampa.files import require_new_folder, require_writable
 from estampa.progress import SILENT, Progress
 from estampa.reduce.reduction import Fidelity, Reduction
 from estampa.reduce.report import write_report
@@ -91,15 +90,14 @@ def reduce(
     """
     machine.require("train", "matplotlib", needed_for="reduce")
     folder = Path(output)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError("exists and is not an empty folder", where=folder, cure="Choose another with -o.")
-    require_writable(folder / REDUCTION)
+    require_new_folder(folder)
     dataset = source if isinstance(source, Dataset) else open_any(source, progress=progress)
     rows, fitted_on = training_rows(dataset)
     progress.say(f"{dataset.n:,} objects; components are fitted on {len(rows):,} ({fitted_on})")
     seconds, began = {}, time.monotonic()
     reduction = Reduction.fit(dataset, rows, components=components, crop=crop, seed=seed, progress=progress)
     seconds["fit"], began = time.monotonic() - began, time.monotonic()
+    require_writable(folder / REDUCTION)
     write_reduced(dataset, reduction, folder / REDUCED, progress)
     seconds["transform"], began = time.monotonic() - began, time.monotonic()
     parts = {part: dataset.rows(part) for part in ("train", "validation", "test")}
