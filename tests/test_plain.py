@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from estampa.plain import duration, table
+from estampa.plain import counted, duration, table
 
 
 def test_durations_as_people_write_them() -> None:
@@ -17,3 +17,18 @@ def test_durations_as_people_write_them() -> None:
 
 def test_tables_align_numbers_right() -> None:
     assert table(["name", "n"], [["a", "5"], ["long", "1234"]], right=[1]) == ["name     n", "a        5", "long  1234"]
+
+
+def test_both_counts_of_parameters_are_said() -> None:
+    from types import SimpleNamespace
+
+    rows = [
+        SimpleNamespace(kind="Normalization", parameters=0, statistics=7),
+        SimpleNamespace(kind="Conv2D", parameters=1_000, statistics=64),
+    ]
+    assert counted(1_000, rows) == (
+        "1,000 trainable parameters; 1,071 as Keras counts, "
+        "with 64 running statistics and 7 values of input normalisation"
+    )
+    assert counted(900, rows).startswith("900 trainable parameters of 1,000; 1,071 as")
+    assert counted(5, [SimpleNamespace(kind="Dense", parameters=5)]) == "5 trainable parameters"

@@ -211,7 +211,13 @@ def _sized(source: Path | str, options: ReadOptions, recipe: Recipe, progress: P
         return replace(options, size=data.size, fit=data.fit, crop=data.crop)
     if data.shape is not None:
         return options
-    return sized(source, options, progress, cutouts="auto" in (recipe.model.name, recipe.prepare.crop))
+    from estampa.train.choose import PHOTOGRAPH_SIDE, lacking_for_pretrained
+
+    pretrained = recipe.model.name == "pretrained" or (recipe.model.name == "auto" and not lacking_for_pretrained())
+    return sized(
+        source, options, progress, cutouts="auto" in (recipe.model.name, recipe.prepare.crop),
+        photographs=PHOTOGRAPH_SIDE if pretrained else 0,
+    )  # fmt: skip
 
 
 def _parted(dataset: Dataset, recipe: Recipe, progress: Progress) -> tuple[Dataset, list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 #: What a spreadsheet takes for a formula, with any quotes that we put before it.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
@@ -22,6 +23,11 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def numbered(count: int, noun: str) -> str:
+    """A number and its noun: "1 column", "3 columns"; the plural takes an s."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
     """Lines of a plain table without boxes; columns whose index is in `right` are aligned right."""
     cells = [list(head), *[list(r) for r in rows]]
@@ -31,6 +37,24 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[in
         padded = [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
         lines.append("  ".join(padded).rstrip())
     return lines
+
+
+def counted(trainable: int, layers: Sequence[Any]) -> str:
+    """How many parameters a net has, from the rows of its summary (`kind`, `parameters`, `statistics`).
+
+    Keras's totals hold more than what is trained: running means and variances, and the input's normalisation. Where a
+    net has such values, both counts are said, so that a published one can be found again.
+    """
+    whole = sum(row.parameters for row in layers)
+    kept = [(row.kind, getattr(row, "statistics", 0)) for row in layers]
+    words = f"{trainable:,} trainable parameters" + (f" of {whole:,}" if trainable < whole else "")
+    inputs = sum(count for kind, count in kept if kind == "Normalization")
+    running = sum(count for _, count in kept) - inputs
+    if not running + inputs:
+        return words
+    said = {f"{running:,} running statistics": running, f"{inputs} values of input normalisation": inputs}
+    added = " and ".join(text for text, count in said.items() if count)
+    return f"{words}; {whole + running + inputs:,} as Keras counts, with {added}"
 
 
 def csv_safe(text: str) -> str:

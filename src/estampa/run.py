@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from estampa import page
 from estampa.evaluate import tables
 from estampa.evaluate.judge import Judgement
+from estampa.plain import counted
 from estampa.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -43,10 +44,22 @@ class Plan:
     def to_json(self) -> dict[str, Any]:
         """{"model": {"name", "parameters", "layers"}, "recipe", ...}."""
         rows = [
-            {"name": r.name, "kind": r.kind, "shape": list(r.shape), "parameters": r.parameters} for r in self.layers
+            {
+                "name": r.name,
+                "kind": r.kind,
+                "shape": list(r.shape),
+                "parameters": r.parameters,
+                "statistics": r.statistics,
+            }
+            for r in self.layers
         ]
         return {
-            "model": {"name": self.recipe.model.name, "parameters": self.parameters, "layers": rows},
+            "model": {
+                "name": self.recipe.model.name,
+                "parameters": self.parameters,
+                "layers": rows,
+                "counted": counted(self.parameters, self.layers),
+            },
             "input": list(self.shape),
             "outputs": self.outputs,
             "decisions": self.decisions,

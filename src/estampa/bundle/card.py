@@ -75,7 +75,7 @@ def card(manifest: Mapping[str, Any], answers: Mapping[str, str] | None = None) 
         "",
         *_facts(
             {
-                "Net": f"{model.get('name') or MISSING}, {model.get('parameters') or MISSING} trainable parameters",
+                "Net": f"{model.get('name') or MISSING}, {_size(model)}",
                 "Recipe": f"`{manifest['name']}`, complete in bundle.json",
                 "Versions": ", ".join(f"{k} {v}" for k, v in sorted(manifest.get("versions", {}).items())) or MISSING,
             }
@@ -126,6 +126,10 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _number(value: Any) -> str:
     return f"{value:.4f}" if isinstance(value, int | float) else ""
+
+
+def _size(model: Mapping[str, Any]) -> str:
+    return str(model.get("counted") or f"{model.get('parameters') or MISSING} trainable parameters")
 
 
 def _word(value: Any) -> str:

@@ -26,6 +26,7 @@ from estampa.bundle.session import INPUT, Scores, Session
 from estampa.bundle.store import Bundle, Content, plain, write
 from estampa.data.dataset import Dataset
 from estampa.errors import BundleError
+from estampa.plain import counted
 
 if TYPE_CHECKING:
     from estampa.train.fitted import Fitted
@@ -267,7 +268,7 @@ def _manifest(
         "data": {"origin": header.origin, "release": header.release, "licence": header.licence},
         "model": {
             "name": fitted.recipe.model.name, "parameters": fitted.parameters, "kept_epoch": fitted.kept_epoch,
-            "epochs": len(fitted.history),
+            "epochs": len(fitted.history), "counted": counted(fitted.parameters, fitted.layers),
         },
         "prepare": fitted.preparation.to_record(),
         "recipe": recipe,

@@ -11,6 +11,7 @@ import typer
 
 from estampa.cli.console import Console, table
 from estampa.cli.options import Json, Quiet, Verbose
+from estampa.plain import counted
 
 if TYPE_CHECKING:
     from estampa.run import Plan
@@ -150,5 +151,5 @@ def _summary(planned: Plan) -> list[str]:
         "",
         *table(["layer", "kind", "output shape", "parameters"], rows, right=[3]),
         "",
-        f"{planned.parameters:,} trainable parameters",
+        counted(planned.parameters, planned.layers),
     ]

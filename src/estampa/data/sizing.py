@@ -15,13 +15,19 @@ LARGEST, READ_SIDE = 96, 64  #: pictures with a longer side than the first are r
 
 
 def sized(
-    source: Path | str, options: ReadOptions, progress: Progress = SILENT, *, cutouts: bool = True
+    source: Path | str,
+    options: ReadOptions,
+    progress: Progress = SILENT,
+    *,
+    cutouts: bool = True,
+    photographs: int = 0,
 ) -> ReadOptions:
     """`options` with the crop and size that suit the files of `source`; as they are where they say it, or for arrays.
 
     Of cut-outs of the sky (`cutouts`: where they are looked for) the central square is read that holds the objects and
     a margin for turned copies, brought to 120 pixels if it is larger. Other pictures with a side of more than 96 pixels
-    are brought to 64 on the longer side.
+    are brought to 64 on the longer side; colour ones to `photographs` pixels, where that is not 0, and only when they
+    are larger: a net that has learned on photographs waits for them.
     """
     if options.size is not None or options.crop or not Path(source).exists():
         return options
@@ -41,7 +47,10 @@ def sized(
             f"{crop} x {crop} are read{small} (--crop and --size say otherwise)."
         )
         return replace(options, crop=crop, size=size)
-    share = READ_SIDE / max(height, width)
+    most = photographs if photographs and header.shape[2] == 3 and header.dtype == "uint8" else READ_SIDE
+    share = most / max(height, width)
+    if most > READ_SIDE and share >= 1:
+        return options
     size = max(1, round(height * share)), max(1, round(width * share))
     progress.say(f"Pictures of {height} x {width} are read at {size[0]} x {size[1]} (--size says otherwise).")
     return replace(options, size=size)

@@ -18,6 +18,7 @@ from estampa.evaluate.methods import methods
 from estampa.evaluate.report_calibration import abstention, calibration
 from estampa.evaluate.report_operating import by_columns, operating
 from estampa.page import Kept, Section, Table
+from estampa.plain import counted
 
 _SHOWN_PROBABILITIES = 2
 
@@ -288,7 +289,7 @@ def _model(evidence: Evidence, kept: Kept) -> list[Any]:
     blocks: list[Any] = [page.Text(evidence.about)] if evidence.about else []
     if evidence.layers:
         rows = [[r.name, r.kind, " x ".join(map(str, r.shape)), int(r.parameters)] for r in evidence.layers]
-        total = f"{evidence.parameters:,} trainable parameters." if evidence.parameters is not None else ""
+        total = f"{counted(evidence.parameters, evidence.layers)}." if evidence.parameters is not None else ""
         table = Table(["layer", "kind", "output", "parameters"], rows, caption=total, align={"output": "right"})
         blocks.append(kept.table("layers", table))
     if evidence.decisions:

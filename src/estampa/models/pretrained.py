@@ -25,6 +25,8 @@ from estampa.recipe import Record, Share
 
 #: Of sides that nobody states: shorter pictures are enlarged, longer ones reduced, so that the longer side is this.
 SMALLEST, LARGEST = 96, 320
+#: The rule `prepare.scale` that the net is fed by: pixels of 0..1, which it standardises itself.
+SCALE = "unit"
 
 
 class Options(Record):
@@ -173,7 +175,8 @@ def settle(options: Options, shape: tuple[int, int, int]) -> tuple[dict[str, Any
     if (height, width) != shape[:2]:
         said.append(f"The net's graph brings pictures of {shape[0]} x {shape[1]} to {height} x {width} (model.side).")
     changes["side"] = 0 if (height, width) == shape[:2] else max(height, width)
-    return changes, said
+    settled = all(getattr(options, key) == value for key, value in changes.items())
+    return changes, [] if settled else said
 
 
 def _outlined(

@@ -7,17 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from estampa import measure, parts
+from estampa import machine, measure, parts
 from estampa.data.cutouts import LOOKED_AT, MARGIN, NET_SIDE, Framing, framing_of
 from estampa.errors import DatasetError, RecipeError, nearest
 from estampa.models.stampnet import LEAST_SIDE
 from estampa.prepare import balance, mirror
-from estampa.recipe import Recipe, check_options, read
+from estampa.prepare.image import ImagePreparation
+from estampa.recipe import Recipe, check_options, read, shipped
 from estampa.train.fitted import ImageSet
 
 #: The recipes of who names none: for pictures, for stamps of measured pixels, for a value of measured pixels, and for
 #: colour pictures of the sky.
 PICTURES, STAMPS, TERRAIN, GALAXIES = "pictures", "stamps", "terrain", "galaxies"
+#: That of colour pictures with a longer side of so many pixels and more, where a pretrained net is at hand.
+PRETRAINED, PHOTOGRAPH = "pictures-pretrained", 96
+#: Pixels that the longer side of such pictures is brought to when files are read: what the nets were trained on.
+PHOTOGRAPH_SIDE = 224
 #: Channels of difference imaging: stamps of the sky, which have neither up nor down.
 SKY = frozenset({"science", "template", "difference", "snr_difference"})
 LEAST_EPOCHS, MOST_EPOCHS = 8, 200
@@ -70,7 +75,7 @@ def complete(
         changes["train.monitor"] = "mse"
     if recipe.train.loss == "auto":
         changes["train.loss"] = _loss(recipe)
-    done = recipe.with_values(changes, recipe.name)
+    done = _settled(recipe.with_values(changes, recipe.name), dataset, said)
     _require_metric(done)
     return done, said
 
@@ -119,6 +124,8 @@ def _model(recipe: Recipe, dataset: ImageSet, said: list[str]) -> Recipe:
     name, why = default_for(dataset)
     assert dataset.shape is not None
     height, width, channels = dataset.shape
+    if name == PICTURES and PRETRAINED in shipped() and _photographs(dataset):
+        said.append(_without_pretrained())
     default = read(name)
     own: dict[str, Any] = {}
     for stage in ("data", "prepare", "train", "evaluate", "search", "few"):
@@ -126,7 +133,7 @@ def _model(recipe: Recipe, dataset: ImageSet, said: list[str]) -> Recipe:
         own |= {f"{stage}.{key}": getattr(part, key) for key in part.model_fields_set}
     own |= {f"model.{key}": value for key, value in recipe.model.options.items()}
     own = {"data.task": "auto", "prepare.symmetry": "auto"} | own  # said below, with their reasons
-    tuned = name != GALAXIES and max(height, width) > 96
+    tuned = name not in (GALAXIES, PRETRAINED) and max(height, width) > 96
     large = "; larger than the 96 pixels that it was tuned up to" if tuned else ""
     said.append(f"Recipe '{name}': the default for {why}, here {height} x {width} x {channels}{large}.")
     return default.with_values(own, recipe.name)
@@ -142,11 +149,61 @@ def default_for(dataset: ImageSet) -> tuple[str, str]:
         raise DatasetError("holds no images", cure="Nets learn from images; give pictures or arrays.")
     if str(dataset.dtype) != "float32" and dataset.task == "classification" and _framing(dataset, None):
         return GALAXIES, "cut-outs of the sky (one object in the middle of a dark ground, any way round)"
+    if _photographs(dataset) and not lacking_for_pretrained():
+        return PRETRAINED, f"colour pictures of {PHOTOGRAPH} pixels and more, as its weights are at hand"
     if min(dataset.shape[:2]) < LEAST_SIDE or str(dataset.dtype) != "float32" or not _measured(dataset):
         return PICTURES, "pictures"
     if dataset.task == "regression":
         return TERRAIN, "a value of measured pixels"
     return STAMPS, "stamps of measured pixels"
+
+
+def _photographs(dataset: ImageSet) -> bool:
+    """Whether these are colour pictures large enough for a net that has learned on photographs."""
+    shape = dataset.shape
+    large = shape is not None and shape[2] == 3 and max(shape[:2]) >= PHOTOGRAPH
+    return large and str(dataset.dtype) == "uint8" and dataset.task == "classification"
+
+
+def lacking_for_pretrained() -> str:
+    """What a pretrained net lacks here, in words; "" when it can be had without network."""
+    if PRETRAINED not in shipped():
+        return f"the recipe {PRETRAINED!r}"
+    if machine.version_of("timm") is None or machine.version_of("torchvision") is None:
+        return "timm"
+    from estampa.models._weights import at_hand
+
+    return "" if at_hand() else "weights"
+
+
+def _without_pretrained() -> str:
+    return (
+        f"No pretrained net: not at hand is {lacking_for_pretrained()}. One that has learned on photographs needs far "
+        "fewer pictures of one's own and would be the default for these: pip install 'estampa[pretrained]'"
+    )
+
+
+def _settled(recipe: Recipe, dataset: ImageSet, said: list[str]) -> Recipe:
+    """What the model itself leaves open, as the weights that a pretrained net begins with."""
+    module = parts.load("models", recipe.model.name)
+    settle = getattr(module, "settle", None)
+    if settle is None:
+        return recipe
+    rule = recipe.prepare
+    if "scale" in rule.model_fields_set and rule.scale != module.SCALE:
+        raise RecipeError(
+            f"the model {recipe.model.name!r} standardises pixels itself, by its weights' own statistics",
+            where="prepare.scale", allowed=module.SCALE, got=rule.scale, cure="Leave prepare.scale out.",
+        )  # fmt: skip
+    assert dataset.shape is not None
+    assert not isinstance(rule.crop, str)
+    assert not isinstance(rule.side, str)
+    shape = ImagePreparation(local=rule.local, mask=rule.mask, crop=rule.crop, side=rule.side).shape(dataset.shape)
+    options = check_options(module.Options, recipe.model.options, f"model {recipe.model.name!r}")
+    changes, lines = settle(options, shape)
+    said += lines
+    own = {f"model.{key}": value for key, value in changes.items()}
+    return recipe.with_values({"prepare.scale": module.SCALE, **own}, recipe.name)
 
 
 def _framing(dataset: ImageSet, rows: np.ndarray[Any, Any] | None) -> Framing | None:
