@@ -80,7 +80,7 @@ def read_catalogue(path: Path, options: Mapping[str, str]) -> Catalogue:
         if (name := table.find((role.replace("_", ""),)))
     }
     taken = {id_column, label, group, *(table.find((role.replace("_", ""),)) for role in ROLES)}
-    beside = measured(table, taken)
+    beside = measured(table, taken, label)
     return Catalogue(
         first=first - shift, second=second - shift, sky=used is not pixels, ids=require_unique(ids, path),
         answers=answers, groups=np.array(table.columns[group]) if group else None, columns=beside.names,

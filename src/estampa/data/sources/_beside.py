@@ -95,7 +95,7 @@ def join(
     split = split_of(table)
     return Beside(
         answers, groups, None if split is None else np.where(rows >= 0, split[rows], 0).astype(np.uint8),
-        _columns(table, rows, apart, {*roles_taken(table, label, options.group), key} - {""}), notes,
+        _columns(table, rows, apart, {*roles_taken(table, label, options.group), key} - {""}, label), notes,
     )  # fmt: skip
 
 
@@ -151,9 +151,9 @@ def _taken(texts: Sequence[str], rows: np.ndarray) -> list[str]:
     return [texts[row] if row >= 0 else "" for row in rows.tolist()]
 
 
-def _columns(table: Table, rows: np.ndarray, apart: np.ndarray | None, taken: set[str]) -> Measured:
+def _columns(table: Table, rows: np.ndarray, apart: np.ndarray | None, taken: set[str], label: str) -> Measured:
     """Numbers of the catalogue in the order of the cut-outs, and how far the match lies."""
-    found = measured(table, taken)
+    found = measured(table, taken, label)
     values = np.where((rows >= 0)[:, None], found.values[rows], np.nan)
     if apart is None:
         return Measured(found.names, values, found.notes)

@@ -44,7 +44,13 @@ def part_of(name: str) -> int | None:
     return None if found is None else PARTS.index(found)
 
 
-def encode(raw: np.ndarray, classes: Sequence[str] = (), where: object = "", lenient: bool = False) -> Answers:
+def encode(
+    raw: np.ndarray,
+    classes: Sequence[str] = (),
+    where: object = "",
+    lenient: bool = False,
+    missing: Sequence[str] = MISSING,
+) -> Answers:
     """Turn one answer per row into class indices or targets.
 
     The rule: texts are class names, sorted unless `classes` gives their order; an empty text (or nan, NA, ?) is
@@ -58,10 +64,11 @@ def encode(raw: np.ndarray, classes: Sequence[str] = (), where: object = "", len
     classes : names in label order, when they are known.
     where : named in the SourceError that an impossible label raises.
     lenient : leave a row unlabelled, and count it, when its answer is none of `classes` (files that are only scored).
+    missing : texts, in lower case, that say that there is no answer; a folder may be called "none" and be a class.
     """
     raw = _flat(np.asarray(raw), where)
     if raw.dtype.kind in "US":
-        return _texts([_text(v) for v in raw], tuple(classes), where, lenient)
+        return _texts([_text(v) for v in raw], tuple(classes), where, lenient, missing)
     if raw.dtype.kind == "b":
         raw = raw.astype(np.int64)
     if raw.dtype.kind == "f":
@@ -125,8 +132,10 @@ def _flat(raw: np.ndarray, where: object) -> np.ndarray:
     raise SourceError("labels are not one a row", where=where, allowed="(n,), (n, 1) or one-hot (n, k)", got=raw.shape)
 
 
-def _texts(names: list[str], classes: tuple[str, ...], where: object, lenient: bool) -> Answers:
-    known = {n for n in names if n.lower() not in MISSING or n in classes}
+def _texts(
+    names: list[str], classes: tuple[str, ...], where: object, lenient: bool, missing: Sequence[str] = MISSING
+) -> Answers:
+    known = {n for n in names if n.lower() not in missing or n in classes}
     order = classes or tuple(sorted(known))
     index = {name: i for i, name in enumerate(order)}
     strange = known - set(order)

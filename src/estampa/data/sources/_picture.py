@@ -7,47 +7,28 @@ import math
 import re
 import struct
 import threading
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import simplejpeg
-from PIL import Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
 from estampa import pixels
+from estampa.data.sources._heads import ORIENTATION, Head, Unreadable, head_of_gif, head_of_jpeg, head_of_webp
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
+__all__ = ["HEAD_BYTES", "SUFFIXES", "Head", "Unreadable", "decode", "head_of"]
+
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".tif", ".tiff", ".webp", ".gif")
 _COLOURS = {"L": "GRAY", "RGB": "RGB"}
 _MCU = 16  #: rows that a JPEG is cut at: those of its blocks where colours have half the rows or all (ITU-T T.81, A.2)
 _LEFT_OVER = re.compile(r"extraneous bytes before marker 0xd9")
 _KEPT_BYTES = 1 << 24  #: of scratch memory that a thread keeps
 _THREAD = threading.local()
 HEAD_BYTES = 1 << 16  #: read for the size; a JPEG whose header is longer is read whole
-_ORIENTATION = 0x0112  # EXIF 2.32, table 4
-# Start-of-frame markers; C4, C8 and CC are tables (ITU-T T.81, table B.1)
-_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 # What Pillow raises on damaged files; it warns of some damage, which counts as damage where warnings are errors.
 _BROKEN = (
     *(OSError, SyntaxError, ValueError, struct.error, EOFError, LookupError, OverflowError, MemoryError, TypeError),
-    *(RuntimeError, UserWarning),
+    *(RuntimeError, UserWarning, Image.DecompressionBombError, Image.DecompressionBombWarning),
 )
-
-
-class Unreadable(Exception):  # noqa: N818 - never leaves this room: it becomes the reason of a rejected row
-    """Why a picture cannot be read, in a few words."""
-
-
-@dataclass(frozen=True)
-class Head:
-    """What a picture's header says, upright: height and width after its EXIF orientation."""
-
-    height: int
-    width: int
-    grey: bool
-    orientation: int = 1
-    jpeg: bool = False  #: plain grey or colour JPEG, that the fast decoder reads
-    frame: int = 0  #: where the height of a sequential JPEG is written; 0 for others
-    deep: bool = False  #: 16 bits a channel
 
 
 def head_of(data: bytes) -> Head:
@@ -55,7 +36,9 @@ def head_of(data: bytes) -> Head:
     if not data:
         raise Unreadable("empty file")
     if data[:2] == b"\xff\xd8":
-        return _jpeg_head(data)
+        return head_of_jpeg(data)
+    if _kind(data) in ("WEBP", "GIF"):  # Pillow would set aside memory for what their headers announce
+        return head_of_webp(data) if _kind(data) == "WEBP" else head_of_gif(data)
     try:
         with _open(data) as image:
             orientation = _orientation(image)
@@ -63,11 +46,12 @@ def head_of(data: bytes) -> Head:
             width, height = (tags[256], tags[257]) if tags else image.size
             grey = image.mode in ("1", "L", "LA", "I", "F") or image.mode.startswith("I;16")
             deep = _is_deep(image, data)
+            moving = isinstance(image, PngImagePlugin.PngImageFile) and image.is_animated
     except _BROKEN as error:
         raise Unreadable("not a picture" if _kind(data) == "" else "damaged picture") from error
     if orientation in (5, 6, 7, 8):
         height, width = width, height
-    return Head(height, width, grey, orientation, deep=deep)
+    return Head(height, width, grey, orientation, deep=deep, moving=moving)
 
 
 def _kind(data: bytes) -> str:
@@ -78,6 +62,8 @@ def _kind(data: bytes) -> str:
         return "PNG"
     if data[:4] in (b"II*\0", b"MM\0*"):
         return "TIFF"
+    if data[:6] in (b"GIF87a", b"GIF89a"):
+        return "GIF"
     return "WEBP" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else ""
 
 
@@ -93,6 +79,8 @@ def _open(data: bytes) -> Image.Image:
         return TiffImagePlugin.TiffImageFile(stream)
     if kind == "WEBP":
         return WebPImagePlugin.WebPImageFile(stream)
+    if kind == "GIF":
+        return GifImagePlugin.GifImageFile(stream)
     raise Unreadable("not a picture")
 
 
@@ -100,7 +88,7 @@ def _orientation(image: Image.Image) -> int:
     """EXIF orientation. A PNG's is looked for in what was read: asking Pillow for it would unpack a bomb's pixels."""
     if isinstance(image, PngImagePlugin.PngImageFile) and "exif" not in image.info:
         return 1
-    return int(image.getexif().get(_ORIENTATION, 1))
+    return int(image.getexif().get(ORIENTATION, 1))
 
 
 def _is_deep(image: Image.Image, data: bytes) -> bool:
@@ -142,7 +130,7 @@ def decode(
     if crop > min(head.height, head.width):
         raise Unreadable(f"{head.height}x{head.width} is smaller than the crop of {crop}")
     if head.deep and not head.grey:
-        raise Unreadable("colour of 16 bits a channel")
+        raise Unreadable("colour or alpha of 16 bits a channel")
     if not head.jpeg:
         image = pixels.to_channels(_decode_slowly(data), mode)
     elif crop and head.orientation == 1:
@@ -195,7 +183,10 @@ def _scratch(shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def _decode_slowly(data: bytes) -> np.ndarray:
-    """Decode with Pillow: PNG, TIFF, WebP, CMYK JPEG; (h, w) or (h, w, 1..4), uint8 or uint16, upright."""
+    """Decode (the first frame) with Pillow: PNG, TIFF, WebP, GIF, CMYK JPEG.
+
+    Returns (h, w) or (h, w, 1..4), uint8 or uint16, upright.
+    """
     try:
         with _open(data) as image:
             image.load()
@@ -223,50 +214,3 @@ def _as_array(image: Image.Image) -> np.ndarray:
         target = {"1": "L", "RGBa": "RGBA", "La": "LA"}.get(mode, "RGB")
         image = image.convert(target)
     return np.asarray(image)
-
-
-def _jpeg_head(data: bytes) -> Head:
-    """Walk the JPEG's segments to its frame (ITU-T T.81, B.2.2) and to the EXIF orientation before it."""
-    position, orientation = 2, 1
-    while position + 4 <= len(data):
-        if data[position] != 0xFF:
-            raise Unreadable("damaged JPEG")
-        marker = data[position + 1]
-        if marker == 0xFF:  # fill byte
-            position += 1
-            continue
-        if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # these stand alone
-            position += 2
-            continue
-        (length,) = struct.unpack_from(">H", data, position + 2)
-        if marker in _FRAMES and position + 10 <= len(data):
-            precision, height, width, components = struct.unpack_from(">BHHB", data, position + 4)
-            if not height or not width:
-                raise Unreadable("damaged JPEG")
-            if orientation in (5, 6, 7, 8):
-                height, width = width, height
-            fast = precision == 8 and components in (1, 3)
-            frame = position + 5 if marker in (0xC0, 0xC1) else 0
-            return Head(height, width, components == 1, orientation, fast, frame)
-        if marker == 0xE1 and data[position + 4 : position + 10] == b"Exif\0\0":
-            orientation = _exif_orientation(data[position + 10 : position + 2 + length])
-        if marker == 0xDA or length < 2:
-            break
-        position += 2 + length
-    raise Unreadable("truncated JPEG")
-
-
-def _exif_orientation(tiff: bytes) -> int:
-    """Orientation in the first directory of an EXIF block (TIFF 6.0, section 2); 1 when it is not there."""
-    order: Any = {b"II": "<", b"MM": ">"}.get(tiff[:2])
-    if order is None or len(tiff) < 14:
-        return 1
-    (start,) = struct.unpack_from(order + "I", tiff, 4)
-    if start + 2 > len(tiff):
-        return 1
-    (count,) = struct.unpack_from(order + "H", tiff, start)
-    for i in range(min(count, (len(tiff) - start - 2) // 12)):
-        tag, kind, _, value = struct.unpack_from(order + "HHIH", tiff, start + 2 + 12 * i)
-        if tag == _ORIENTATION and kind == 3:
-            return value if 1 <= value <= 8 else 1
-    return 1

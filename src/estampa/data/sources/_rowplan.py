@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from unicodedata import normalize
 
 import numpy as np
 
@@ -13,12 +14,13 @@ from estampa.data.record import PARTS
 from estampa.data.sources._base import ReadOptions
 from estampa.data.sources._labels import NO_ANSWERS, Answers, encode, from_texts, part_of, require_unique
 from estampa.data.sources._picture import SUFFIXES
-from estampa.data.sources._store import ARCHIVES, Store, open_store
+from estampa.data.sources._store import ARCHIVES, Folder, Store, open_store
 from estampa.data.sources._tables import (
     GROUP_COLUMNS,
     LABEL_COLUMNS,
     Measured,
     Table,
+    answer_of,
     heading,
     measured,
     read_table,
@@ -26,6 +28,7 @@ from estampa.data.sources._tables import (
     split_of,
 )
 from estampa.errors import SourceError
+from estampa.plain import numbered
 
 FILE_COLUMNS = ("file", "filename", "path", "image", "imagepath", "picture")
 MANIFEST_IDS = ("id", "ids")
@@ -126,12 +129,13 @@ def from_manifest(path: Path, options: ReadOptions, given: Table | None = None, 
     if group and (options.group or len(set(table.columns[group])) < table.n):
         plan.groups = np.array(table.columns[group])
     plan.split = split_of(table)
-    plan.beside = measured(table, {*roles_taken(table, options.label, options.group), column})
+    taken = {*roles_taken(table, options.label, options.group), column}
+    plan.beside = measured(table, taken, answer_of(table, options.label))
     plan.notes += plan.beside.notes
     unnamed = len(set(store.names) - set(names))
     if unnamed:
-        kind = "pictures" if store.suffixes == SUFFIXES else "files"
-        plan.notes.append(f"{unnamed} {kind} are not named in {path.name} and were left out")
+        kind = "picture" if store.suffixes == SUFFIXES else "file"
+        plan.notes.append(f"{numbered(unnamed, kind)} not named in {path.name}: left out")
     return plan
 
 
@@ -206,14 +210,33 @@ def from_folders(store: Store, options: ReadOptions) -> Plan:
     split = _published_parts(paths, store.path)
     if split is not None:
         paths = [p[1:] for p in paths]
-    folders = np.array([p[0] if len(p) > 1 else "" for p in paths])
-    answers = NO_ANSWERS
+    # One name in one form: "gató" may be stored with its accent apart (macOS), and is the same class.
+    folders = np.array([normalize("NFC", p[0]) if len(p) > 1 else "" for p in paths])
+    answers, replay = NO_ANSWERS, options.record is not None
     if (folders != "").any():
-        answers = encode(folders, options.classes, store.path, lenient=options.record is not None)
+        classes = [normalize("NFC", name) for name in options.classes]
+        answers = encode(folders, classes, store.path, lenient=replay, missing=("",))
     plan = Plan(store, names, np.array(names), answers, split=split)
     plan.notes += [f"pictures are below {'/'.join(stripped)}/"] if stripped else []
-    plan.notes += _folder_notes(answers, split)
+    plan.notes += _folder_notes(answers, folders, split)
+    if isinstance(store, Folder):
+        plan.notes += _passed_over(store, len(stripped), split is not None, () if replay else {*folders.tolist()})
     return plan
+
+
+def _passed_over(store: Folder, depth: int, parted: bool, classes: Collection[str]) -> list[str]:
+    """What a person may miss: folders that make no class, for want of pictures, and files that are not read."""
+    notes = []
+    if classes:
+        inside = [p.split("/")[:-1][depth:] for p in store.bare]
+        inside = [p[1:] if parted and p and part_of(p[0]) is not None else p for p in inside]
+        empty = sorted({p[0] for p in inside if len(p) == 1} - {normalize("NFC", name) for name in classes})
+        if empty:
+            notes.append(f"no pictures in {', '.join(empty)}: no class is made of an empty folder")
+    if store.unread:
+        kinds = ", ".join(sorted(store.unread))
+        notes.append(f"{numbered(store.unread.total(), 'file')} of kinds that are not read ({kinds}) left out")
+    return notes
 
 
 def _without_common_top(paths: list[list[str]]) -> tuple[list[list[str]], list[str]]:
@@ -241,13 +264,15 @@ def _published_parts(paths: list[list[str]], where: Path) -> np.ndarray | None:
     return np.array([part_of(p[0]) for p in paths], np.uint8)
 
 
-def _folder_notes(answers: Answers, split: np.ndarray | None) -> list[str]:
+def _folder_notes(answers: Answers, folders: np.ndarray, split: np.ndarray | None) -> list[str]:
     notes = []
     if answers.values is None:
         return ["no folders of classes: unlabelled"]
     bare = int((answers.values == -1).sum()) - answers.strange
-    notes += [f"{bare} pictures are in no folder of a class: unlabelled"] if bare else []
-    notes += [f"{answers.strange} pictures are in folders that are no class of the model"] if answers.strange else []
+    notes += [f"{numbered(bare, 'picture')} in no folder of a class: unlabelled"] if bare else []
+    if answers.strange:
+        strange = ", ".join(sorted({*folders.tolist()} - {"", *answers.classes}))
+        notes.append(f"{numbered(answers.strange, 'picture')} in folders that are no class of the model: {strange}")
     if split is not None:
         for number in sorted(set(split.tolist())):
             there = set(answers.values[split == number].tolist())

@@ -22,6 +22,7 @@ from estampa.data.sources._tables import (
     LABEL_COLUMNS,
     Measured,
     Table,
+    answer_of,
     exact_numbers,
     joined,
     measured,
@@ -275,7 +276,10 @@ def _columns(found: Found, n: int, options: ReadOptions) -> Measured:
                 found.notes.append(f"{name} is left out: whole numbers beyond 2^53 are names, not measurements")
             else:
                 arrays[name] = values
-    tables = [measured(table, roles_taken(table, options.label, options.group)) for table in found.tables]
+    tables = [
+        measured(table, roles_taken(table, options.label, options.group), answer_of(table, options.label))
+        for table in found.tables
+    ]
     return joined([Measured(tuple(arrays), np.stack(list(arrays.values()), 1), []), *tables] if arrays else tables)
 
 

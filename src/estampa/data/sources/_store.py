@@ -14,6 +14,7 @@ import weakref
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -25,6 +26,11 @@ ARCHIVES = (".tar", ".zip")
 MOST_BYTES = 1 << 28  #: of one picture's file; more is taken for an attack or a mistake
 MOST_LOOKED_AT = 1000  #: members of a tar, where only their kind is asked
 _IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
+#: Endings of pictures and films that nothing here reads: who keeps some in a folder is told.
+UNREAD = (
+    *(".bmp", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".psd", ".svg", ".ico", ".tga", ".ppm", ".pgm", ".pdf"),
+    *(".cr2", ".nef", ".arw", ".dng", ".raw", ".mp4", ".mov", ".avi", ".webm"),
+)
 
 
 class Store(ABC):
@@ -57,12 +63,15 @@ class Folder(Store):
     def __init__(self, path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> None:
         self.path, self._root, self.suffixes = path, str(path), suffixes
         self._sizes: dict[str, tuple[int, int]] = {}
+        self.bare: list[str] = []  #: folders without a picture in or below them
+        self.unread: Counter[str] = Counter()  #: files by endings of UNREAD
         self._walk(path, "", set())
         self.names = sorted(self._sizes)
 
     def _walk(self, folder: Path, prefix: str, seen: set[tuple[int, int]]) -> None:
-        status = folder.stat()
+        status, before = folder.stat(), len(self._sizes)
         if (status.st_dev, status.st_ino) in seen:
+            self.bare.append(prefix)
             return
         seen.add((status.st_dev, status.st_ino))
         try:
@@ -78,10 +87,15 @@ class Folder(Store):
                 elif entry.name.lower().endswith(self.suffixes):
                     facts = entry.stat()
                     self._sizes[prefix + entry.name] = (facts.st_size, facts.st_mtime_ns)
-            except FileNotFoundError:  # a link to nowhere: kept as a row, so that it is named when it is read
-                self._sizes[prefix + entry.name] = (0, 0)
-            except OSError as error:  # a link to itself
-                raise SourceError("cannot be followed", where=entry.path, got=error.strerror or "") from error
+                elif entry.name.lower().endswith(UNREAD):
+                    self.unread[Path(entry.name).suffix.lower()] += 1
+            except OSError as error:  # a link to nowhere, or to itself: a row, so that it is named when it is read
+                if entry.name.lower().endswith(self.suffixes):
+                    self._sizes[prefix + entry.name] = (0, 0)
+                elif not entry.is_symlink():
+                    raise SourceError("cannot be looked at", where=entry.path, got=error.strerror or "") from error
+        if len(self._sizes) == before:
+            self.bare.append(prefix)
 
     def read(self, name: str, count: int = -1) -> bytes:
         """See Store."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,15 @@ import numpy as np
 
 from estampa.data.sources._labels import MISSING, part_of
 from estampa.errors import SourceError, nearest
+from estampa.plain import numbered
 
 LABEL_COLUMNS = ("label", "labels", "class", "classname", "y", "target")
 GROUP_COLUMNS = ("group", "groups", "drawer", "objectid", "diaobjectid", "obj")
 ID_COLUMNS = ("id", "ids", "candid", "sourceid", "objid")
 SPLIT_COLUMNS = ("split", "part", "subset")
 _FIELD_LIMIT = 1 << 20
+_ID_NAME = re.compile(r"(?i:(^|[_\s.-])ids?|objid|sourceid|galaxyid)$|[a-z]I[dD]s?$")
+_ROWS_TOLD = 3  #: of each class, from which on a column that goes with the class is its code
 _EXACT = 1 << 53  #: whole numbers beyond it are not all float64
 
 
@@ -85,30 +89,61 @@ class Measured:
     notes: list[str]
 
 
-def measured(table: Table, taken: Collection[str]) -> Measured:
+def measured(table: Table, taken: Collection[str], answer: str = "") -> Measured:
     """Every column of a table that holds numbers and is not `taken` by another role; empty fields are NaN.
 
-    Columns of texts are left out, and whole numbers beyond 2^53 too: they are names, and float64 would lose digits.
+    Columns of texts are left out, and whole numbers beyond 2^53 too: they are names, and float64 would lose digits. So
+    are whole numbers that are plainly no measurements: ids by name (`galaxy_id`) that hardly repeat, and columns that
+    say the class in the column `answer` in other words (`class_code`): a model that is fed one learns nothing else.
     """
     numbers: dict[str, np.ndarray] = {}
-    left_out = []
+    left_out, names, codes = [], [], []
     for name, texts in table.columns.items():
         if name in taken:
             continue
         values = _numbers(texts)
         if values is None:
             left_out.append(name)
+        elif _names_rows(name, values):
+            names.append(name)
+        elif answer in table.columns and _tells(values, table.columns[answer]):
+            codes.append(name)
         else:
             numbers[name] = values
     notes = []
     if numbers:
-        notes.append(f"{table.path.name}: {len(numbers)} columns of numbers are kept: {', '.join(numbers)}")
+        notes.append(f"{table.path.name}: kept {numbered(len(numbers), 'column')} of numbers: {', '.join(numbers)}")
     if left_out:
         notes.append(
             f"{table.path.name}: left out, as texts, empty or longer than float64 keeps: {', '.join(left_out)}"
         )
+    if names:
+        notes.append(f"{table.path.name}: left out, as names of rows: {', '.join(names)}")
+    if codes:
+        notes.append(f"{table.path.name}: left out, as {answer!r} in other words: {', '.join(codes)}")
     values = np.stack(list(numbers.values()), 1) if numbers else np.empty((table.n, 0))
     return Measured(tuple(numbers), values, notes)
+
+
+def _names_rows(name: str, values: np.ndarray) -> bool:
+    """Whether a column of numbers holds ids: its name says so, and more than half of its whole numbers are unique."""
+    known = values[np.isfinite(values)]
+    return bool(_ID_NAME.search(name.strip())) and not (known % 1).any() and len(np.unique(known)) * 2 > len(known)
+
+
+def _tells(values: np.ndarray, answers: Sequence[str]) -> bool:
+    """Whether whole numbers and classes go one to one, each class with rows enough that this is no chance."""
+    if (values % 1 != 0).any():  # also NaN
+        return False
+    kinds, said = np.unique([text.strip() for text in answers], return_inverse=True)
+    _, code = np.unique(values, return_inverse=True)
+    pairs = len(np.unique(said * (int(code.max()) + 1) + code))
+    return 1 < len(kinds) == pairs == int(code.max()) + 1 and int(np.bincount(said).min()) >= _ROWS_TOLD
+
+
+def answer_of(table: Table, label: str = "") -> str:
+    """Name of the column of answers: `label` where it is one, else by name; "" where there is none."""
+    return label if label in table.columns else table.find(LABEL_COLUMNS)
 
 
 def roles_taken(table: Table, label: str = "", group: str = "") -> set[str]:

@@ -31,6 +31,7 @@ from estampa.data.sources._rowplan import (
 from estampa.data.sources._rows import forbid
 from estampa.data.sources._store import ARCHIVES, Files, Folder, Store, first_inside, open_store
 from estampa.errors import SourceError
+from estampa.plain import numbered
 
 LONGEST_SIDE = 256  #: of the size that is chosen for pictures of mixed sizes
 _TASK_ROWS = 8  # pictures decoded by one task of the pool
@@ -199,6 +200,7 @@ class _Seen:
     sizes: Counter[tuple[int, int]]
     grey: bool
     deep: int  #: pictures of 16 bits
+    moving: int  #: pictures of several frames
     readable: int
 
 
@@ -222,6 +224,8 @@ def _rule(plan: Plan, options: ReadOptions) -> tuple[ReadRecord, tuple[int, int,
         mode = "L" if seen.grey else "RGB"
     pixels.choice(mode, tuple(pixels.MODES), "colour mode")
     pixels.choice(options.fit, pixels.FITS, "fit")
+    if seen.moving:
+        notes.append(f"{numbered(seen.moving, 'animated picture')}: the first frame is read")
     dtype = "uint16" if seen.deep == seen.readable else "uint8"
     if told is not None:
         shape = told
@@ -247,10 +251,10 @@ def _rule(plan: Plan, options: ReadOptions) -> tuple[ReadRecord, tuple[int, int,
 def _look(plan: Plan, max_pixels: int) -> _Seen:
     """Read every picture's header. Raises SourceError when not one can be read."""
     sizes: Counter[tuple[int, int]] = Counter()
-    grey, deep, readable, reason = True, 0, 0, ""
+    grey, deep, moving, readable, reason = True, 0, 0, 0, ""
     for name in plan.names:
         try:
-            head = _head(plan.store, name)
+            head = head_in(plan.store, name)
         except Unreadable as error:
             reason = reason or f"{name}: {error}"
             continue
@@ -259,12 +263,14 @@ def _look(plan: Plan, max_pixels: int) -> _Seen:
             continue
         sizes[head.height, head.width] += 1
         grey, deep, readable = grey and head.grey, deep + head.deep, readable + 1
+        moving += head.moving
     if not readable:
         raise SourceError("not one picture can be read", where=plan.store.path, got=reason)
-    return _Seen(sizes, grey, deep, readable)
+    return _Seen(sizes, grey, deep, moving, readable)
 
 
-def _head(store: Store, name: str) -> Head:
+def head_in(store: Store, name: str) -> Head:
+    """Read the header of a picture in a store; raises Unreadable."""
     start = store.read(name, HEAD_BYTES)
     try:
         return head_of(start)
