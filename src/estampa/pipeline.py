@@ -23,7 +23,7 @@ from estampa.data.read import ReadOptions, begins_like_hdf5, open_any
 from estampa.data.sizing import sized
 from estampa.errors import CheckFailed, DatasetError, InputError, RecipeError
 from estampa.evaluate.confidence import require_enough
-from estampa.evaluate.judge import spelled
+from estampa.evaluate.judge import spelled, words
 from estampa.evaluate.settle import Settled, settle, witness
 from estampa.evaluate.terms import asked_of, columns_of, require_choosable
 from estampa.files import require_writable, write_atomic
@@ -386,7 +386,8 @@ def _report(stage: _Stage, evidence: Evidence) -> None:
     write_report(stage.folder, evidence)
     checkpoint.remove(stage.folder)  # the run is whole: nothing is left to go on from
     (stage.folder / SIGN).unlink(missing_ok=True)
-    best = max(evidence.baselines, key=lambda b: b.judgement.metrics[evidence.judgement.leading].value, default=None)
+    name = evidence.judgement.leading
+    best = max(evidence.baselines, key=lambda b: b.judgement.metrics[name].value, default=None)
     if best is not None and evidence.judgement.task == "classification":
-        stage.progress.say(f"best baseline: {best.name}, {spelled(best.judgement.metrics['accuracy'])}")
+        stage.progress.say(f"best baseline: {best.name}, {words(name)} {spelled(best.judgement.metrics[name])}")
     stage.progress.say(f"in all {duration(sum(stage.clock.seconds.values()))}")

@@ -215,6 +215,25 @@ def test_group_names_what_the_file_keeps(tmp_path: Path) -> None:
         split(tmp_path / "set.h5", group="drawer")
 
 
+def test_a_column_and_the_name_that_was_built_with_are_kept_whole_too(tmp_path: Path) -> None:
+    lines = [f"{i % 2},{i // 6},{i // 4},n{i}\n" for i in range(60)]
+    (tmp_path / "labels.csv").write_text("label,night,field,name\n" + "".join(lines))
+    np.save(tmp_path / "a.npy", noise(60))
+    for asked, columns in (("", ("night", "field")), ("night", ("field",))):
+        built = build(
+            [tmp_path / "a.npy", tmp_path / "labels.csv"], tmp_path / f"s{asked}.h5", ReadOptions(group=asked)
+        )
+        assert built.header.columns == columns
+        split(built.path, group="night")
+        split(built.path, group="field")
+        parts = Dataset.open(built.path).split
+        assert all(len(set(parts[np.arange(60) // 4 == f])) == 1 for f in range(15))
+        if asked:  # both: what shares a field and a night ties them all the way
+            assert all(len(set(parts[np.arange(60) // 6 == f])) == 1 for f in range(10))
+    with pytest.raises(DatasetError, match=r"no groups called 'drawer'. Got: it keeps 'night'; its columns are field"):
+        split(tmp_path / "snight.h5", group="drawer")
+
+
 def test_the_verb_prints_the_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make(tmp_path / "set.h5", noise(40), np.array([0, 1] * 20))
     with pytest.raises(SystemExit) as end:

@@ -95,3 +95,23 @@ def test_what_does_not_fit_is_refused(output: np.ndarray, classes: tuple[str, ..
         judge(np.array([0, 1, 1]), output, task="classification", classes=classes)
     with pytest.raises(InputError, match="cannot judge the task"):
         judge(np.array([0, 1, 1]), output, task="unlabelled")
+
+
+def test_of_uneven_classes_the_headline_quotes_balanced_accuracy_first() -> None:
+    truth = np.repeat([0, 1], [90, 30])
+    found = judge(truth, np.zeros(120, int), task="classification", classes=("a", "b"))
+    assert found.headline().startswith("balanced accuracy 0.500 [")
+    assert ", accuracy 0.750 [" in found.headline()
+    even = judge(truth[15:105], np.zeros(90, int), task="classification", classes=("a", "b"))  # 75 to 15: uneven
+    assert even.leading == "balanced_accuracy"
+    even = judge(truth[40:], np.zeros(80, int), task="classification", classes=("a", "b"))  # 50 to 30
+    assert even.headline().startswith("accuracy 0.625 [")
+    assert found.headline("macro_f1").startswith("macro F1 ")
+
+
+def test_an_average_precision_of_positives_alone_is_undefined() -> None:
+    sure = np.repeat([[0.9, 0.1]], 20, axis=0)
+    found = judge(np.zeros(20, int), sure, task="classification", classes=("a", "b"))
+    assert np.isnan(found.metrics["pr_auc"].value)
+    assert found.to_json()["metrics"]["pr_auc"]["value"] is None
+    assert "undefined" in "\n".join(found.lines())

@@ -103,8 +103,27 @@ def test_slices_are_what_the_objects_alone_come_to() -> None:
             if name in here.metrics:
                 assert here.metrics[name].value == pytest.approx(own.value)
                 assert here.metrics[name].high == pytest.approx(own.high, abs=0.03)
+    assert "beyond chance (95 % over all 4 slices, Bonferroni)" in found.sentence(
+        judged(Terms()).metrics["accuracy"], "accuracy"
+    )
     assert found.worst[0] == "below 5"
     assert "from 20" not in found.worst
+
+
+def test_no_slice_of_chance_is_called_worse() -> None:
+    """Ten slices of coins: without a correction for the many looks a fifth of the sets would name one, or more."""
+    named = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        truth = rng.integers(0, 2, 2000)
+        answers = np.where(rng.random(2000) < 0.8, truth, 1 - truth)
+        by = Column("field", np.array([f"f{i % 10}" for i in range(2000)]))
+        named += bool(
+            judge(truth, answers, task="classification", classes=CLASSES, resamples=200, terms=Terms(by=[by]))
+            .slices[0]
+            .worst
+        )
+    assert named <= 4  # 0.05 x 40, half of it on the worse side
 
 
 def test_slices_of_texts_of_unknown_numbers_and_of_a_regression() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -125,6 +125,8 @@ def build(
     exclusion = read_exclusion(options.exclude, reading.ids)
     draw = (options.per_class, options.seed) if options.per_class else ()
     fingerprint = fingerprint_of(FORMAT, reading.fingerprint, reading.header.to_json(), exclusion.facts, *draw)
+    if options.group and reading.groups is not None:  # the name that `split --group` may be given
+        reading.header = replace(reading.header, origin={**reading.header.origin, "group": options.group})
     target = Path(output) if output is not None else cache_folder() / f"{fingerprint[:32]}.h5"
     _require_not_input(target, paths)
     # Two runs on the same files share one cached Dataset: the second waits for the first to build it.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from estampa.data.dataset import PARTS, Dataset, write_split
-from estampa.data.deal import NONE, TEST, TRAIN, VALIDATION, make_split, require_classes
+from estampa.data.deal import NONE, TEST, TRAIN, VALIDATION, make_split, require_classes, units
 from estampa.data.splitfile import drawn_by
 from estampa.data.ties import in_words, ties_of
 from estampa.errors import DatasetError
@@ -92,7 +92,8 @@ def split(
     validation : float
         Share of the labelled objects that are not test.
     group : str or None
-        Name of the column that must not be torn; a Dataset keeps one: "groups", or the name that it was built with.
+        Name of the groups that must not be torn, "groups" or the name that they were built with; or of a column of
+        the Dataset, whose equal values are kept together, beside the groups.
     seed : int
         The same seed gives the same parts.
     force : bool
@@ -162,15 +163,34 @@ def parted(
 
 
 def _groups(dataset: Dataset, group: str | None) -> np.ndarray | None:
-    """The Dataset's groups; DatasetError when `group` names what it does not keep."""
-    kept = str(dataset.header.read.extra.get("group", "")) or "groups"
-    if group is None or (dataset.groups is not None and group in ("groups", "group", kept)):
-        return dataset.groups
-    has = f"it keeps {kept!r}" if dataset.groups is not None else "it keeps no groups"
+    """What must not be torn (n,): the Dataset's groups, and with them those that share a value of a column.
+
+    DatasetError when `group` names neither.
+    """
+    own, kept = dataset.groups, str(dataset.header.origin.get("group", "")) or "groups"
+    if group is None or (own is not None and group in ("groups", "group", kept)):
+        return own
+    if group in dataset.header.columns:
+        return _joined(dataset.column(group), own)
+    has = f"it keeps {kept!r}" if own is not None else "it keeps no groups"
+    has += f"; its columns are {', '.join(dataset.header.columns)}" if dataset.header.columns else ""
     raise DatasetError(
         f"has no groups called {group!r}", where=dataset.path, got=has,
-        cure=f"Build it again with: estampa build SOURCE --group {group}",
+        cure=f"Build it again with: estampa build SOURCE --group {group}"
+        + (f"; or keep its groups whole: --group {kept}" if own is not None else ""),
     )  # fmt: skip
+
+
+def _joined(values: np.ndarray, own: np.ndarray | None) -> np.ndarray:
+    """Groups (n,) texts of objects with equal values (NaN: alone), tied to `own` groups to the end."""
+    known = np.isfinite(values)
+    texts = np.where(known, np.unique(values, return_inverse=True)[1].astype(str), "")
+    if own is None:
+        return texts
+    _, first = np.unique(texts, return_index=True)
+    at = dict(zip(texts[first].tolist(), first.tolist(), strict=True))
+    pairs = np.array([(row, at[text]) for row, text in enumerate(texts.tolist()) if text], np.int64).reshape(-1, 2)
+    return units(own, None, len(own), pairs).astype(str)
 
 
 def is_published(dataset: Dataset) -> bool:

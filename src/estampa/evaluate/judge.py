@@ -15,6 +15,7 @@ from estampa.evaluate.operating import Terms, Working, positive_index, working
 from estampa.evaluate.slices import Slices, sliced
 from estampa.measure import Interval
 from estampa.measure.intervals import bootstrap, unit_numbers
+from estampa.prepare.balance import IMBALANCE, imbalance_of
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,18 @@ class Judgement:
 
     @property
     def leading(self) -> str:
-        """Name of the metric that a headline quotes: accuracy, or mean squared error."""
-        return measure.METRICS[self.task][0]
+        """Name of the metric that a headline quotes: accuracy, or mean squared error.
+
+        Of uneven classes it is balanced accuracy: there accuracy is mostly that of the commonest class.
+        """
+        return "balanced_accuracy" if self.uneven else measure.METRICS[self.task][0]
+
+    @property
+    def uneven(self) -> bool:
+        """Whether the largest class judged has at least IMBALANCE times the objects of the smallest."""
+        if self.confusion is None:
+            return False
+        return imbalance_of(self.confusion.sum(axis=1)) >= IMBALANCE
 
     def to_json(self) -> dict[str, Any]:
         """{"n", "metrics": {name: {"value", "low", "high"}}, ...}; null where the data leave a number undefined."""
@@ -111,7 +122,8 @@ class Judgement:
         found = self.metrics[name]
         over = f", intervals over {self.groups:,} groups" if self.groups else ""
         at = self.working.told() if self.working and name in measure.Classification.ON_LABELS else ""
-        return f"{words(name)} {spelled(found)} on {self.n:,} objects{at}{over}"
+        plain = f", accuracy {spelled(self.metrics['accuracy'])}" if not metric and self.uneven else ""
+        return f"{words(name)} {spelled(found)}{plain} on {self.n:,} objects{at}{over}"
 
     def lines(self) -> list[str]:
         """The metrics, the classes, working points and slices, as lines for a terminal."""

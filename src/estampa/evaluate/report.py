@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from estampa import files, page
+from estampa import files, measure, page
 from estampa.data.splitfile import drawn_by
 from estampa.evaluate import plots, tables
 from estampa.evaluate.evidence import Evidence, worst_mistakes
@@ -56,6 +56,10 @@ def lead(evidence: Evidence) -> str:
     tail = f". On the same objects: {others}." if others else "."
     if judgement.task == "regression":
         return f"{words(judgement.leading).capitalize()} {spelled(found)} on {where}{tail}"
+    if judgement.uneven:
+        plain = _percent(judgement.metrics["accuracy"])
+        tail = f", each class counting alike; {plain} of all answers are right{tail}"
+        return f"Balanced accuracy {_percent(found)} on {where}{tail}"
     return f"{_percent(found)} of the answers to {where} are right{tail}"
 
 
@@ -93,7 +97,8 @@ def _sections(evidence: Evidence, kept: Kept) -> Iterator[Section]:
 def _result(evidence: Evidence, kept: Kept) -> list[Any]:
     judgement = evidence.judgement
     wanted = ("accuracy", "balanced_accuracy", "roc_auc", "macro_f1", "rmse", "r2", "spearman")
-    items = [(words(m), judgement.metrics[m], "") for m in wanted if m in judgement.metrics]
+    first = sorted(wanted, key=lambda name: name != judgement.leading)
+    items = [(words(m), judgement.metrics[m], "") for m in first if m in judgement.metrics]
     blocks: list[Any] = [page.Headline(items[:3])]
     blocks += [page.Note("warn", line) for line in evidence.warnings]
     if evidence.baselines:
@@ -144,7 +149,7 @@ def _training(evidence: Evidence, kept: Kept) -> list[Any]:
         return []
     metric = evidence.monitor.removeprefix("validation_")
     if metric in ("", "auto", "loss"):
-        metric = evidence.judgement.leading
+        metric = measure.METRICS[evidence.judgement.task][0]
     drawn = plots.training(evidence.history, evidence.kept_epoch, metric)
     stopped = f" How it ended: {evidence.stopped}." if evidence.stopped else ""
     caption = (

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -62,11 +63,13 @@ class Slices:
 
     def sentence(self, overall: Interval, words: str) -> str:
         """Which slices are worse than all objects together."""
+        looks = sum(s.n >= _FEWEST for s in self.slices)
+        chance = f"beyond chance (95 % over all {looks} slices, Bonferroni)"
         if not self.worst:
-            return f"By {self.by} no slice is worse than the whole ({words} {overall.value:.3f}) beyond chance."
+            return f"By {self.by} no slice is worse than the whole ({words} {overall.value:.3f}) {chance}."
         held = {s.label: s for s in self.slices}
         named = "; ".join(f"{w} ({held[w].metrics[self.leading].value:.3f}, n = {held[w].n:,})" for w in self.worst)
-        return f"By {self.by}, {words} is worse than the whole ({overall.value:.3f}) beyond chance at: {named}."
+        return f"By {self.by}, {words} is worse than the whole ({overall.value:.3f}) {chance} at: {named}."
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -231,11 +234,23 @@ def _regression(
 
 
 def _worst(slices: Sequence[Slice], overall: Interval) -> tuple[str, ...]:
-    """Labels of slices of at least 20 objects whose interval lies wholly on the worse side of the overall value."""
+    """Labels of slices of at least 20 objects whose interval lies wholly on the worse side of the overall value.
+
+    Many slices are many looks, one of which may lie apart by chance. So each is held to the level 1 - 0.05 / k, k the
+    slices looked at (Bonferroni; Dunn 1961, J. Am. Stat. Assoc. 56, 52): its interval's half is stretched by the ratio
+    of the normal quantiles.
+    """
     if not slices:
         return ()
     name = next(iter(slices[0].metrics))
     sign = 1 if measure.larger_is_better(name) else -1
-    ends = [(s, s.metrics[name].high if sign > 0 else s.metrics[name].low) for s in slices if s.n >= _FEWEST]
-    clear = [s for s, end in ends if sign * (end - overall.value) < 0]
+    large = [s for s in slices if s.n >= _FEWEST and name in s.metrics]
+    normal = NormalDist().inv_cdf
+    stretch = normal(1 - 0.025 / max(1, len(large))) / normal(0.975)
+    clear = []
+    for one in large:
+        found = one.metrics[name]
+        end = found.value + stretch * ((found.high if sign > 0 else found.low) - found.value)
+        if sign * (end - overall.value) < 0:
+            clear.append(one)
     return tuple(s.label for s in sorted(clear, key=lambda s: sign * s.metrics[name].value)[:_MOST_WORST])

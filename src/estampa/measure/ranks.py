@@ -42,8 +42,9 @@ class Ranking:
         """Area under the ROC curve and average precision, under (n,) non-negative weights.
 
         The first is the Mann-Whitney form, ties counted half (Hanley and McNeil 1982, Radiology 143, 29); the second
-        the sum of precision times step of recall, without interpolation. NaN when one side has no weight; average
-        precision needs positives only.
+        the sum of precision times step of recall, without interpolation. Both are NaN when one side has no weight:
+        without positives there is nothing to find, without negatives nothing to confuse them with, and an average
+        precision of 1 would be no achievement.
         """
         ordered, running = self._ordered, self._running
         np.take(np.asarray(weights, np.float64), self.order, out=ordered, mode="clip")
@@ -55,14 +56,14 @@ class Ranking:
         reached = np.cumsum(held)
         positives = float(reached[-1]) if len(reached) else 0.0
         negatives = float(total) - positives
-        if positives <= 0:
+        if positives <= 0 or negatives <= 0:
             return np.nan, np.nan
         below = running[self._begin]
         before = reached - held
         lower = float(held @ below - held @ before)
         if self._tied:
             lower += 0.5 * float(held @ (running[self._end] - below - held))
-        area = lower / (positives * negatives) if negatives > 0 else np.nan
+        area = lower / (positives * negatives)
         np.subtract(total, below, out=below)  # weight at this score or a larger one
         np.subtract(positives, before, out=before)
         precision = np.divide(before, below, out=before, where=below > 0)
@@ -90,7 +91,7 @@ def roc_auc_ovr(truth: np.ndarray, output: np.ndarray) -> np.ndarray:
 
 
 def pr_auc_ovr(truth: np.ndarray, output: np.ndarray) -> np.ndarray:
-    """Average precision of each class against the rest, (k,); NaN for a class that is absent."""
+    """Average precision of each class against the rest, (k,); NaN for a class that is absent or alone."""
     return np.array([r.areas(np.ones(len(truth)))[1] for r in _rankings(truth, output)])
 
 

@@ -67,6 +67,10 @@ def copies(
 
 def imbalance(labels: NDArray[Any], classes: int) -> float:
     """Count of the largest class over that of the smallest that is present; 1 with one class."""
-    found = counts(labels, classes)
+    return imbalance_of(counts(labels, classes))
+
+
+def imbalance_of(found: NDArray[Any]) -> float:
+    """The same of counts (classes,)."""
     present = found[found > 0]
     return float(present.max() / present.min()) if len(present) else 1.0
