@@ -121,6 +121,19 @@ class TrainRecipe(Record):
     )
     pretrain_stamps: Annotated[int, Field(ge=100, le=10_000_000)] = 40_000  #: simulated objects to learn from first
     pretrain_epochs: Count = 8  #: passes over them
+    head_epochs: Annotated[int, Field(ge=0)] = (
+        0  #: first, so many passes of the head alone, over cached features of a backbone that is frozen meanwhile
+    )
+    head_views: Annotated[int, Field(ge=1, le=64)] = (
+        4  #: views of each picture whose features are cached: the picture itself, the others augmented
+    )
+    head_rate: Annotated[float, Field(gt=0)] | None = None  #: (peak) learning rate of that stage; none = `rate`
+    unfreeze: Literal["all", "none"] | Count | tuple[Count | Literal["all"], ...] = (
+        "all"  #: how many of the backbone's last blocks `epochs` train; a list, as [2, "all"], in even stages
+    )
+    rate_decay: Annotated[float, Field(gt=0, le=1)] = (
+        1.0  #: each block of the backbone learns at this share of the next one's rate, the last at this of the head's
+    )
     monitor: str = "auto"  #: metric of the validation part that chooses the kept epoch
     patience: Annotated[int, Field(ge=0)] = 0  #: epochs without a better one before stopping; 0 = never
     keep: Literal["best", "last"] = "last"  #: which epoch's weights are kept
@@ -271,7 +284,7 @@ def _faults(error: ValidationError, known: Any) -> str:
     clauses = []
     for fault in error.errors():
         key = ".".join(
-            str(p) for p in fault["loc"] if not str(p).startswith(("constrained-", "literal", "int", "float"))
+            str(p) for p in fault["loc"] if not str(p).startswith(("constrained-", "literal", "int", "float", "tuple["))
         )
         if fault["type"] == "extra_forbidden":
             clauses.append(f"unknown key {key!r}. {nearest(key, known) or 'Known: ' + ', '.join(sorted(known)) + '.'}")

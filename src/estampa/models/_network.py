@@ -119,6 +119,7 @@ class Network(nn.Module):
     With "sigmoid" outputs each class has its own probability; they are divided by their sum.
     """
 
+    body: Body
     centre: Tensor
     softening: Tensor
     offset: Tensor

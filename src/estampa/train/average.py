@@ -11,8 +11,9 @@ from estampa.models._network import Body, Network
 from estampa.train.feed import Feed
 from estampa.train.optim import Flat
 
-#: Training pictures from which BatchNorm's statistics are found anew.
-STATISTICS = 4096
+#: Training pictures from which BatchNorm's statistics are found anew, so many at a time; of nets with a backbone, which
+#: see larger pictures in more channels, fewer.
+STATISTICS, AT_ONCE, AT_ONCE_DEEP = 4096, 512, 32
 
 
 class Average:
@@ -27,7 +28,8 @@ class Average:
         self.flat, self.body, self.decay, self.count = flat, body, decay, 0
         self.mean = flat.vector.clone() if decay else None
         self._aside: dict[str, Tensor] | None = None
-        self._norms = [m for m in body.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+        body.train()  # the statistics of what is frozen stay: there BatchNorm is in eval mode even now
+        self._norms = [m for m in body.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) and m.training]
         self._source: tuple[Feed, Network] | None = None
 
     def prepare_refresh(self, feed: Feed, network: Network) -> None:
@@ -69,7 +71,7 @@ class Average:
             norm.momentum, norm.training = None, True  # None = the plain mean over batches
         images, _ = feed.sample(STATISTICS)
         with torch.no_grad():
-            for batch in torch.split(images, 512):
+            for batch in torch.split(images, AT_ONCE_DEEP if self.body.blocks() else AT_ONCE):
                 x = network.prepare(batch.to(network.centre.device))
                 self.body(x.to(torch.bfloat16) if self.flat.half else x)
         for norm, momentum in zip(norms, momenta, strict=True):
@@ -82,6 +84,22 @@ class Average:
     def load(self, weights: dict[str, Tensor]) -> None:
         """Put such copies back."""
         self.flat.vector.copy_(weights["vector"])
+        self.flat.publish()
+        for name, buffer in self.body.named_buffers():
+            buffer.copy_(weights[f"b.{name}"])
+
+    def whole(self) -> dict[str, Tensor]:
+        """Copies of every parameter and buffer by name, float32, as they are now: for stages that freeze others."""
+        values = {id(p): self.flat.view(self.flat.vector[place], p) for p, place in self.flat.pieces()}
+        values |= {id(p): value for p, value in self.flat.frozen}
+        found = {f"p.{name}": values[id(p)].clone() for name, p in self.body.named_parameters()}
+        return found | {f"b.{name}": buffer.clone() for name, buffer in self.body.named_buffers()}
+
+    def load_whole(self, weights: dict[str, Tensor]) -> None:
+        """Put such copies back; those of what is frozen now are left, since nothing has moved it."""
+        names = {id(p): name for name, p in self.body.named_parameters()}
+        for parameter, place in self.flat.pieces():
+            self.flat.view(self.flat.vector[place], parameter).copy_(weights[f"p.{names[id(parameter)]}"])
         self.flat.publish()
         for name, buffer in self.body.named_buffers():
             buffer.copy_(weights[f"b.{name}"])

@@ -146,9 +146,14 @@ class Feed:
             return torch.from_numpy(order), torch.from_numpy(self.copies[1][mine])
         if self.drawing is None:
             return torch.randperm(len(place), generator=random), None
+        return self.drawn(place, random), None
+
+    def drawn(self, place: Array, random: torch.Generator) -> Tensor:
+        """As many of the images at `place` as there are, drawn by their weights: positions in `place`."""
+        assert self.drawing is not None
         ends = torch.cumsum(self.drawing[place], 0)
         drawn = torch.rand(len(ends), generator=random, dtype=torch.float64) * ends[-1]
-        return torch.searchsorted(ends, drawn, right=True).clamp_max(len(ends) - 1), None
+        return torch.searchsorted(ends, drawn, right=True).clamp_max(len(ends) - 1)
 
     def _blocks(self) -> list[tuple[int, int]]:
         size = max(1, BLOCK_BYTES // self.row_bytes)

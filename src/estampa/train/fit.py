@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,13 @@ from estampa.prepare.image import ImagePreparation
 from estampa.prepare.mirror import exchange
 from estampa.progress import SILENT, Progress
 from estampa.recipe import Recipe, Record, check_options
-from estampa.train import checkpoint, probe
+from estampa.train import checkpoint, probe, stages
 from estampa.train.choose import complete, labelled_rows
 from estampa.train.estimators import NetClassifier, NetRegressor
 from estampa.train.feed import ArraySet, Feed
 from estampa.train.fitted import Fitted, ImageSet
 from estampa.train.loop import Job, Loop
-from estampa.train.losses import make_loss
+from estampa.train.losses import Loss, make_loss
 
 Array = np.ndarray[Any, Any]
 
@@ -39,6 +39,7 @@ def fit_net(
     folder: Path | None = None,
     progress: Progress = SILENT,
     start: Network | None = None,
+    watched_rows: Array | None = None,
 ) -> Fitted:
     """Train the recipe's net on `train_rows` of the data; rows without a label are left out.
 
@@ -48,10 +49,13 @@ def fit_net(
 
     Raises DatasetError or RecipeError before any work when data and recipe do not fit, EstampaError when the loss is
     no longer a number, Interrupted on Ctrl-C. `start` gives the net's first weights in place of random ones.
+    `watched_rows` are those of the test part where a study draws its curve ("test_..." in the history): nothing is
+    chosen by them.
     """
     began = time.perf_counter()
     recipe, decisions = complete(recipe, dataset, train_rows)
     parted = _Parts.of(dataset, recipe, train_rows, validation_rows)
+    parted.watch(dataset, watched_rows)
     recipe = _choosable(recipe, parted, decisions)
     for line in decisions:
         progress.say(line)
@@ -61,10 +65,7 @@ def fit_net(
         torch.manual_seed(recipe.train.seed)
         train = parted.feed(dataset, parted.train, recipe, device)
         validation = parted.feed(dataset, parted.validation, recipe, device) if len(parted.validation) else None
-        preparation = preparation_of(recipe)
-        network = build_network(recipe, dataset, preparation.fit(train.stored()))
-        network.target_mean.fill_(parted.mean)
-        network.target_deviation.fill_(parted.deviation)
+        network, preparation = _made(dataset, recipe, parted, train)
         lessons = time.perf_counter()
         if start is not None:
             network.body.load_state_dict(start.body.state_dict())
@@ -74,19 +75,43 @@ def fit_net(
         network.to(device)
         weights = _class_weights(recipe, dataset, parted, device)
         loss = make_loss(recipe.train.loss, recipe.train.label_smoothing, weights)
-        recipe, said = probe.choose(network, train, loss, recipe)
-        decisions.append(said)
-        progress.say(said)
+        recipe, staged = _arranged(network, train, loss, recipe, progress)
         torch.manual_seed(recipe.train.seed)
-        job = Job(network, recipe, train, validation, loss, parted.truth(dataset), own, spent)
+        watched = parted.feed(dataset, parted.watched, recipe, device) if len(parted.watched) else None
+        job = Job(network, recipe, train, validation, loss, parted.truth(dataset), own, watched, spent)
         outcome = Loop(job, folder, progress).run()
     network.to("cpu")
     return Fitted(
-        network=network, recipe=recipe, history=outcome.history, kept_epoch=outcome.kept_epoch, decisions=decisions,
+        network=network, recipe=recipe, history=outcome.history, kept_epoch=outcome.kept_epoch,
+        decisions=[*decisions, *staged, *outcome.told],
         seconds=max(outcome.seconds, time.perf_counter() - began), stopped=outcome.stopped, preparation=preparation,
         parameters=parameter_count(network.body), layers=layers_of(recipe, network.shape, parted.outputs),
         classes=tuple(dataset.classes) if recipe.data.task == "classification" else (),
     )  # fmt: skip
+
+
+def _made(dataset: ImageSet, recipe: Recipe, parted: _Parts, train: Feed) -> tuple[Network, ImagePreparation]:
+    """The network before it learns, and the preparation fitted on the training part."""
+    preparation = preparation_of(recipe)
+    network = build_network(recipe, dataset, preparation.fit(train.stored()))
+    network.target_mean.fill_(parted.mean)
+    network.target_deviation.fill_(parted.deviation)
+    return network, preparation
+
+
+def _arranged(
+    network: Network, train: Feed, loss: Loss, recipe: Recipe, progress: Progress
+) -> tuple[Recipe, list[str]]:
+    """The recipe with what the machine does best, and what is said of it and of the stages.
+
+    Raises RecipeError for stages that this net cannot have.
+    """
+    said = stages.told(stages.plan(recipe.train, network.body), recipe.train, network.body)
+    recipe, chosen = probe.choose(network, train, loss, recipe)
+    said.append(chosen)
+    for line in said:
+        progress.say(line)
+    return recipe, said
 
 
 def _choosable(recipe: Recipe, parted: _Parts, decisions: list[str]) -> Recipe:
@@ -139,6 +164,7 @@ class _Parts:
     mean: float = 0.0
     deviation: float = 1.0
     regression: bool = False
+    watched: Array = field(default_factory=lambda: np.zeros(0, np.int64))  #: of the test part, where it is drawn
 
     @classmethod
     def of(cls, dataset: ImageSet, recipe: Recipe, train_rows: Array, validation_rows: Array | None) -> _Parts:
@@ -175,10 +201,15 @@ class _Parts:
             drawing = balance.drawing_weights(labels, self.outputs)
         return Feed(dataset, rows, targets, drawing=drawing, copies=copies, device=device)
 
+    def watch(self, dataset: ImageSet, rows: Array | None) -> None:
+        """Draw the curve of `rows` too, those of them that have a label."""
+        if rows is not None:
+            self.watched = labelled_rows(dataset, rows)
+
     def truth(self, dataset: ImageSet) -> dict[str, Array]:
         """Labels as metrics want them."""
         labels = np.asarray(dataset.labels)
-        return {"train": labels[self.train], "validation": labels[self.validation]}
+        return {"train": labels[self.train], "validation": labels[self.validation], "test": labels[self.watched]}
 
 
 def _class_weights(recipe: Recipe, dataset: ImageSet, parted: _Parts, device: str) -> torch.Tensor | None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +17,6 @@ from torch import Tensor
 from estampa import files, measure
 from estampa.errors import EstampaError, Interrupted
 from estampa.models._network import Network
-from estampa.prepare.augment import Augment
 from estampa.progress import Progress
 from estampa.recipe import Recipe
 from estampa.train import checkpoint, memory
@@ -27,6 +25,7 @@ from estampa.train.feed import Feed
 from estampa.train.losses import Loss
 from estampa.train.optim import Flat, Optimizer, rate_at
 from estampa.train.probe import threads_set
+from estampa.train.stages import Batch, Cache, answers_of, augment_of, paces, plan, staged
 
 #: Seconds between two writings of the checkpoint; an interruption writes the last epoch's in any case.
 CHECKPOINT_SECONDS = 2.0
@@ -44,29 +43,23 @@ class Job:
     train: Feed
     validation: Feed | None
     loss: Loss
-    truth: dict[str, np.ndarray[Any, Any]]  #: "train", "validation": labels in the target's unit, as metrics want them
+    truth: dict[
+        str, np.ndarray[Any, Any]
+    ]  #: "train", "validation", "test": labels in the target's unit, as metrics want them
     fingerprint: str = ""
+    watched: Feed | None = None  #: the test part where its curve is drawn; nothing is chosen by it
     spent: float = 0.0  #: seconds of training before the loop, which count towards the time limit
-
-
-class _Batch(NamedTuple):
-    """Pictures (m, h, w, c), targets and places in the part (m,), which are mirror images (m,), angles (m,) or None."""
-
-    images: Tensor
-    targets: Tensor
-    places: Tensor
-    mirrored: Tensor
-    turned: Tensor | None
 
 
 @dataclass
 class Outcome:
-    """How the loop ended; the network holds the kept weights."""
+    """How the loop ended; the network holds the kept weights. `told` has a sentence for each of several stages."""
 
     history: list[dict[str, float]]
     kept_epoch: int
     seconds: float
     stopped: str
+    told: list[str] = field(default_factory=list)
 
 
 class Loop:
@@ -77,23 +70,17 @@ class Loop:
 
     def __init__(self, job: Job, folder: Path | None, progress: Progress) -> None:
         self.job, self.folder, self.progress, self.recipe = job, folder, progress, job.recipe.train
-        prepare = job.recipe.prepare
-        self.augment = Augment(**{f.name: getattr(prepare, f.name) for f in dataclasses.fields(Augment)})
+        self.augment = augment_of(job.recipe.prepare)
         self.network, self.body = job.network, job.network.body
-        self.flat = Flat(
-            self.body, half=self.recipe.dtype == "bf16", channels_last=self.recipe.memory_format == "channels_last"
-        )
-        self.optimizer = Optimizer(self.flat, self.recipe)
-        self.average = Average(self.flat, self.body, self.recipe.averaging)
-        self.average.prepare_refresh(job.train, job.network)
         self.random = torch.Generator().manual_seed(self.recipe.seed)
-        assert isinstance(self.recipe.epochs, int)
         assert isinstance(self.recipe.batch, int)
-        self.epochs, self.batch = self.recipe.epochs, self.recipe.batch
+        self.stages, self.batch = plan(self.recipe, self.body), self.recipe.batch
+        self.epochs = sum(stage.epochs for stage in self.stages)
         normalised = any(isinstance(m, torch.nn.BatchNorm2d | torch.nn.BatchNorm1d) for m in self.body.modules())
         self.smallest = 2 if normalised else 1  #: objects that a batch must have: one alone has no deviation
-        self.total = self.epochs * job.train.steps(self.batch, self.smallest)
         self.history: list[dict[str, float]] = []
+        self.told: list[str] = []
+        self._enter(0)
         self.kept: dict[str, Tensor] = {}
         self.kept_epoch, self.earlier, self.stopped = 0, job.spent, ""
         self.began = self.wrote = time.perf_counter()
@@ -112,6 +99,8 @@ class Loop:
         try:
             with threads_set(self.recipe.threads), memory.kept():
                 while not self.stopped:
+                    if self.over:
+                        self._next()
                     self._epoch(len(self.history) + 1)
                 self._finish()
         except KeyboardInterrupt:
@@ -123,7 +112,31 @@ class Loop:
             ) from None
         self._write(always=True)
         self.progress.finish(self.stopped)
-        return Outcome(self.history, self.kept_epoch, self.seconds, self.stopped)
+        return Outcome(self.history, self.kept_epoch, self.seconds, self.stopped, self.told)
+
+    def _enter(self, number: int) -> None:
+        """Begin stage `number`: freeze, and lay out anew what learns."""
+        self.number, self.stage, self.over = number, self.stages[number], ""
+        self.body.freeze(self.stage.frozen)
+        cached = self.stage.cached  # a head is so small that bfloat16 would only blunt it
+        half, last = self.recipe.dtype == "bf16" and not cached, self.recipe.memory_format == "channels_last"
+        self.flat = Flat(self.body, half=half, channels_last=last)
+        pace = paces(self.flat, self.body, self.recipe.rate_decay)
+        self.optimizer = Optimizer(self.flat, self.recipe, pace)
+        self.average = Average(self.flat, self.body, self.recipe.averaging)
+        self.average.prepare_refresh(self.job.train, self.network)
+        self.rates = self.recipe.model_copy(update={"rate": self.stage.rate})
+        self.total = self.stage.epochs * self.job.train.steps(self.batch, self.smallest)
+        self.first = len(self.history)  #: epochs before this stage
+        self.entered = self.seconds if number else 0.0
+        self.cache: Cache | None = None
+        self.answered: dict[str, Tensor] = {}
+
+    def _next(self) -> None:
+        """From the weights that count of this stage to the next one."""
+        self._end()
+        self.progress.advance(self.first + self.stage.epochs - len(self.history))
+        self._enter(self.number + 1)
 
     @property
     def seconds(self) -> float:
@@ -132,29 +145,47 @@ class Loop:
 
     @property
     def position(self) -> float:
-        """How far the training is, 0..1: by steps, or by time when that is nearer its limit."""
+        """How far the stage is, 0..1: by steps, or by time when that is nearer its limit."""
         share = self.optimizer.steps / self.total
         if self.recipe.time_limit:
-            share = max(share, self.seconds / self.recipe.time_limit)
+            room = self.recipe.time_limit * self.stage.ends - self.entered
+            share = max(share, (self.seconds - self.entered) / room) if room > 0 else 1.0
         return min(share, 1.0)
 
     def _epoch(self, epoch: int) -> None:
         loss, outputs, rows = self._train(epoch)
         row: dict[str, float] = {"epoch": epoch, "seconds": 0.0, "rate": self.rate, "train_loss": loss}
+        if len(self.stages) > 1:
+            row["stage"] = self.number + 1
         truth = self.job.truth["train"][rows]
         row |= {f"train_{name}": measure.score(name, truth, outputs) for name in self.metrics}
         if self.job.validation is not None and len(self.job.validation):
             with self.average:
-                row |= self._validate(self.job.validation)
+                row |= self._answers("validation", self.job.validation)
                 self._judge(epoch, row)
+        if self.job.watched is not None:
+            with self.average:
+                row |= self._answers("test", self.job.watched)
         row["seconds"] = round(self.seconds, 3)
         self.history.append(row)
-        if not self.stopped and epoch == self.epochs:
-            self.stopped = f"all {epoch} epochs done"
-        elif not self.stopped and self._out_of_time():
-            self.stopped = f"time limit of {self.recipe.time_limit:g} s reached in epoch {epoch}"
+        if not self.over and epoch - self.first == self.stage.epochs:
+            self.over = f"all {epoch} epochs done"
+        elif not self.over and self._out_of_time():
+            self.over = f"time limit of {self.recipe.time_limit:g} s reached in epoch {epoch}"
+        last = self.number + 1 == len(self.stages)
+        if self.over and len(self.stages) > 1:
+            self.told.append(self._ending(epoch))
+        if last:
+            self.stopped = self.over
         self._snapshot()
         self.progress.advance(1, self._note(row))
+
+    def _ending(self, epoch: int) -> str:
+        """A sentence on the stage that is over."""
+        said = f"Stage {self.number + 1} ({self.stage.name}) took epochs {self.first + 1} to {epoch}"
+        if epoch - self.first < self.stage.epochs:
+            said += f" of the {self.stage.epochs} it might have taken: {self.over}"
+        return f"{said}; {self.cache.told} of features were computed once." if self.cache else f"{said}."
 
     @property
     def metrics(self) -> list[str]:
@@ -163,7 +194,8 @@ class Loop:
         return list(dict.fromkeys([usual, self.recipe.monitor]))
 
     def _out_of_time(self) -> bool:
-        return self.recipe.time_limit is not None and self.seconds >= self.recipe.time_limit
+        limit = self.recipe.time_limit
+        return limit is not None and self.seconds >= limit * self.stage.ends
 
     def _train(self, epoch: int) -> tuple[float, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """One pass; returns the mean loss, the outputs and the places (in the training part) they belong to."""
@@ -174,9 +206,7 @@ class Loop:
         sizes: list[int] = []
         exchange = self.network.exchange if self.network.exchanges else None
         for batch in self._batches():
-            whole = self.augment.warps or batch.turned is not None
-            x = self.augment.change(self.network.prepare(batch.images, whole=whole), self.random, batch.turned)
-            logits = self.body(x.to(torch.bfloat16) if self.flat.half else x).float()
+            logits = self._logits(batch)
             if exchange is not None:  # the mirror image of a class that has a twin is the twin's: turn its answer back
                 logits = torch.where(batch.mirrored[:, None], logits[:, exchange], logits)
             loss = self.job.loss(logits, batch.targets)
@@ -184,7 +214,7 @@ class Loop:
             total = loss if penalty is None else loss + penalty.float()
             self.flat.clear()
             total.backward()  # type: ignore[no-untyped-call]
-            self.rate = rate_at(self.recipe, self.position)
+            self.rate = rate_at(self.rates, self.position)
             self.optimizer.step(self.rate)
             self.average.update()
             losses.append(total.detach())
@@ -206,7 +236,24 @@ class Loop:
         """A squared loss in the target's unit."""
         return float(self.network.target_deviation) ** 2 if self.network.task == "regression" else 1.0
 
-    def _batches(self) -> Iterator[_Batch]:
+    def _logits(self, batch: Batch) -> Tensor:
+        """The net's answers (m, outputs) to a batch, augmented unless it is of cached features."""
+        if self.stage.cached:
+            return staged(self.body).top(batch.images)
+        whole = self.augment.warps or batch.turned is not None
+        x = self.augment.change(self.network.prepare(batch.images, whole=whole), self.random, batch.turned)
+        return self._body(x)
+
+    def _body(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.body(x.to(torch.bfloat16) if self.flat.half else x)
+        return logits.float()
+
+    def _batches(self) -> Iterator[Batch]:
+        if self.stage.cached:
+            self.cache = self.cache or Cache(self.network, self.job.train, self.job.recipe)
+            self.body.train()
+            yield from self.cache.batches(self.batch, self.smallest, self.random)
+            return
         for piece in self.job.train.epoch(self.random):
             for start in range(0, len(piece.order), self.batch):
                 rows = piece.order[start : start + self.batch]
@@ -215,7 +262,7 @@ class Loop:
                 images, mirrored = self.augment.gather(piece.images, rows, self.random)
                 turned = None if piece.turned is None else piece.turned[start : start + self.batch]
                 device = self.network.centre.device
-                yield _Batch(images.to(device), piece.targets[rows], piece.places[rows], mirrored.to(device), turned)
+                yield Batch(images.to(device), piece.targets[rows], piece.places[rows], mirrored.to(device), turned)
 
     def _require_number(self, loss: Tensor, epoch: int) -> None:
         if not torch.isfinite(loss):
@@ -226,20 +273,24 @@ class Loop:
                 "and set prepare.scale = 'standard'.",
             )
 
-    def _validate(self, feed: Feed) -> dict[str, float]:
-        """Loss and metrics of the validation part, from one view of each picture."""
+    def _answers(self, part: str, feed: Feed) -> dict[str, float]:
+        """Loss and metrics of a part that is not learned from, from one view of each picture."""
         self.body.eval()
         logits, targets = [], []
         with torch.inference_mode():
-            for images, target in feed.ordered(ANSWER_BATCH):
-                x = self.network.prepare(images.to(self.network.centre.device))
-                logits.append(self.body(x.to(torch.bfloat16) if self.flat.half else x).float())
-                targets.append(target.to(x.device))
+            if self.stage.cached:
+                if part not in self.answered:
+                    self.answered[part] = answers_of(self.network, feed)
+                logits, targets = [staged(self.body).top(self.answered[part]).float()], [feed.targets]
+            else:
+                for images, target in feed.ordered(ANSWER_BATCH):
+                    logits.append(self._body(self.network.prepare(images.to(self.network.centre.device))))
+                    targets.append(target)
             merged = torch.cat(logits)
-            loss = float(self.job.loss(merged, torch.cat(targets))) * self._unit
+            loss = float(self.job.loss(merged, torch.cat(targets).to(merged.device))) * self._unit
             output = self.network.finish(merged).cpu().numpy()
-        truth = self.job.truth["validation"]
-        return {"validation_loss": loss, **{f"validation_{m}": measure.score(m, truth, output) for m in self.metrics}}
+        truth = self.job.truth[part]
+        return {f"{part}_loss": loss, **{f"{part}_{m}": measure.score(m, truth, output) for m in self.metrics}}
 
     def _judge(self, epoch: int, row: dict[str, float]) -> None:
         """Take the weights of a best epoch aside if they are to be kept; stop after `patience` epochs without one.
@@ -251,9 +302,10 @@ class Loop:
         scores = [-math.inf if math.isnan(past[key]) else sign * past[key] for past in (*self.history, row)]
         best = scores.index(max(scores)) + 1
         if best == epoch and self.recipe.keep == "best":
-            self.kept_epoch, self.kept = epoch, self.average.weights()
-        if self.recipe.patience and epoch - best >= self.recipe.patience:
-            self.stopped = f"no better {self.recipe.monitor} for {epoch - best} epochs"
+            self.kept_epoch, self.kept = epoch, self.average.whole()
+        waited = epoch - max(best, self.first)
+        if self.recipe.patience and waited >= self.recipe.patience:
+            self.over = f"no better {self.recipe.monitor} for {waited} epochs"
 
     def _note(self, row: dict[str, float]) -> str:
         metric = self.recipe.monitor
@@ -264,12 +316,18 @@ class Loop:
         return note
 
     def _finish(self) -> None:
-        if not self.kept:  # the last epoch's, averaged weights included
-            self.average.settle()
-            self.kept, self.kept_epoch = self.average.weights(), len(self.history)
-        self.average.load(self.kept)
-        self.flat.release()
+        self._end()
+        self.kept_epoch = self.kept_epoch or len(self.history)
+        self.body.freeze(0)
         self.body.eval()
+
+    def _end(self) -> None:
+        """Leave the net with the weights that count: the best epoch's so far, or the last one's, averaged or not."""
+        if self.kept:
+            self.average.load_whole(self.kept)
+        else:
+            self.average.settle()
+        self.flat.release()
 
     def _snapshot(self) -> None:
         """Take down the state at an epoch's end: history to its file, tensors to the checkpoint now and then."""
@@ -283,6 +341,7 @@ class Loop:
             "history": self.history, "kept_epoch": self.kept_epoch, "stopped": self.stopped,
             "steps": self.optimizer.steps, "averaged": self.average.count, "seconds": self.seconds,
             "recipe": self.job.recipe.model_dump(mode="json"),
+            "stage": self.number, "first": self.first, "entered": self.entered, "over": self.over, "told": self.told,
         }  # fmt: skip
         self.taken = self.pending = checkpoint.Checkpoint(self.job.fingerprint, tensors, json.loads(json.dumps(state)))
         self._write_history(self.folder)
@@ -319,7 +378,10 @@ class Loop:
             return
         self.taken, state, tensors = found, found.state, found.tensors
         self.history, self.kept_epoch = state["history"], state["kept_epoch"]
-        self.stopped, self.earlier = state["stopped"], state["seconds"]
+        self.stopped, self.earlier, self.told = state["stopped"], state["seconds"], state["told"]
+        if state["stage"]:
+            self._enter(state["stage"])
+        self.first, self.entered, self.over = state["first"], state["entered"], state["over"]
         self.optimizer.steps, self.average.count = state["steps"], state["averaged"]
         for name, value in self.optimizer.state.items():
             value.copy_(tensors[f"optimizer.{name}"])

@@ -24,11 +24,15 @@ class Flat:
     ----------
     vector, gradient : (parameters,) float32.
     decayed : (parameters,) float32, 1 where weight decay applies (kernels), 0 elsewhere (biases, normalisation).
+    frozen : parameters that do not learn, with their values; the net computes on these in its number type and memory
+        order until `release`. They are in no vector, so that nothing can move them.
     """
 
     def __init__(self, body: Body, *, half: bool, channels_last: bool) -> None:
         self.half, self.channels_last = half, channels_last
-        self.parameters = list(_ordered(body, half))
+        in_half = _in_half(body) if half else set()
+        self.parameters = list(_ordered(body, in_half))
+        self.frozen = [(p, p.data) for p in body.parameters() if not p.requires_grad]
         count = sum(p.numel() for p, _ in self.parameters)
         self.rounded = sum(p.numel() for p, rounded in self.parameters if rounded)
         device = self.parameters[0][0].device
@@ -47,6 +51,11 @@ class Flat:
                 parameter.data = self.view(values[place], parameter)
             parameter.grad = self.view(slopes[place], parameter)
             start = place.stop
+        for parameter, values in self.frozen:
+            last = values.ndim == 4 and channels_last
+            order = torch.channels_last if last else torch.contiguous_format
+            kind = torch.bfloat16 if id(parameter) in in_half else values.dtype
+            parameter.data = values.to(kind).contiguous(memory_format=order)
         self.publish()
 
     def view(self, piece: Tensor, like: Tensor) -> Tensor:
@@ -85,14 +94,18 @@ class Flat:
             values = self.view(self.vector[place], parameter).clone(memory_format=torch.contiguous_format)
             parameter.grad = None
             parameter.data = values
+        for parameter, values in self.frozen:
+            parameter.data = values
 
 
-def _ordered(body: Body, half: bool) -> Iterator[tuple[nn.Parameter, bool]]:
+def _in_half(body: Body) -> set[int]:
+    """Which parameters, by identity, are computed in bfloat16."""
+    layers = [m for m in body.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    return {id(p) for m in layers for p in m.parameters(recurse=False)}
+
+
+def _ordered(body: Body, rounded: set[int]) -> Iterator[tuple[nn.Parameter, bool]]:
     """Trainable parameters, those that are computed in bfloat16 first."""
-    rounded = set()
-    if half:
-        layers = [m for m in body.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-        rounded = {id(p) for m in layers for p in m.parameters(recurse=False)}
     trainable = [p for p in body.parameters() if p.requires_grad]
     for wanted in (True, False):
         yield from ((p, wanted) for p in trainable if (id(p) in rounded) is wanted)
@@ -107,9 +120,12 @@ class Optimizer:
     sgd : Nesterov momentum (Sutskever et al. 2013), as torch arranges it.
     muon : Jordan et al. 2024, momentum orthogonalised by Newton-Schulz steps, for the kernels of convolutions (of a
         perceptron's hidden layers); everything else moves by adamw at MUON_OTHERS times the rate.
+
+    `pace` (parameters,) is the share of each step, decay included, that a parameter makes; None = all of it.
     """
 
-    def __init__(self, flat: Flat, recipe: TrainRecipe) -> None:
+    def __init__(self, flat: Flat, recipe: TrainRecipe, pace: Tensor | None = None) -> None:
+        self.pace = pace
         self.flat, self.kind, self.decay, self.momentum = flat, recipe.optimizer, recipe.weight_decay, recipe.momentum
         self.steps = 0
         self.state = {"first": torch.zeros_like(flat.vector)}
@@ -130,6 +146,7 @@ class Optimizer:
         """One step downhill at learning rate `rate`; the gradient stays as it is."""
         self.flat.collect()
         self.steps += 1
+        before = None if self.pace is None else self.flat.vector.clone()
         if self.decay:
             self.flat.vector.addcmul_(self.flat.vector, self.flat.decayed, value=-rate * self.decay)
         match self.kind:
@@ -143,6 +160,8 @@ class Optimizer:
                 self._sgd(rate)
             case "muon":
                 self._muon(rate)
+        if before is not None and self.pace is not None:
+            torch.lerp(before, self.flat.vector, self.pace, out=self.flat.vector)
         self.flat.publish()
 
     def _adam(self, rate: float, beta1: float, beta2: float, mask: Tensor | None = None) -> None:

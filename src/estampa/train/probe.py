@@ -19,14 +19,16 @@ from estampa import machine
 from estampa.errors import InputError
 from estampa.models._network import Network
 from estampa.recipe import Recipe
+from estampa.train import stages
 from estampa.train.feed import Feed
 from estampa.train.losses import Loss
 from estampa.train.optim import Flat, Optimizer
 
 #: A training predicted to be shorter than this (seconds) is not worth a probe.
 WORTH_SECONDS = 15.0
-#: What the probe may cost in all, seconds.
+#: What the probe may cost in all, seconds, or as a share of the training if that is more.
 BUDGET_SECONDS = 1.5
+BUDGET_SHARE = 0.02
 #: Another setting must be this many times as fast to be chosen over float32 with all threads.
 GAIN = 1.1
 
@@ -94,15 +96,19 @@ def _race(start: Setting, network: Network, feed: Feed, loss: Loss, recipe: Reci
     train = recipe.train
     assert isinstance(train.batch, int)
     assert isinstance(train.epochs, int)
+    if all(stage.cached for stage in stages.plan(train, network.body)):
+        threads = machine.threads() if train.threads == "auto" else train.threads
+        return replace(start, threads=threads), "the backbone is computed once, and the head is small"
     steps = train.epochs * feed.steps(train.batch, 1)
     began = time.perf_counter()
     best_seconds = _step_seconds(start, network, feed, loss, recipe)
     best, tried = start, 1
     if best_seconds * steps < WORTH_SECONDS:
         return start, "too short a training to look for better"
+    budget = max(BUDGET_SECONDS, BUDGET_SHARE * best_seconds * steps)
     for change in _changes(recipe):
         setting = replace(best, **change)
-        if time.perf_counter() - began > BUDGET_SECONDS:
+        if time.perf_counter() - began > budget:
             break
         if setting == best:
             continue
@@ -131,6 +137,7 @@ def _step_seconds(setting: Setting, network: Network, feed: Feed, loss: Loss, re
     assert isinstance(recipe.train.batch, int)
     images, targets = feed.sample(recipe.train.batch)
     body = copy.deepcopy(network.body).train()
+    body.freeze(stages.plan(recipe.train, network.body)[-1].frozen)
     flat = Flat(body, half=setting.dtype == "bf16", channels_last=setting.memory_format == "channels_last")
     optimizer = Optimizer(flat, recipe.train)
     taken = []

@@ -1,0 +1,351 @@
+"""Training in stages: what is frozen does not move, and the frozen part is computed once."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from made import bars, halves, recipe, weights
+from test_resume import Teller
+from torch import nn
+
+from estampa.errors import DatasetError, Interrupted, RecipeError
+from estampa.models._network import StagedBody
+from estampa.train import fit, loop, stages
+from estampa.train.fit import fit_net
+from estampa.train.optim import Flat, Optimizer, rate_at
+
+
+class Small(StagedBody):
+    """Three blocks with BatchNorm, average pooling, dropout and an output layer: a backbone in small."""
+
+    def __init__(self, channels=2, outputs=3):
+        super().__init__()
+        widths = (channels, 4, 5, 6)
+        self.parts = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU())
+            for a, b in pairwise(widths)
+        )
+        self.dropout, self.output, self.frozen, self.seen = nn.Dropout(0.1), nn.Linear(6, outputs), 0, 0
+
+    def features(self, x):
+        self.seen += len(x)
+        for part in self.parts:
+            x = part(x)
+        return x.mean((2, 3))
+
+    def top(self, f):
+        return self.head(f)
+
+    def embed(self, x):
+        return self.features(x)
+
+    def head(self, e):
+        return self.output(self.dropout(e))
+
+    def blocks(self):
+        return list(self.parts)
+
+    def freeze(self, blocks):
+        self.frozen = blocks
+        for number, part in enumerate(self.parts):
+            for parameter in part.parameters():
+                parameter.requires_grad_(number >= blocks)
+        self.train(self.training)
+
+    def train(self, mode=True):
+        super().train(mode)
+        for part in self.parts[: self.frozen]:
+            part.eval()
+        return self
+
+
+@pytest.fixture(autouse=True)
+def made(monkeypatch):
+    """Every net that is built is a Small; what was built is listed."""
+    built = []
+
+    def build(told, shape, outputs):
+        built.append(Small(shape[2], outputs))
+        return built[-1]
+
+    monkeypatch.setattr(fit, "build_body", build)
+    monkeypatch.setattr(fit, "layers_of", lambda *_: [])
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    return built
+
+
+def first_weights(seed=0):
+    """What a Small begins with when the seed of the recipe is `seed`."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return Small().state_dict()
+
+
+def trained(folder=None, progress=None, data=None, **changes):
+    data = data or bars()
+    train, validation = halves(data)
+    told = recipe(**{"train__rate": 0.02, **changes})
+    return fit_net(
+        data, told, train_rows=train, validation_rows=validation, folder=folder, progress=progress or Teller()
+    )
+
+
+def same(fitted, first, prefix):
+    now = fitted.network.body.state_dict()
+    names = [name for name in first if name.startswith(prefix)]
+    assert names
+    return all(torch.equal(now[name], first[name]) for name in names)
+
+
+DECAYED = {
+    "train__optimizer": "adamw", "train__weight_decay": 0.1, "train__averaging": 0.9, "prepare__symmetry": "hflip",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd", "rmsprop", "muon"])
+@pytest.mark.parametrize("dtype", ["float32", "bf16"])
+def test_frozen_weights_and_running_means_do_not_move(kind, dtype):
+    changes = {**DECAYED, "train__optimizer": kind, "train__dtype": dtype, "train__keep": "best"}
+    first = first_weights()
+    alone = trained(train__unfreeze="none", **changes)
+    assert same(alone, first, "parts.")  # kernels, BatchNorm's weights, running means and variances, batches counted
+    assert not same(alone, first, "output.")
+    part = trained(train__unfreeze=1, **changes)
+    assert same(part, first, "parts.0.")
+    assert same(part, first, "parts.1.")
+    for name in ("parts.2.0.weight", "parts.2.1.weight", "parts.2.1.running_mean", "output.weight"):
+        assert not same(part, first, name)
+    assert all(p.dtype == torch.float32 and p.requires_grad for p in part.network.body.parameters())
+
+
+def test_of_nets_that_are_whole_everything_moves():
+    whole, first = trained(**DECAYED), first_weights()
+    for name in ("parts.0.0.weight", "parts.0.1.running_mean", "output.weight"):
+        assert not same(whole, first, name)
+    assert "stage" not in whole.history[0]
+
+
+def test_the_frozen_part_runs_once(made):
+    data = bars()
+    learn, look = (len(rows) for rows in halves(data))
+    trained(data=data, train__unfreeze="none", train__epochs=9, train__head_views=3)
+    assert made[0].seen == 3 * learn + look
+    trained(data=data, train__unfreeze="none", train__epochs=30, train__head_views=3)
+    assert made[1].seen == made[0].seen
+
+
+def test_cached_features_teach_what_the_frozen_net_teaches_picture_by_picture(monkeypatch):
+    """Without augmentation and dropout an epoch of both is the same."""
+    monkeypatch.setattr(nn, "Dropout", lambda _: nn.Identity())
+    changes = {"train__unfreeze": "none", "train__head_views": 1, "train__epochs": 1}
+    cached = trained(**changes)
+    plain = stages.Stage("head", 1, 0.02, frozen=3)
+    monkeypatch.setattr(loop, "plan", lambda *_: [plain])
+    whole = trained(**changes)
+    assert np.allclose(weights(cached), weights(whole), atol=1e-5)
+    for key in ("train_loss", "validation_loss", "train_accuracy"):
+        assert cached.history[0][key] == pytest.approx(whole.history[0][key], abs=1e-5)
+
+
+def test_cached_views_are_the_picture_and_augmented_ones_and_stay_the_same():
+    fitted = trained(train__unfreeze="none", train__epochs=1, prepare__symmetry="hflip", prepare__erase=0.5)
+    data = bars()
+    train, _ = halves(data)
+    parted = fit._Parts.of(data, fitted.recipe, train, None)
+    feed = parted.feed(data, parted.train, fitted.recipe, "cpu")
+    caches = [stages.Cache(fitted.network, feed, fitted.recipe) for _ in range(2)]
+    assert torch.equal(caches[0].features, caches[1].features)
+    features = caches[0].features
+    assert features.shape == (4, len(train), 6)
+    plain = stages.answers_of(fitted.network, feed)
+    assert torch.allclose(features[0], plain, atol=1e-6)
+    assert not torch.allclose(features[1], plain, atol=1e-3)
+    assert not caches[0].mirrored[0].any()
+    assert 0.3 < float(caches[0].mirrored[1:].float().mean()) < 0.7
+    random = torch.Generator().manual_seed(1)
+    batches = list(caches[0].batches(16, 2, random))
+    places = torch.cat([b.places for b in batches])
+    assert torch.equal(places.sort().values, torch.arange(len(train)))
+    for batch in batches:
+        assert torch.equal(batch.targets, feed.targets[batch.places])
+        among = torch.cdist(features[:, batch.places].transpose(0, 1), batch.images[:, None]).min(1).values
+        assert float(among.max()) < 1e-5  # each is one of its own picture's views
+
+
+def test_copies_and_balanced_drawing_reach_the_cache():
+    data = bars(120)
+    data.labels[:60] = 0
+    for balance in ("copies", "sampling"):
+        fitted = trained(data=data, train__unfreeze="none", train__epochs=1, prepare__balance=balance)
+        parted = fit._Parts.of(data, fitted.recipe, np.arange(120), None)
+        feed = parted.feed(data, parted.train, fitted.recipe, "cpu")
+        cache = stages.Cache(fitted.network, feed, fitted.recipe)
+        targets = torch.cat([b.targets for b in cache.batches(8, 1, torch.Generator().manual_seed(0))])
+        counts = torch.bincount(targets, minlength=3)
+        assert int(counts.max()) < 2 * int(counts.min())
+
+
+def test_room_for_features():
+    assert stages.room_for(100, 4, 10, 16_000) == (torch.float32, 4)
+    assert stages.room_for(100, 4, 10, 15_999) == (torch.float16, 4)
+    assert stages.room_for(100, 4, 10, 7_999) == (torch.float16, 3)
+    with pytest.raises(DatasetError, match=r"do not fit in memory.*head_epochs = 0"):
+        stages.room_for(100, 4, 10, 1_999)
+
+
+def test_little_memory_means_fewer_and_rounded_views(monkeypatch):
+    monkeypatch.setattr(stages.machine, "memory_total", lambda: 2 * 120 * 6 * 2 / stages.MEMORY_SHARE + 1)
+    fitted = trained(train__unfreeze="none", train__epochs=2)
+    assert fitted.history[-1]["epoch"] == 2
+    data = bars()
+    parted = fit._Parts.of(data, fitted.recipe, halves(data)[0], None)
+    cache = stages.Cache(fitted.network, parted.feed(data, parted.train, fitted.recipe, "cpu"), fitted.recipe)
+    assert cache.told.startswith("2 x 120 x 6 float16")
+
+
+def plan(**changes):
+    return stages.plan(recipe(**changes).train, Small())
+
+
+def test_plans():
+    assert [(s.name, s.epochs, s.frozen, s.cached) for s in plan()] == [("all", 4, 0, False)]
+    assert [(s.name, s.epochs, s.frozen, s.cached) for s in plan(train__unfreeze="none")] == [("head", 4, 3, True)]
+    made = plan(train__head_epochs=7, train__head_rate=0.5, train__unfreeze=[1, 2, "all"], train__epochs=7)
+    assert [(s.name, s.epochs, s.frozen) for s in made] == [
+        ("head", 7, 3), ("last 1 of 3 blocks", 3, 2), ("last 2 of 3 blocks", 2, 1), ("all", 2, 0),
+    ]  # fmt: skip
+    assert [s.rate for s in made] == [0.5, 0.001, 0.001, 0.001]
+    assert [s.ends for s in made] == pytest.approx([0.25, 0.5, 0.75, 1.0])
+    assert [s.name for s in plan(train__unfreeze=[1, 2, "all"], train__epochs=2)] == ["last 2 of 3 blocks", "all"]
+    assert [s.ends for s in plan(train__unfreeze=2)] == [1.0]
+
+
+@pytest.mark.parametrize("told", [4, [2, 1], [1, 1], ["all", 2], [1, 4], []])
+def test_impossible_plans_are_refused(told):
+    with pytest.raises(RecipeError, match=r"cannot unfreeze so.*from 1 to 3"):
+        plan(train__unfreeze=told)
+
+
+def test_contradictions_are_refused():
+    with pytest.raises(RecipeError, match="nothing but the head learns"):
+        plan(train__unfreeze="none", train__head_epochs=3)
+    with pytest.raises(RecipeError, match=r"(?s)unfreeze.*got 'some'"):
+        recipe(train__unfreeze="some")
+
+
+def test_a_net_without_backbone_is_refused(monkeypatch):
+    monkeypatch.undo()
+    for changes in ({"train__unfreeze": "none"}, {"train__head_epochs": 2}, {"train__rate_decay": 0.5}):
+        with pytest.raises(RecipeError, match="no backbone to train in stages"):
+            trained(**changes)
+
+
+def test_each_block_learns_at_its_own_rate():
+    """With plain slopes of 1 a step of the vector is the rate: rate_decay to the power of the blocks above."""
+    body = Small()
+    flat = Flat(body, half=False, channels_last=True)
+    pace = stages.paces(flat, body, 0.5)
+    told = recipe(train__optimizer="sgd", train__momentum=0.0, train__weight_decay=0.1).train
+    optimizer = Optimizer(flat, told, pace)
+    before = flat.vector.clone()
+    flat.gradient.fill_(1.0)
+    optimizer.step(0.1)
+    moved = (before * (1 - 0.01 * flat.decayed) - before) - 0.1
+    assert torch.allclose(flat.vector - before, moved * pace, atol=1e-6)
+    found = {name: float(pace[place].unique()) for (name, _), (_, place) in zip(
+        [(n, p) for n, p in body.named_parameters()], flat.pieces(), strict=True
+    )}  # fmt: skip
+    assert found["output.weight"] == found["output.bias"] == 1.0
+    assert (found["parts.2.0.weight"], found["parts.1.1.bias"], found["parts.0.0.weight"]) == (0.5, 0.25, 0.125)
+    assert stages.paces(flat, body, 1.0) is None
+
+
+GRADUAL = {
+    **DECAYED, "train__head_epochs": 3, "train__unfreeze": [1, "all"], "train__epochs": 4, "train__rate_decay": 0.5,
+    "train__schedule": "onecycle", "train__head_rate": 0.05, "prepare__erase": 0.2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+@pytest.mark.parametrize("after", [1, 3, 5, 7])
+def test_interrupted_in_any_stage_the_same_weights_come_out(after, keep, tmp_path):
+    changes = {**GRADUAL, "train__keep": keep}
+    whole = trained(**changes)
+    with pytest.raises(Interrupted, match=rf"stopped after epoch {after} of 7"):
+        trained(tmp_path, Teller(stop_after=after), **changes)
+    resumed = trained(tmp_path, **changes)
+    assert np.array_equal(weights(whole), weights(resumed))
+    assert [r["stage"] for r in resumed.history] == [1, 1, 1, 2, 2, 3, 3]
+
+    def plain(rows):
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+    assert plain(resumed.history) == plain(whole.history)
+    assert resumed.kept_epoch == whole.kept_epoch
+    assert resumed.decisions[-3:] == whole.decisions[-3:]
+
+
+def test_stages_are_told_and_have_schedules_of_their_own():
+    fitted = trained(**GRADUAL)
+    said = "\n".join(fitted.decisions)
+    head = 6 * 3 + 3
+    assert f"Stage 1, 3 epochs: {head} of" in said
+    assert "at rate 0.05, on the features of 4 views of each picture" in said
+    assert "The first 2 are frozen, BatchNorm's statistics too." in said
+    assert "at rate 0.02 (head), 0.01 (last block) to 0.0025 (first block)." in said
+    assert "Stage 1 (head) took epochs 1 to 3; 4 x 120 x 6 float32" in said
+    assert "Stage 3 (all) took epochs 6 to 7." in said
+    rates = [row["rate"] for row in fitted.history]
+    assert rates[2] < 0.01 < rates[0]  # the end of one cycle, then another begins
+    assert rates[6] < 0.005
+    assert rate_at(fitted.recipe.train, 1.0) == pytest.approx(0.0002)
+
+
+def test_patience_ends_a_stage_and_the_best_weights_of_all_stages_are_kept(monkeypatch):
+    """Scores are made up: the head's best is epoch 2, of all the best is epoch 6, in the second stage."""
+    scores = iter([0.2, 0.6, 0.5, 0.4, 0.3, 0.9, 0.7, 0.8, 0.1, 0.1])
+    taken = []
+    real = loop.Loop._answers
+
+    def answers(self, part, feed):
+        taken.append(self.average.whole())
+        return {**real(self, part, feed), "validation_accuracy": next(scores)}
+
+    monkeypatch.setattr(loop.Loop, "_answers", answers)
+    changes = {"train__head_epochs": 5, "train__epochs": 6, "train__unfreeze": "all", "train__head_views": 1}
+    fitted = trained(**changes, train__keep="best", train__patience=2)
+    assert [row["stage"] for row in fitted.history] == [1, 1, 1, 1, 2, 2, 2, 2]
+    assert fitted.kept_epoch == 6
+    assert fitted.stopped == "no better accuracy for 2 epochs"
+    assert any("epochs 1 to 4 of the 5 it might have taken: no better accuracy" in line for line in fitted.decisions)
+    kept = fitted.network.body.state_dict()
+    assert all(torch.equal(kept[n.removeprefix("p.").removeprefix("b.")], v) for n, v in taken[5].items())
+
+
+def test_the_head_is_kept_where_unfreezing_did_not_help(monkeypatch):
+    scores = iter([0.2, 0.9, 0.5, 0.4, 0.3])
+    real = loop.Loop._answers
+    monkeypatch.setattr(
+        loop.Loop, "_answers", lambda self, p, f: {**real(self, p, f), "validation_accuracy": next(scores)}
+    )
+    fitted = trained(train__head_epochs=3, train__epochs=2, train__keep="best")
+    assert fitted.kept_epoch == 2
+    assert same(fitted, first_weights(), "parts.")
+
+
+def test_a_time_limit_leaves_room_for_the_later_stages(monkeypatch):
+    clock = {"now": 0.0}
+
+    def ticking():
+        clock["now"] += 0.05
+        return clock["now"]
+
+    monkeypatch.setattr(loop.time, "perf_counter", ticking)
+    fitted = trained(
+        train__head_epochs=500, train__epochs=500, train__time_limit=20.0, train__threads=1, train__averaging=0.5
+    )
+    assert fitted.stopped.startswith("time limit of 20 s")
+    assert {row["stage"] for row in fitted.history} == {1, 2}
+    ends = max(row["seconds"] for row in fitted.history if row["stage"] == 1)
+    assert 4.8 < ends < 7.5  # a quarter
