@@ -15,12 +15,14 @@ import pytest
 from PIL import Image
 
 from estampa.bundle.contract import contract_of, measure_range
+from estampa.data.check import check
 from estampa.data.dataset import Dataset
 from estampa.data.read import ReadOptions, build, open_reading
 from estampa.data.sources import _picture
 from estampa.data.sources._heads import Unreadable, head_of_gif, head_of_webp
 from estampa.data.sources._picture import decode, head_of
-from estampa.errors import SourceError
+from estampa.data.split import split
+from estampa.errors import DatasetError, SourceError
 from estampa.predict.source import open_source
 
 BIG = 10**9
@@ -371,6 +373,39 @@ def test_a_picture_of_thirty_thousand_squared_is_refused_before_decoding(
         "b/g.gif": "65535x65535 pixels are more than the limit of 64000000",
         "b/zero.png": "empty file",
     }
+
+
+def test_a_class_of_one_picture_is_named_when_it_is_parted(tmp_path: Path) -> None:
+    names = [*[f"a/{i}" for i in range(5)], *[f"b/{i}" for i in range(5)], "lonely/1"]
+    lay(tmp_path / "set", {f"{n}.png": saved(Image.fromarray(colours(seed=i)), "png") for i, n in enumerate(names)})
+    dataset = build(tmp_path / "set", tmp_path / "1.h5")
+    with pytest.raises(DatasetError, match="class with one object: 'lonely'"):
+        split(dataset.path, test=0.4)
+
+
+def test_a_class_missing_in_a_published_validation_part(tmp_path: Path) -> None:
+    names = [f"{part}/{c}/{i}" for part in ("train", "valid", "test") for c in "abc" for i in range(3)]
+    names = [name for name in names if not name.startswith("valid/b")]
+    lay(tmp_path / "set", {f"{n}.png": saved(Image.fromarray(colours(seed=i)), "png") for i, n in enumerate(names)})
+    dataset = build(tmp_path / "set", tmp_path / "1.h5")
+    assert dataset.classes == ("a", "b", "c")
+    told = split(dataset.path)
+    assert told.counts[:, 1:].tolist() == [[3, 3, 3], [3, 0, 3], [3, 3, 3]]
+    assert any("class 'b' is not in the validation part" in note for note in told.notes)
+
+
+def test_the_same_picture_in_two_classes_is_told_and_stays_on_one_side(tmp_path: Path) -> None:
+    lay(tmp_path / "set", {f"{c}/{i}.png": saved(Image.fromarray(colours(seed=i + 50 * (c == "b"))), "png")
+                           for c in "ab" for i in range(20)})  # fmt: skip
+    twice = saved(Image.fromarray(colours(seed=99)), "png")
+    lay(tmp_path / "set", {"a/twice.png": twice, "b/twice.png": twice})
+    dataset = build(tmp_path / "set", tmp_path / "1.h5")
+    for seed in range(5):
+        split(dataset.path, test=0.3, seed=seed)
+        dataset = Dataset.open(dataset.path)
+        assert len(set(dataset.split[np.char.endswith(dataset.ids, "twice.png")].tolist())) == 1
+    (found,) = [f for f in check(dataset, near=False).findings if f.kind == "label_conflict"]
+    assert "a/twice.png" in found.message
 
 
 def test_real_folders(shared: Path, tmp_path: Path) -> None:
