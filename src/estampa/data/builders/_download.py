@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from estampa import machine
 from estampa.errors import DownloadError, InputError
@@ -17,6 +18,7 @@ TIMEOUT = 30  #: seconds without an answer
 PAUSE = 0.5  #: seconds before the second try; doubled for each further one
 LONGEST = 60.0  #: seconds that a server may ask to be left alone for
 _BLOCK = 1 << 16
+T = TypeVar("T")
 
 
 def require_http(url: str, where: str) -> None:
@@ -29,12 +31,21 @@ def require_http(url: str, where: str) -> None:
         )  # fmt: skip
 
 
-def download(url: str, name: str, md5: str, folder: Path, progress: Progress = SILENT) -> Path:
+def download(
+    url: str,
+    name: str,
+    checksum: str,
+    folder: Path,
+    progress: Progress = SILENT,
+    *,
+    cure: str = "Try again later, or give another address with --option url=...",
+) -> Path:
     """Return the path of `name` in `folder`, fetched from `url` unless it is there with the right checksum.
 
     What an interrupted download left is kept as `NAME.partial` and continued, when the server can. Raises
-    DownloadError when the server refuses or stays silent, or when the checksum (MD5, in hexadecimal) is wrong: then
-    nothing is kept. Without a checksum ("", none is published) the length that the server announced must have come.
+    DownloadError, with `cure`, when the server refuses or stays silent, or when the checksum (MD5 in hexadecimal, or
+    "sha256:" and that) is wrong: then nothing of it is kept, and an earlier file stays. Without a checksum ("", none is
+    published) the length that the server announced must have come.
     """
     machine.require("train", "pooch", needed_for=f"downloading {name}")
     import pooch
@@ -48,32 +59,45 @@ def download(url: str, name: str, md5: str, folder: Path, progress: Progress = S
         with storage_errors(folder):
             partial.replace(output)
 
+    kind, _, digest = checksum.rpartition(":")
+    wanted = f"{kind or 'md5'}:{digest}" if digest else None
     try:
-        found = pooch.retrieve(url, known_hash=f"md5:{md5}" if md5 else None, fname=name, path=folder, downloader=fetch)
+        found = pooch.retrieve(url, known_hash=wanted, fname=name, path=folder, downloader=fetch)
     except ValueError as error:  # pooch's word for a wrong checksum; it has removed the file
         raise DownloadError(
             "what came is not what was published",
             where=url,
-            allowed=f"MD5 {md5}",
+            allowed=f"{(kind or 'md5').upper()} {digest}",
             got=str(error).rstrip("."),
-            cure="Try again later, or give another address with --option url=...",
+            cure=cure,
         ) from error
     return Path(found)
 
 
 def _fetch(url: str, partial: Path, progress: Progress) -> None:
     """Bring `partial` to the whole file, in up to TRIES tries that each go on where the last one stopped."""
+    try:
+        persistent(url, lambda: _continue(url, partial, progress), progress)
+    except Refused:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+class Refused(DownloadError):  # noqa: N818 - an answer
+    """The server answered, and will not give it: no further try would help."""
+
+
+def persistent(url: str, once: Callable[[], T], progress: Progress = SILENT) -> T:
+    """What `once` gives, in up to TRIES tries with growing pauses between; DownloadError, or Refused at a refusal."""
     import requests
 
     for number in range(1, TRIES + 1):
         try:
-            _continue(url, partial, progress)
-            return
+            return once()
         except requests.HTTPError as error:
             status = 0 if error.response is None else error.response.status_code
             if status < 500 and status != 429:
-                partial.unlink(missing_ok=True)
-                raise DownloadError(f"the server answers {status}", where=url, cure="Check the address") from error
+                raise Refused(f"the server answers {status}", where=url, cure="Check the address") from error
             problem: Exception = error
             waits = retry_after(error.response)
         except (requests.RequestException, EOFError) as error:
