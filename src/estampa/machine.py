@@ -47,10 +47,15 @@ def patient_threads() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
 
 
+def installed(*modules: str) -> bool:
+    """Whether all of `modules` are installed; nothing is imported."""
+    return all(importlib.util.find_spec(module) is not None for module in modules)
+
+
 def require(extra: str, *modules: str, needed_for: str) -> None:
     """Raise MissingExtra, naming the extra to install, when one of `modules` is not installed."""
     for module in modules:
-        if importlib.util.find_spec(module) is None:
+        if not installed(module):
             raise MissingExtra(extra, needed_for=needed_for, module=module)
 
 

@@ -231,7 +231,7 @@ def test_the_contact_sheet_shows_findings_examples_and_values(tmp_path: Path) ->
     page = tmp_path / "sheet.html"
     result = check(made, page=page)
     html = page.read_text()
-    for words in ('id="exact"', 'id="examples"', 'id="values"', "a: 8 of 40, chosen at random", "evenly spaced"):
+    for words in ('id="label-conflict"', 'id="examples"', 'id="values"', "a: 8 of 40, chosen at random", "spaced"):
         assert words in html
     assert "http://" not in html.replace("http://www.w3.org", "")
     assert result._repr_html_().count("<table>") == 2

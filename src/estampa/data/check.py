@@ -1,15 +1,20 @@
-"""Look for what spoils a result: twins and groups on both sides of a split, missing values, odd labels."""
+"""Look for what spoils a result: twins and groups on both sides of a split, missing values, what to leave out."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from estampa.data.cleaning import Doubts, cleaning
 from estampa.data.dataset import Dataset
 from estampa.data.duplicates import exact_duplicates, near_duplicates
 from estampa.data.findings import CheckResult, Finding, all_findings, leaking
+from estampa.data.quality import quality
+from estampa.data.rawfiles import RawFiles, look_at_files
+from estampa.data.read import open_any, open_reading
 from estampa.data.sheet import contact_sheet
 from estampa.data.survey import survey
 from estampa.files import require_writable, write_atomic
@@ -19,47 +24,70 @@ __all__ = ["CheckResult", "Finding", "check", "near_across", "near_duplicates"]
 
 
 def check(
-    source: Dataset | Path | str, *, near: bool = True, page: Path | None = None, progress: Progress = SILENT
+    source: Dataset | Path | str | Sequence[Path | str],
+    *,
+    near: bool = True,
+    page: Path | None = None,
+    listed: Path | None = None,
+    doubts: Callable[[Dataset, Progress], Doubts | None] | None = None,
+    progress: Progress = SILENT,
 ) -> CheckResult:
-    """Look through a Dataset and say what was found, worst first.
+    """Look through data and say what was found, worst first.
 
     Exact duplicates or groups on two sides of a split that we made are refused; near duplicates, and whatever a
-    published split does, are reported. Every pixel is read once (twice with `near`); memory stays flat.
+    published split does, are reported. Every pixel is read once (twice with `near`, once more for the page or the
+    list); memory stays flat.
 
     Parameters
     ----------
-    source : Dataset, Path or str
-        What to look through: a Dataset or its file.
-    near : bool
-        Look for near duplicates too (see duplicates.py).
-    page : Path or None
-        Where to write the contact sheet, an HTML page with examples, histograms and the findings' pictures.
-    progress : Progress
-        Where the work is told.
+    source : what to look through: a Dataset, its file, or whatever `build` reads (built once into the cache). Of
+        folders and archives of pictures the files are looked at too: sizes, frames, what cannot be read.
+    near : look for near duplicates too (see duplicates.py).
+    page : where to write the contact sheet, an HTML page with what one may leave out, to be ticked, examples and
+        histograms. What is suggested is written beside it, as `listed`.
+    listed : where to write the suggestions, a CSV file of id and reason that `build --exclude` takes; None = beside
+        the page, its name with -exclude.csv.
+    doubts : finds labels that are likely wrong, for the page: `evaluate.doubts.quick_doubts`. None = not looked for.
+    progress : where the work is told.
 
-    Raises
-    ------
-    StorageError
-        Before any work, when `page` cannot be written.
+    Raises StorageError before any work, when `page` or `listed` cannot be written.
     """
     began = time.monotonic()
-    dataset = source if isinstance(source, Dataset) else Dataset.open(source)
-    if page is not None:
-        require_writable(page)
-    looked = survey(dataset, progress) if dataset.shape is not None else None
+    if page is not None and listed is None:
+        listed = page.with_name(f"{page.stem}-exclude.csv")
+    for place in (page, listed):
+        if place is not None:
+            require_writable(place)
+    dataset, files = _opened(source, listed is not None, progress)
+    pictures = dataset.shape is not None
+    looked = survey(dataset, progress) if pictures else None
     exact = exact_duplicates(dataset.hashes)
-    twins = near_duplicates(dataset, progress=progress) if near and dataset.shape is not None else None
-    result = CheckResult(
-        dataset,
-        all_findings(dataset, exact, twins, looked),
-        twins,
-        leaking(dataset, exact, twins),
-        looked,
-        time.monotonic() - began,
-    )
+    twins = near_duplicates(dataset, progress=progress) if near and pictures else None
+    suspects = None
+    if listed is not None:
+        measures = None if looked is None else (looked, quality(dataset, looked, progress))
+        doubted = doubts(dataset, progress) if doubts is not None else None
+        suspects = cleaning(dataset, (exact, twins), measures, files, doubted)
+        write_atomic(listed, suspects.to_csv())
+    found = all_findings(dataset, exact, twins, looked)
+    leaks, seconds = leaking(dataset, exact, twins), time.monotonic() - began
+    result = CheckResult(dataset, found, twins, leaks, looked, seconds, suspects, listed)
     if page is not None:
         write_atomic(page, contact_sheet(result))
     return result
+
+
+def _opened(
+    source: Dataset | Path | str | Sequence[Path | str], cleaned: bool, progress: Progress
+) -> tuple[Dataset, RawFiles | None]:
+    """The Dataset, and what the files behind it say where they are at hand and the page wants to know."""
+    if isinstance(source, Dataset):
+        return source, None
+    dataset = open_any(source, progress=progress)
+    paths = [Path(source)] if isinstance(source, (str, Path)) else [Path(p) for p in source]
+    if not cleaned or dataset.path == paths[0] or dataset.shape is None:
+        return dataset, None
+    return dataset, look_at_files(open_reading(paths), paths, progress)
 
 
 def near_across(dataset: Dataset, *, progress: Progress = SILENT) -> np.ndarray:

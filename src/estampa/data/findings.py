@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from estampa.data.cleaning import Cleaning
 from estampa.data.dataset import PARTS, Dataset
 from estampa.data.deal import TEST, TRAIN, VALIDATION
 from estampa.data.duplicates import Twins
@@ -49,6 +51,8 @@ class CheckResult:
     near_across: np.ndarray  #: rows of the test part with an exact or near twin among what is learned from
     survey: Survey | None  #: None for a table alone
     seconds: float
+    cleaning: Cleaning | None = None  #: what may be left out; None when neither page nor list was asked for
+    listed: Path | None = None  #: where the suggestions were written
 
     @property
     def refused(self) -> bool:
@@ -79,6 +83,9 @@ class CheckResult:
             "refused": self.refused,
             "near_pairs": None if self.near is None else len(self.near),
             "near_across": self.near_across[:_LISTED].tolist(),
+            "cleaning": None if self.cleaning is None else self.cleaning.counts(),
+            "suggested": None if self.cleaning is None else len(self.cleaning.suggested()),
+            "listed": None if self.listed is None else str(self.listed),
             "seconds": round(self.seconds, 3),
         }
 

@@ -9,6 +9,7 @@ import numpy as np
 from estampa import machine
 from estampa.data.findings import CheckResult, Finding
 from estampa.data.record import PARTS
+from estampa.data.sheet_cleaning import cleaning_sections, label_of, scale_unit
 from estampa.page import (
     Details,
     Facts,
@@ -30,13 +31,8 @@ _TITLES = {
     "exact_across": "Copies on both sides of the split",
     "near_across": "Near duplicates on both sides of the split",
     "group_torn": "Groups torn by the split",
-    "label_conflict": "The same picture under two labels",
-    "exact": "Exact copies",
-    "near": "Near duplicates",
     "missing_pixels": "Missing pixels",
     "fill_values": "Fill values",
-    "empty": "Pictures without a measured pixel",
-    "constant": "Constant pictures",
     "flat_channel": "Pictures with a channel of one value",
 }
 _NOTES: dict[str, NoteKind] = {"refuse": "bad", "warn": "warn", "note": "note"}
@@ -45,7 +41,7 @@ _NOTES: dict[str, NoteKind] = {"refuse": "bad", "warn": "warn", "note": "note"}
 def contact_sheet(result: CheckResult, *, seed: int = 0) -> str:
     """Return the page as HTML text; `seed` chooses the examples."""
     data = result.dataset
-    sections = [Section("result", "Result", _verdict(result))]
+    sections = [Section("result", "Result", _verdict(result)), *cleaning_sections(result, _name(result))]
     shown = [f for f in result.findings if f.kind in _TITLES and data.shape is not None and len(f.rows)]
     sections += [Section(f.kind.replace("_", "-"), _TITLES[f.kind], _finding(result, f), 3) for f in shown]
     caption = "Objects in each class and part. Bars are drawn from zero."
@@ -149,27 +145,16 @@ def _pictures(result: CheckResult, rows: np.ndarray, caption: str, *, paired: bo
     items = []
     for row, image in zip(np.asarray(rows).tolist(), images, strict=True):
         part = PARTS[data.split[row]] if data.split[row] else ""
-        items.append(Picture(image, _label(result, row), ", ".join(filter(None, [str(data.ids[row]), part]))))
+        items.append(Picture(image, label_of(result, row), ", ".join(filter(None, [str(data.ids[row]), part]))))
     header = data.header
     return Pictures(
         items,
         caption,
         channels=header.channels,
         pixel_scale=header.pixel_scale,
-        scale_unit=_unit(result),
+        scale_unit=scale_unit(result),
         paired=paired,
     )
-
-
-def _unit(result: CheckResult) -> str:
-    return str(result.dataset.header.origin.get("pixel_scale_unit", "″"))
-
-
-def _label(result: CheckResult, row: int) -> str:
-    data = result.dataset
-    if not data.labelled()[row]:
-        return "no label"
-    return data.classes[data.labels[row]] if data.task == "classification" else f"{data.labels[row]:.4g}"
 
 
 def _examples(result: CheckResult, rng: np.random.Generator) -> list[Any]:

@@ -112,6 +112,7 @@ class DatasetWriter:
                 got=f"{images.shape[1:]} {images.dtype}",
             )
         keep = ~self._excluded[start : start + rows]
+        reasons = {row: why for row, why in reasons.items() if keep[row - start]}  # left out on request: no fault
         keep[[row - start for row in reasons]] = False
         images = np.ascontiguousarray(images if keep.all() else images[keep])
         with storage_errors(self.path):

@@ -17,6 +17,7 @@ from estampa.page.blocks import (
     Section,
     Text,
 )
+from estampa.page.choose import Choice, Choices, ChosenBar
 from estampa.page.display import picture
 from estampa.page.drawn import Drawn, figure
 from estampa.page.kept import Kept
@@ -29,6 +30,9 @@ from estampa.page.table import Table
 
 __all__ = [
     "OKABE_ITO",
+    "Choice",
+    "Choices",
+    "ChosenBar",
     "Code",
     "Colouring",
     "Details",

@@ -80,12 +80,14 @@ class Picture:
     label : the line below, in bold: a class, or "truth, taken for".
     note : the quiet line below that: an id, a probability.
     kind : "" or "good", "warn", "bad": marks the frame; the label says in words why.
+    beside : more pictures of the same object, shown after it as they are: (name, (h, w, 3) uint8).
     """
 
     image: np.ndarray
     label: str = ""
     note: str = ""
     kind: str = ""
+    beside: Sequence[tuple[str, np.ndarray]] = ()
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Sections in, one self-contained HTML file out: no network, light and dark, on screen and on paper.
 
-A page has no script, but for the one of a `Scatter` where there is one: inline, and allowed by its hash alone.
+A page has no script, but for those of a `Scatter` and of `Choices` (scripts.py): inline, and allowed by hash alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import jinja2
 import numpy as np
 
 from estampa.errors import InputError
-from estampa.page import display, scatter, svg
+from estampa.page import display, scatter, scripts, svg
 from estampa.page.blocks import (
     Code,
     Details,
@@ -31,12 +31,17 @@ from estampa.page.blocks import (
     Section,
     Text,
 )
+from estampa.page.choose import Choices, ChosenBar
 from estampa.page.scatter import Scatter
 from estampa.page.table import Table, cell_texts, is_number, number
 
 _ROOT = Path(__file__).parent
 _SIDE = 112  # CSS pixels that a picture is enlarged to, about
 _STEPS = (1, 2, 5)
+_KNOWN = (
+    *(Text, Headline, Figure, Table, Pictures, Facts, Note, Code, Downloads, Details, Scatter),
+    *(Choices, ChosenBar),
+)
 
 
 def render(title: str, lead: str, sections: Sequence[Section], *, made_by: Mapping[str, Any]) -> str:
@@ -63,7 +68,7 @@ def render(title: str, lead: str, sections: Sequence[Section], *, made_by: Mappi
                 got=repr(name),
             )
     environment = _environment()
-    has_map = any(_holds_map(section.blocks) for section in sections)
+    script = scripts.script_of(sections)
     return environment.get_template("page.html.j2").render(
         title=title,
         lead=lead,
@@ -72,15 +77,10 @@ def render(title: str, lead: str, sections: Sequence[Section], *, made_by: Mappi
         command=made_by.get("command", ""),
         css=(_ROOT / "page.css").read_text(encoding="utf-8"),
         show=_Shower(),
-        script=scatter.script() if has_map else "",
-        script_hash=scatter.script_hash() if has_map else "",
+        script=script,
+        script_hash=scripts.script_hash(script),
         date=datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%d"),
     )
-
-
-def _holds_map(blocks: Sequence[Any]) -> bool:
-    """Whether a map is among the blocks, however deep."""
-    return any(isinstance(b, Scatter) or (isinstance(b, Details) and _holds_map(b.blocks)) for b in blocks)
 
 
 def fragment(*blocks: Any) -> str:
@@ -105,12 +105,12 @@ class _Shower:
 
     def __init__(self) -> None:
         self._count = itertools.count(1)
-        self._grid: Pictures | None = None  # the grid whose stretch was worked out last
+        self._grid: Pictures | Choices | None = None  # the grid whose stretch was worked out last
         self._stretch = ""
 
     def kind(self, block: Any) -> str:
         """Name of the block's macro."""
-        for known in (Text, Headline, Figure, Table, Pictures, Facts, Note, Code, Downloads, Details, Scatter):
+        for known in _KNOWN:
             if isinstance(block, known):
                 return known.__name__.lower()
         raise InputError("not a block of a page", where="page.render", got=type(block).__name__)
@@ -157,7 +157,7 @@ class _Shower:
             return [str(v) for v in value]
         return [number(value) if is_number(value) else str(value)]
 
-    def tiles(self, item: Picture, grid: Pictures) -> list[dict[str, Any]]:
+    def tiles(self, item: Picture, grid: Pictures | Choices) -> list[dict[str, Any]]:
         """One entry per picture side by side: its URI, its size on the page, its channel, its scale bar."""
         shown = display.picture(item.image, grid.channels, self._used(grid), side=grid.side)
         tiles: list[dict[str, Any]] = []
@@ -167,6 +167,9 @@ class _Shower:
             natural = np.asarray(item.image).shape[1]  # the scale is the same in every channel: one bar is enough
             bar = {} if tiles else _scale_bar(grid, one.width * factor / natural, one.width * factor)
             tiles.append(tile | bar)
+        for name, pixels in item.beside:  # made for people already: at the size of the first tile, not stretched
+            one = display.picture(pixels, stretch="stored", colour=True, side=grid.side)[0]
+            tiles.append({"uri": one.uri, "width": tiles[0]["width"], "height": tiles[0]["height"], "name": name})
         return tiles
 
     def thumbnail(self, item: Picture) -> dict[str, Any]:
@@ -175,14 +178,14 @@ class _Shower:
         factor = max(1, round(_SIDE / 2 / max(one.width, one.height)))
         return {"uri": one.uri, "width": one.width * factor, "height": one.height * factor, "label": item.label}
 
-    def _used(self, grid: Pictures) -> str:
+    def _used(self, grid: Pictures | Choices) -> str:
         """The stretch of all pictures of a grid, so that they can be compared."""
         if self._grid is not grid:
             self._grid = grid
             self._stretch = display.stretch_name([np.asarray(item.image) for item in grid.items], grid.stretch)
         return self._stretch
 
-    def stretch(self, grid: Pictures) -> str:
+    def stretch(self, grid: Pictures | Choices) -> str:
         """The sentence that names the stretch."""
         if not grid.items:
             return ""
@@ -193,7 +196,7 @@ class _Shower:
         return words
 
 
-def _scale_bar(grid: Pictures, zoom: float, width: int) -> dict[str, Any]:
+def _scale_bar(grid: Pictures | Choices, zoom: float, width: int) -> dict[str, Any]:
     """A bar of a round length, at most half the picture's width: {} when the pixel scale is not known."""
     if not grid.pixel_scale or grid.pixel_scale <= 0:
         return {}

@@ -1,11 +1,6 @@
 "use strict";
 (() => {
   const SVG = "http://www.w3.org/2000/svg", NEAR = 14, LISTED = 60;
-  const FORMULA = /^'*[=+\-@\t\r]/, NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/;
-  const cell = (text) => {
-    const safe = FORMULA.test(text) && !NUMBER.test(text) ? "'" + text : text;
-    return /[",\r\n]/.test(safe) ? '"' + safe.replaceAll('"', '""') + '"' : safe;
-  };
   const made = (tag, props, ...children) => {
     const node = Object.assign(document.createElement(tag), props);
     node.append(...children);
@@ -128,7 +123,7 @@
       if (rows.length) {
         const head = ["id", ...data.ways.map((w) => w.name)];
         const lines = rows.map((i) => [data.ids[i], ...data.ways.map((w) => nameOf(i, w))]);
-        const text = [head, ...lines].map((row) => row.map(cell).join(",") + "\n").join("");
+        const text = csvText([head, ...lines]);
         save.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
         save.download = data.file;
       }

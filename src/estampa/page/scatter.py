@@ -6,18 +6,14 @@ Drawn as inline SVG, so that it is seen without script, printed, and follows the
 
 from __future__ import annotations
 
-import base64
-import functools
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from estampa.errors import InputError
+from estampa.page.choose import script_json
 from estampa.page.sprites import sheets
 
 WIDTH, HEIGHT = 860, 600  # units of the drawing
@@ -158,19 +154,7 @@ def data(block: Scatter) -> str:
             "uris": laid.uris, "width": laid.width, "height": laid.height, "columns": laid.columns, "rows": laid.rows,
             "of": np.asarray(block.picture_of).tolist(),
         }  # fmt: skip
-    text = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-
-
-@functools.cache
-def script() -> str:
-    """The script that every map of a page shares."""
-    return (Path(__file__).parent / "scatter.js").read_text(encoding="utf-8")
-
-
-def script_hash() -> str:
-    """The script's hash as a content security policy names it."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(script().encode()).digest()).decode()
+    return script_json(record)
 
 
 def size_of(count: int) -> int:
