@@ -541,3 +541,26 @@ def test_damage_in_a_stored_member_of_a_zip_is_told(tmp_path: Path) -> None:
     at = whole.index(data) + len(data) - 20
     (tmp_path / "set.zip").write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
     assert rejected_of(open_reading([tmp_path / "set.zip"])) == {"a/1.jpg": "damaged member of the archive"}
+
+
+def test_names_of_rows_and_codes_of_the_answer_are_no_columns(tmp_path: Path) -> None:
+    lay(tmp_path, {f"{i}.png": picture(kind="png", mode="L") for i in range(12)})
+    heads = "file,label,galaxy_id,plateId,class_code,filter_id,n_stars,x,y"
+    kinds = ["spiral", "merger", "disc"]
+    rows = [f"{i}.png,{kinds[i % 3]},{100 + i},{7 * i},{i % 3 + 4},{i % 2},{i % 4},{i},{2 * i}" for i in range(12)]
+    reading = open_reading([manifest(tmp_path / "labels.csv", heads, *rows)])
+    assert reading.header.columns == ("filter_id", "n_stars", "x", "y")
+    assert "labels.csv: kept 4 columns of numbers: filter_id, n_stars, x, y" in reading.notes
+    assert "labels.csv: left out, as names of rows: galaxy_id, plateId" in reading.notes
+    assert "labels.csv: left out, as 'label' in other words: class_code" in reading.notes
+    one = open_reading(
+        [manifest(tmp_path / "labels.csv", "file,label,snr", *(f"{i}.png,{i % 2},{i}.5" for i in range(12)))]
+    )
+    assert "labels.csv: kept 1 column of numbers: snr" in one.notes
+
+
+def test_a_position_is_no_answer(tmp_path: Path) -> None:
+    lay(tmp_path, {f"{i}.png": picture(kind="png", mode="L") for i in range(3)})
+    path = manifest(tmp_path / "labels.csv", "file,x,y", "0.png,1,5.5", "1.png,2,6.5", "2.png,3,7.5")
+    assert (open_reading([path]).header.task, open_reading([path]).header.columns) == ("unlabelled", ("x", "y"))
+    assert open_reading([path], ReadOptions(label="y")).header.task == "regression"

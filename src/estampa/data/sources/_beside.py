@@ -18,9 +18,9 @@ from estampa.data.sources._labels import NO_ANSWERS, Answers, from_texts
 from estampa.data.sources._tables import (
     GROUP_COLUMNS,
     ID_COLUMNS,
-    LABEL_COLUMNS,
     Measured,
     Table,
+    answer_of,
     measured,
     roles_taken,
     split_of,
@@ -63,8 +63,7 @@ def join(
     if not table.n:
         raise SourceError("the catalogue has no rows", where=path)
     asked_group = table.find(GROUP_COLUMNS, options.group)
-    beside_x = bool(table.find(("x",)))  # then y is a position, not an answer
-    label = table.find([name for name in LABEL_COLUMNS if not (beside_x and name == "y")], options.label)
+    label = table.find((), options.label) or answer_of(table)
     notes = []
     if options.match_radius:
         rows, apart, told = _by_position(table, sky, options.match_radius, where)

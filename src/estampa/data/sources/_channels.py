@@ -17,6 +17,7 @@ BANDS = (
     *("sci", "science", "new", "ref", "template", "tmpl", "diff", "difference", "sub", "snr", "var", "mask"),
 )
 _MOST = 16  #: files of one object
+_Parts = tuple[str, str]  # object and band
 _ENDING = re.compile(r"^(?P<base>.+)[_\-.](?P<band>[A-Za-z0-9]{1,12})$")
 
 
@@ -68,26 +69,46 @@ def objects_of(store: Store, wanted: Sequence[str] = (), single: bool = False) -
     if single:
         return alone
     split = {name: _split(name, store.suffixes) for name in store.names}
-    bands = Counter(parts[1] for parts in split.values() if parts)
+    spelled = Counter(parts[1] for parts in split.values() if parts)
     if wanted:
-        if not set(wanted) & set(bands):
+        if not {_plain(band) for band in wanted} & {_plain(band) for band in spelled}:
             raise SourceError(
                 "the model was fed several files for each object, which are not here", where=store.path,
                 allowed=", ".join(f"NAME_{band}" for band in wanted), got=", ".join(store.names[:3]),
             )  # fmt: skip
         order = list(wanted)
-    elif not _are_bands(split, bands):
+    elif not _are_bands(split, {_plain(band) for band in spelled}):
         return alone
     else:
-        order = sorted(bands, key=lambda band: (_rank(band), band))
+        usual = {_plain(band): band for band, _ in reversed(spelled.most_common())}
+        order = sorted(usual.values(), key=lambda band: (_rank(band), band))
+    return Objects(store, tuple(order), _grouped(split, [_plain(band) for band in order], store))
+
+
+def _grouped(split: dict[str, _Parts | None], order: Sequence[str], store: Store) -> dict[str, tuple[str, ...]]:
+    """Object -> its file of each band, "" where there is none.
+
+    A file that belongs to no object (which only happens where a model says what the bands are) is an object without any
+    file: so it is a row, and named as unreadable. Raises SourceError for two files of one object and band.
+    """
     grouped: dict[str, dict[str, str]] = defaultdict(dict)
     for name, parts in split.items():
-        if parts and parts[1] in order:
-            grouped[parts[0]][parts[1]] = name
-    return Objects(store, tuple(order), {base: tuple(f.get(band, "") for band in order) for base, f in grouped.items()})
+        band = _plain(parts[1]) if parts else ""
+        if parts and band in order:
+            if band in grouped[parts[0]]:
+                raise SourceError(
+                    f"two files are band {band!r} of one object", where=store.path,
+                    got=f"{grouped[parts[0]][band]}, {name}", cure="Keep one of them.",
+                )  # fmt: skip
+            grouped[parts[0]][band] = name
+    for name, parts in split.items():
+        base = parts[0] if parts else name
+        if base not in grouped:
+            grouped[base] = {}
+    return {base: tuple(found.get(band, "") for band in order) for base, found in grouped.items()}
 
 
-def _split(name: str, suffixes: Sequence[str]) -> tuple[str, str] | None:
+def _split(name: str, suffixes: Sequence[str]) -> _Parts | None:
     """Object and band of a file's name, or None."""
     folder, slash, _ = name.rpartition("/")
     found = _ENDING.match(bare_name(name, suffixes))
@@ -101,7 +122,12 @@ def bare_name(name: str, suffixes: Sequence[str]) -> str:
     return last[: len(last) - len(ending)]
 
 
-def _are_bands(split: dict[str, tuple[str, str] | None], bands: Counter[str]) -> bool:
+def _plain(band: str) -> str:
+    """A band as it is compared: known ones in lower case, since people write g and G."""
+    return band.lower() if band.lower() in BANDS else band
+
+
+def _are_bands(split: dict[str, _Parts | None], bands: set[str]) -> bool:
     if None in split.values() or not 2 <= len(bands) <= _MOST:
         return False
     objects = len({parts[0] for parts in split.values() if parts})

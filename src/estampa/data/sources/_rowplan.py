@@ -17,7 +17,6 @@ from estampa.data.sources._picture import SUFFIXES
 from estampa.data.sources._store import ARCHIVES, Folder, Store, open_store
 from estampa.data.sources._tables import (
     GROUP_COLUMNS,
-    LABEL_COLUMNS,
     Measured,
     Table,
     answer_of,
@@ -182,10 +181,9 @@ def _manifest_ids(table: Table, named: Sequence[str]) -> np.ndarray:
 
 def _manifest_answers(table: Table, options: ReadOptions) -> Answers:
     replay = options.record is not None
-    if replay and options.label not in table.columns:
-        column = table.find(LABEL_COLUMNS)
-    else:
-        column = table.find(LABEL_COLUMNS, options.label)
+    if not replay:
+        table.find((), options.label)  # one that is asked for and not there is told with the nearest
+    column = answer_of(table, options.label)
     if not column:
         return NO_ANSWERS
     return from_texts(table.columns[column], options.classes, f"{table.path}, column {column!r}", replay)
@@ -219,8 +217,9 @@ def from_folders(store: Store, options: ReadOptions) -> Plan:
     plan = Plan(store, names, np.array(names), answers, split=split)
     plan.notes += [f"pictures are below {'/'.join(stripped)}/"] if stripped else []
     plan.notes += _folder_notes(answers, folders, split)
-    if isinstance(store, Folder):
-        plan.notes += _passed_over(store, len(stripped), split is not None, () if replay else {*folders.tolist()})
+    files = getattr(store, "store", store)  # of objects of several files: where those lie
+    if isinstance(files, Folder):
+        plan.notes += _passed_over(files, len(stripped), split is not None, () if replay else {*folders.tolist()})
     return plan
 
 

@@ -142,13 +142,18 @@ def _tells(values: np.ndarray, answers: Sequence[str]) -> bool:
 
 
 def answer_of(table: Table, label: str = "") -> str:
-    """Name of the column of answers: `label` where it is one, else by name; "" where there is none."""
-    return label if label in table.columns else table.find(LABEL_COLUMNS)
+    """Name of the column of answers: `label` where it is one, else by name; "" where there is none.
+
+    A column y beside a column x is a position, no answer.
+    """
+    beside_x = bool(table.find(("x",)))
+    known = [name for name in LABEL_COLUMNS if not (beside_x and name == "y")]
+    return label if label in table.columns else table.find(known)
 
 
 def roles_taken(table: Table, label: str = "", group: str = "") -> set[str]:
     """Columns that are ids, answers, groups or parts by name, or asked to be: no measurements."""
-    known = [table.find(names) for names in (LABEL_COLUMNS, GROUP_COLUMNS, SPLIT_COLUMNS)]
+    known = [answer_of(table), *(table.find(names) for names in (GROUP_COLUMNS, SPLIT_COLUMNS))]
     ids = {name for name in table.columns if name.strip().lower().replace("_", "") in ID_COLUMNS}
     return {*known, *ids, label, group} - {""}
 

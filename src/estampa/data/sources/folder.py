@@ -172,7 +172,7 @@ def reading_of_plan(paths: Sequence[Path], plan: Plan, options: ReadOptions) -> 
         groups=plan.groups,
         split=plan.split,
         table=plan.beside.values if plan.beside and plan.beside.names else None,
-        fingerprint=fingerprint_of("folder 2", facts, options),
+        fingerprint=fingerprint_of("folder 3", facts, options),
         notes=plan.notes + notes,
         store=plan.store,
         names=plan.names,
