@@ -23,6 +23,7 @@ from estampa.explore import gather, plots, report
 from estampa.explore.compare import Ways, compare, read_ways
 from estampa.explore.exploration import Exploration, Settings
 from estampa.explore.run import assign, explore, read_clusters, read_methods
+from estampa.measure import Interval
 
 CLASSES = ("disc", "bar", "none")
 QUICK = Settings(components=6, clusters=3, map="first")
@@ -190,6 +191,21 @@ def test_a_clustering_of_chance_is_called_so(made: tuple[Path, Exploration]) -> 
         told = replace(found, found={"kmeans": replace(one, stability=stability)})
         assert words in report._sentence(told, told.found["kmeans"])
         assert ("not stable" in report.lead(told)) == (stability < 0.2)
+
+
+def test_with_one_known_class_nothing_is_said_of_agreement(made: tuple[Path, Exploration]) -> None:
+    _, found = made
+    assert found.features.labels is not None
+    one = replace(found, features=replace(found.features, labels=np.where(found.features.labels < 0, -1, 0)))
+    agreement = {name: Interval(np.nan, np.nan, np.nan) for name in ("ari", "nmi", "homogeneity", "purity")}
+    one = replace(one, found={name: replace(each, agreement=agreement) for name, each in one.found.items()})
+    assert "almost entirely" not in report.lead(one)
+    assert "hold together best" in report.lead(one)
+    assert "almost entirely" not in report._sentence(one, one.found["kmeans"])
+
+
+def test_few_objects_of_noise_are_not_called_none() -> None:
+    assert [report._share(part) for part in (0.0, 0.001, 0.02)] == ["0 %", "less than 1 %", "2 %"]
 
 
 def test_words_for_agreement() -> None:

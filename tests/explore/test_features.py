@@ -39,10 +39,12 @@ def pictures(path: Path, train: int = 40, dtype: str = "uint8", n: int = 60) -> 
     return writer.finish()
 
 
-def table(path: Path, columns: dict[str, np.ndarray], train: int = 40) -> Dataset:
+def table(
+    path: Path, columns: dict[str, np.ndarray], train: int = 40, origin: dict[str, object] | None = None
+) -> Dataset:
     values = np.stack(list(columns.values()), axis=1)
     n = len(values)
-    header = Header(n, None, "float32", "unlabelled", columns=tuple(columns))
+    header = Header(n, None, "float32", "unlabelled", columns=tuple(columns), origin=origin or {})
     split = np.where(np.arange(n) < train, 1, 3) if train else None
     writer = DatasetWriter(path, header, ids=[f"o{i}" for i in range(n)], labels=None, split=split, fingerprint="t")
     writer.put_table(values)
@@ -122,6 +124,9 @@ def test_columns_are_standardised_and_a_constant_one_is_left_out(tmp_path: Path)
     assert found.values[50, 1] == 0  # missing: the mean
     assert found.record["constant"] == ["flag"]
     assert "warning: columns left out because they do not vary: flag" in said.lines
+    truth = features_of(table(tmp_path / "s.h5", columns(), origin={"truth": ["size"]}), "table", progress=said)
+    assert truth.record["columns"] == ["mag"]
+    assert "columns left out because they tell the answer: size" in said.lines
     with pytest.raises(DatasetError, match="no column varies"):
         features_of(table(tmp_path / "c.h5", {"flag": np.ones(20)}), "table")
     with pytest.raises(DatasetError, match="has no table"):
@@ -202,10 +207,10 @@ class Told(Silent):
         self.said.append(f"{what} {unit}")
         self.total, self.open = total or 0, True
 
-    def advance(self, count: int = 1, note: str = "") -> None:
+    def advance(self, count: int = 1, note: str = "") -> None:  # noqa: ARG002 - a Progress
         self.done += count
 
-    def finish(self, note: str = "") -> None:
+    def finish(self, note: str = "") -> None:  # noqa: ARG002 - a Progress
         self.open = False
 
 

@@ -64,3 +64,11 @@ def test_every_picture_gives_finite_numbers(shape, dtype):
     assert np.isfinite(found).all()
     assert found.shape[0] == shape[0]
     assert descriptors(images[:1]).shape[1] == found.shape[1]
+
+
+def test_a_picture_s_numbers_do_not_depend_on_the_pictures_beside_it():
+    far = np.zeros((1, 65, 65, 1), np.float32)
+    far[0, :9, :9] = 200  # its light lies in a corner: its largest radius is twice that of the others
+    together = np.concatenate([blob(8), far, blob(5, 0.5, 0.3)])
+    apart = np.concatenate([descriptors(one[None]) for one in together])
+    np.testing.assert_allclose(descriptors(together), apart, rtol=1e-5, atol=1e-6)

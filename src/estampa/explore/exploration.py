@@ -132,6 +132,11 @@ class Exploration:
         return self.features.labels is not None and bool((self.features.labels >= 0).any())
 
     @property
+    def comparable(self) -> bool:
+        """Whether objects of two classes and more are known: with one, agreement says nothing."""
+        return self.features.labels is not None and len(np.unique(self.features.labels[self.features.labels >= 0])) > 1
+
+    @property
     def truth(self) -> np.ndarray:
         """(n,) known class of each object, -1 = none."""
         return np.full(len(self.features), -1, np.int64) if self.features.labels is None else self.features.labels
@@ -146,8 +151,8 @@ class Exploration:
         return table
 
     def best(self) -> str:
-        """The method that agrees most with the classes; without classes, that of the best silhouette."""
-        if self.labelled:
+        """The method that agrees most with the classes; without two classes, that of the best silhouette."""
+        if self.comparable:
             return max(self.found, key=lambda name: self.found[name].agreement["ari"].value)
         worth = {name: one.silhouette for name, one in self.found.items() if np.isfinite(one.silhouette)}
         return max(worth, key=lambda name: worth[name]) if worth else next(iter(self.found))

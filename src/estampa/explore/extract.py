@@ -213,9 +213,19 @@ class TableFeatures(_NoWayBack):
 
     @classmethod
     def fit(cls, dataset: Dataset, rows: np.ndarray, progress: Progress) -> TableFeatures:
-        """Standardise the columns over `rows`; those that do not vary are left out, and named."""
-        made = cls(dataset.header.columns, Standard.fit(_table(dataset)[rows], dataset.path))
-        if constant := [c for i, c in enumerate(made.columns) if i not in set(made.standard.kept.tolist())]:
+        """Standardise the columns over `rows`; those that do not vary, or are the answer, are left out, and named.
+
+        Which columns tell the answer (a simulator's truth) the Dataset's origin says.
+        """
+        columns, values = dataset.header.columns, np.array(_table(dataset)[rows], np.float64)
+        told = dataset.header.origin.get("truth", ())
+        truth = [name for name in columns if name in told] if isinstance(told, (list, tuple)) else []
+        values[:, [columns.index(name) for name in truth]] = 0  # so they do not vary
+        made = cls(columns, Standard.fit(values, dataset.path))
+        kept = {columns[i] for i in made.standard.kept.tolist()}
+        if truth:
+            progress.say(f"columns left out because they tell the answer: {', '.join(truth)}")
+        if constant := [name for name in columns if name not in kept and name not in truth]:
             progress.warn(f"columns left out because they do not vary: {', '.join(constant)}")
         return made
 

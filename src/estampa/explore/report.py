@@ -53,7 +53,7 @@ def lead(exploration: Exploration) -> str:
     best = exploration.found[exploration.best()]
     n, name = len(exploration.features), exploration.features.name
     what = f"{n:,} objects, seen as {name}"
-    if not exploration.labelled:
+    if not exploration.comparable:
         tail = f"a silhouette of {_number(best.silhouette)}" if np.isfinite(best.silhouette) else "no silhouette"
         return (
             f"{what}: the clusters of {best.title} hold together best, with {tail} (1 = far apart, 0 = they touch)."
@@ -75,6 +75,11 @@ def _doubt(one: Found) -> str:
 def agreement_words(ari: float) -> str:
     """How well an adjusted Rand index says that two groupings agree, in words."""
     return next(words for least, words in _WORDS if not ari < least)
+
+
+def _share(part: float) -> str:
+    """A share in percent, so that few are not called none."""
+    return "less than 1 %" if 0 < part < 0.005 else f"{100 * part:.0f} %"
 
 
 def _number(value: float) -> str:
@@ -116,11 +121,11 @@ def _sentence(exploration: Exploration, one: Found) -> str:
         return f"{one.title} found no cluster: it calls every object noise."
     few = f"{found.clusters} cluster{'s' if found.clusters > 1 else ''}"
     text = f"{one.title} made {few}"
-    text += f" and left {100 * found.noise:.0f} % of the objects as noise." if found.noise else " of all objects."
+    text += f" and left {_share(found.noise)} of the objects as noise." if found.noise else " of all objects."
     top = found.sizes.max() / len(found.labels)
     if top > 0.5 and found.clusters > 1:
         text += f" One of them holds {100 * top:.0f} %."
-    if exploration.labelled:
+    if exploration.comparable:
         ari, purity = one.agreement["ari"].value, one.agreement["purity"].value
         known = np.bincount(exploration.truth[exploration.truth >= 0])
         commonest = known.max() / known.sum()
@@ -232,7 +237,9 @@ def _map(exploration: Exploration, gathered: Gathered | None, drawn: tuple[np.nd
         "middle of each cluster's points. The map is for looking: clusters were found in more dimensions than two, so "
     )
     text += "what overlaps here may be apart, and distances between groups mean little."
-    text += f" {len(points):,} of {n:,} objects are drawn, chosen at random." if len(points) < n else ""
+    text += (
+        f" {len(points):,} of {n:,} objects are drawn, chosen at random; counts are of them." if len(points) < n else ""
+    )
     text += f" {len(seen):,} of them have their picture." if gathered is not None and len(seen) < len(points) else ""
     pictures_of = None if gathered is None else gathered.thumbs
     return Scatter(exploration.places[points], features.ids[points].tolist(), ways, pictures_of, of, text)

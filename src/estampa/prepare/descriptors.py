@@ -112,13 +112,13 @@ def _grey(images: Array) -> NDArray[np.float32]:
 
 def _concentration(light: Array, radius: Array, total: Array) -> Array:
     """5 log10 (r80 / r20), the radii that hold 80 and 20 % of the light (Conselice 2003, equation 6)."""
-    largest = float(radius.max()) or 1.0
-    bins = np.minimum((radius / largest * _RADII).astype(np.int64), _RADII - 1)
+    largest = np.maximum(radius.max(axis=(1, 2)), 1e-3)  # of each picture: the others must not matter
+    bins = np.minimum((radius / largest[:, None, None] * _RADII).astype(np.int64), _RADII - 1)
     place = np.arange(len(light))[:, None, None] * _RADII + bins
     grown = np.cumsum(np.bincount(place.ravel(), light.ravel(), len(light) * _RADII).reshape(-1, _RADII), axis=1)
-    edges = np.arange(1, _RADII + 1) * (largest / _RADII)
     found = np.zeros(len(light))
     for row in np.flatnonzero(total > 0):
+        edges = np.arange(1, _RADII + 1) * (largest[row] / _RADII)
         inner, outer = np.interp([0.2 * total[row], 0.8 * total[row]], np.r_[0, grown[row]], np.r_[0, edges])
         found[row] = 5 * np.log10(max(outer, 1e-3) / max(inner, 1e-3))
     return found

@@ -161,7 +161,7 @@ def _origin(n: int, survey: Survey, channels: tuple[str, ...]) -> dict[str, obje
         "builder": "simulate", "simulated": True, "version": VERSION, "n": n, **asdict(survey),
         "snr": list(survey.snr), "channels": list(channels),
         "parameters": {**asdict(CAMERAS[survey.camera]), "coadd": list(CAMERAS[survey.camera].coadd)},
-        "kinds": list(KIND_NAMES),
+        "kinds": list(KIND_NAMES), "truth": ["kind"],
     }  # fmt: skip
 
 
