@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def command(
     data: Annotated[Path, typer.Argument(help="A Dataset or any source; with --assign the folder of an exploration.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write; with --assign a .csv file.")],
-    features: Annotated[str, typer.Option(help="pca, embedding:RUN (a run or bundle), or table.")] = "pca",
+    features: Annotated[str, typer.Option(help="pca, embedding:RUN (a run, bundle or backbone), or table.")] = "pca",
     components: Annotated[
         int | None, typer.Option(min=1, help="Principal components of the pixels; default 75.")
     ] = None,

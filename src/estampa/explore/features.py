@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from estampa.bundle.backbone import backbone_bundle, is_backbone
 from estampa.data.dataset import Dataset
 from estampa.errors import InputError, nearest
 from estampa.explore.extract import EmbeddingFeatures, Extractor, PcaFeatures, TableFeatures
 from estampa.progress import SILENT, Progress
 
-KINDS = ("pca", "embedding:RUN", "table")
+KINDS = ("pca", "embedding:RUN", "embedding:BACKBONE", "table")
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ def features_of(
     Parameters
     ----------
     kind : "pca" (principal components of the pixels, scaled), "embedding:RUN" (what the last layer of a run's or a
-        bundle's net reads, standardised), or "table" (the columns, standardised).
+        bundle's net reads, standardised; in place of a run the name of a pretrained backbone, as
+        tf_efficientnet_lite0: its pooled features), or "table" (the columns, standardised).
     components, crop : of "pca", see `Reduction.fit`; they are refused for the other kinds.
 
     Where the Dataset has no train part, or none of `rows` is in it, they are fitted on all rows, and that is said.
@@ -93,7 +95,7 @@ def features_of(
     if name == "pca":
         extractor = PcaFeatures.fit(dataset, training, components, crop, seed, progress)
     elif name == "embedding":
-        extractor = EmbeddingFeatures.fit(Path(of), dataset, training, progress)
+        extractor = EmbeddingFeatures.fit(_model(of, dataset, training, progress), dataset, training, progress)
     else:
         extractor = TableFeatures.fit(dataset, training, progress)
     progress.say(f"features: {extractor.name}, fitted on {len(training):,} rows ({whose})")
@@ -104,6 +106,13 @@ def features_of(
         extractor.record() | {"kind": kind, "fitted_on": whose, "fitted_rows": len(training), "seed": seed},
         extractor, fitted,
     )  # fmt: skip
+
+
+def _model(of: str, dataset: Dataset, training: np.ndarray, progress: Progress) -> Path:
+    """The run or bundle at the path `of`, or the bundle of the pretrained backbone of that name."""
+    if Path(of).exists() or not is_backbone(of):
+        return Path(of)
+    return backbone_bundle(of, dataset, training, progress)
 
 
 def _training(dataset: Dataset, chosen: np.ndarray) -> tuple[np.ndarray, str]:
