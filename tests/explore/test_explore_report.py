@@ -220,6 +220,10 @@ def test_ways_to_look_are_compared(tmp_path: Path) -> None:
     assert [(row["crop"], row["components"]) for row in rows] == [(None, 2), (None, 4), (10, 2), (10, 4)]
     assert all(0 < row["explained"] <= 1 and row["ARI"].low <= row["ARI"].value for row in rows)
     assert rows[0]["explained"] < rows[1]["explained"]
+    alone = compare(Dataset.open(tmp_path / "c.h5"), read_ways("crop=10;components=2"), clusters=3)[0]
+    for figure in ("explained", "silhouette"):  # fitted once for both numbers, and the same as a fit of its own
+        assert rows[2][figure] == pytest.approx(alone[figure], rel=0.01)
+    assert rows[2]["seconds"] == rows[3]["seconds"]
 
 
 @pytest.mark.parametrize(

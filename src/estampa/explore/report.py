@@ -101,7 +101,8 @@ def _sections(
     yield Section("number", "How many clusters", _number_of_clusters(exploration, kept))
     yield Section("strange", "The strangest objects", _strange(exploration))
     yield from report_method.sections(report_method.Shown(exploration, gathered, kept))
-    yield Section("features", "What was looked at", _features(exploration, kept))
+    yield Section("features", "What was looked at", _features(exploration))
+    yield Section("ways", "Other ways to look", _ways(exploration, kept))
     yield Section("terms", "How to read the figures", [page.Text(_TERMS)])
     text = "Every table of this page, as CSV and as LaTeX (booktabs). Figures are beside this file as SVG and PNG."
     yield Section("tables", "Tables to take away", [page.Text(text), kept.downloads()])
@@ -293,7 +294,7 @@ def _strange(exploration: Exploration) -> list[Any]:
     ]  # fmt: skip
 
 
-def _features(exploration: Exploration, kept: Kept) -> list[Any]:
+def _features(exploration: Exploration) -> list[Any]:
     features = exploration.features
     facts: dict[str, Any] = {"Objects": f"{len(features):,}", "Seen as": features.name}
     if features.explained is not None:
@@ -307,13 +308,21 @@ def _features(exploration: Exploration, kept: Kept) -> list[Any]:
         count = np.bincount(features.labels[features.labels >= 0], minlength=len(features.classes))
         facts["Known classes"] = [f"{name}: {n:,}" for name, n in zip(features.classes, count, strict=True)]
         facts["Use of the classes"] = "none in the fits; only to judge what was found"
-    blocks: list[Any] = [page.Facts(facts)]
+    return [page.Facts(facts)]
+
+
+def _ways(exploration: Exploration, kept: Kept) -> list[Any]:
+    """The same objects seen in other ways, where that was asked for."""
+    blocks: list[Any] = []
     if exploration.comparison:
         columns = list(exploration.comparison[0])
         rows = [[row.get(c) for c in columns] for row in exploration.comparison]
         best: dict[str, Any] = {c: "max" for c in ("ARI", "NMI", "silhouette") if c in columns}
         decimals = {c: 1 if c == "seconds" else 3 for c in columns}
-        caption = "The same objects seen in other ways; agreement is of K-means with the same number of clusters."
+        caption = (
+            "The same objects seen in other ways; agreement is of K-means with the same number of clusters. Seconds: "
+            "of the features; fewer components are the first of the widest fit of that crop, and share its seconds."
+        )
         blocks.append(kept.table("features", Table(columns, rows, caption, best=best, decimals=decimals)))
     return blocks
 
