@@ -134,6 +134,7 @@ class TrainRecipe(Record):
     rate_decay: Annotated[float, Field(gt=0, le=1)] = (
         1.0  #: each block of the backbone learns at this share of the next one's rate, the last at this of the head's
     )
+    keep_statistics: bool = False  #: a backbone's BatchNorm stays in eval mode also where its blocks learn
     monitor: str = "auto"  #: metric of the validation part that chooses the kept epoch
     patience: Annotated[int, Field(ge=0)] = 0  #: epochs without a better one before stopping; 0 = never
     keep: Literal["best", "last"] = "last"  #: which epoch's weights are kept

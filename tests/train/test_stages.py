@@ -119,6 +119,16 @@ def test_frozen_weights_and_running_means_do_not_move(kind, dtype):
     assert all(p.dtype == torch.float32 and p.requires_grad for p in part.network.body.parameters())
 
 
+def test_statistics_that_are_kept_stay_where_blocks_learn():
+    first = first_weights()
+    for changes in (DECAYED, {**DECAYED, "train__unfreeze": 2, "train__head_epochs": 1}):
+        fitted = trained(train__keep_statistics=True, **changes)
+        for name in ("parts.2.1.running_mean", "parts.2.1.running_var", "parts.2.1.num_batches_tracked"):
+            assert same(fitted, first, name)
+        assert not same(fitted, first, "parts.2.1.weight")
+        assert not same(fitted, first, "parts.2.0.weight")
+
+
 def test_of_nets_that_are_whole_everything_moves():
     whole, first = trained(**DECAYED), first_weights()
     for name in ("parts.0.0.weight", "parts.0.1.running_mean", "output.weight"):
@@ -236,7 +246,12 @@ def test_contradictions_are_refused():
 
 def test_a_net_without_backbone_is_refused(monkeypatch):
     monkeypatch.undo()
-    for changes in ({"train__unfreeze": "none"}, {"train__head_epochs": 2}, {"train__rate_decay": 0.5}):
+    for changes in (
+        {"train__unfreeze": "none"},
+        {"train__head_epochs": 2},
+        {"train__rate_decay": 0.5},
+        {"train__keep_statistics": True},
+    ):
         with pytest.raises(RecipeError, match="no backbone to train in stages"):
             trained(**changes)
 

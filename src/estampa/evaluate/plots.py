@@ -29,7 +29,7 @@ def _label_ends(axis: Any, ends: Sequence[tuple[float, str, str]], x: float, gap
 
 
 def training(history: Sequence[Mapping[str, float]], kept: int, metric: str) -> page.Drawn:
-    """Loss above metric over the epochs, a line for each part in the history, the kept epoch marked."""
+    """Loss above metric over the epochs, a line for each part in the history; the kept epoch and the stages marked."""
     epochs = [row["epoch"] for row in history]
     kinds = [k for k in ("loss", metric) if any(f"{part}_{k}" in row for row in history for part in _PARTS)]
     with style.drawing(len(kinds), 1, size=(8.0, 2.6 * len(kinds) + 0.4), sharex=True, squeeze=False) as (fig, axes):
@@ -43,6 +43,7 @@ def training(history: Sequence[Mapping[str, float]], kept: int, metric: str) -> 
             low, high = axis.get_ylim()
             _label_ends(axis, ends, epochs[-1], (high - low) * 0.1)
             axis.set_ylabel(words(kind))
+            _mark_stages(axis, history, named=axis is axes[-1, 0])
             if kept in epochs:
                 axis.axvline(kept, color=style.QUIET, linewidth=1, linestyle=(0, (4, 3)))
         top, last = axes[0, 0], axes[-1, 0]
@@ -57,6 +58,21 @@ def training(history: Sequence[Mapping[str, float]], kept: int, metric: str) -> 
         last.xaxis.get_major_locator().set_params(integer=True)
         last.set_xlim(min(epochs) - 0.02 * len(epochs), max(epochs) + 0.02 * len(epochs))
         return page.figure(fig)
+
+
+def _mark_stages(axis: Any, history: Sequence[Mapping[str, float]], *, named: bool) -> None:
+    """A line between two stages of a training, and if `named` each one's number; nothing where there is one stage."""
+    numbers = [int(row.get("stage", 1)) for row in history]
+    begins = [i for i, number in enumerate(numbers) if i == 0 or number != numbers[i - 1]]
+    for i in begins if len(begins) > 1 else []:
+        place = history[i]["epoch"] - 0.5 if i else history[i]["epoch"]
+        if i:
+            axis.axvline(place, color=style.QUIET, linewidth=1)
+        if named:  # below: the metric ends high, where it would hide them
+            axis.annotate(
+                f"stage {numbers[i]}", (place, 0), (4, 4), xycoords=("data", "axes fraction"),
+                textcoords="offset points", ha="left", va="bottom", color=style.QUIET, fontsize=9,
+            )  # fmt: skip
 
 
 #: "test" is in the history of a study only, where it is drawn and never used.

@@ -21,14 +21,14 @@ class Average:
 
     As a context it puts what counts into the net, and takes it out again. BatchNorm's running statistics belong to the
     weights and the (augmented) pictures that made them, so they are found anew, with or without averaging, by a pass
-    over training pictures as they are; `prepare_refresh` says where these come from.
+    over training pictures as they are; `prepare_refresh` says where these come from. Statistics of BatchNorm that is
+    in eval mode when this is made, though the body is to learn, stay: it is frozen.
     """
 
     def __init__(self, flat: Flat, body: Body, decay: float) -> None:
         self.flat, self.body, self.decay, self.count = flat, body, decay, 0
         self.mean = flat.vector.clone() if decay else None
         self._aside: dict[str, Tensor] | None = None
-        body.train()  # the statistics of what is frozen stay: there BatchNorm is in eval mode even now
         self._norms = [m for m in body.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) and m.training]
         self._source: tuple[Feed, Network] | None = None
 

@@ -324,6 +324,12 @@ def _symmetry(
     elif declared == "auto" and framed:
         changes["prepare.symmetry"] = "d4"
         said.append("Symmetry d4: these are cut-outs of the sky, which has neither up nor down; their mean is round.")
+    elif declared == "auto" and recipe.model.name == "pretrained":
+        changes["prepare.symmetry"] = "hflip"
+        said.append(
+            "Symmetry hflip: the net's first weights learned from photographs and their mirror images alike. "
+            "Where left and right differ, set prepare.symmetry = 'none'."
+        )
     elif declared == "auto":
         changes["prepare.symmetry"] = "none"
         said.append("No mirrored copies or quarter turns: that they keep the label is not declared (prepare.symmetry).")

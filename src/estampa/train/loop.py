@@ -25,7 +25,7 @@ from estampa.train.feed import Feed
 from estampa.train.losses import Loss
 from estampa.train.optim import Flat, Optimizer, rate_at
 from estampa.train.probe import threads_set
-from estampa.train.stages import Batch, Cache, answers_of, augment_of, paces, plan, staged
+from estampa.train.stages import Batch, Cache, answers_of, augment_of, learning, paces, plan, staged
 
 #: Seconds between two writings of the checkpoint; an interruption writes the last epoch's in any case.
 CHECKPOINT_SECONDS = 2.0
@@ -123,6 +123,7 @@ class Loop:
         self.flat = Flat(self.body, half=half, channels_last=last)
         pace = paces(self.flat, self.body, self.recipe.rate_decay)
         self.optimizer = Optimizer(self.flat, self.recipe, pace)
+        learning(self.body, self.recipe)
         self.average = Average(self.flat, self.body, self.recipe.averaging)
         self.average.prepare_refresh(self.job.train, self.network)
         self.rates = self.recipe.model_copy(update={"rate": self.stage.rate})
@@ -199,7 +200,7 @@ class Loop:
 
     def _train(self, epoch: int) -> tuple[float, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """One pass; returns the mean loss, the outputs and the places (in the training part) they belong to."""
-        self.body.train()
+        learning(self.body, self.recipe)
         losses: list[Tensor] = []
         answers: list[Tensor] = []
         places: list[Tensor] = []
@@ -251,7 +252,7 @@ class Loop:
     def _batches(self) -> Iterator[Batch]:
         if self.stage.cached:
             self.cache = self.cache or Cache(self.network, self.job.train, self.job.recipe)
-            self.body.train()
+            learning(self.body, self.recipe)
             yield from self.cache.batches(self.batch, self.smallest, self.random)
             return
         for piece in self.job.train.epoch(self.random):

@@ -136,8 +136,9 @@ def _step_seconds(setting: Setting, network: Network, feed: Feed, loss: Loss, re
     """Least seconds of three steps, after one to warm up, on a copy of the net."""
     assert isinstance(recipe.train.batch, int)
     images, targets = feed.sample(recipe.train.batch)
-    body = copy.deepcopy(network.body).train()
+    body = copy.deepcopy(network.body)
     body.freeze(stages.plan(recipe.train, network.body)[-1].frozen)
+    stages.learning(body, recipe.train)
     flat = Flat(body, half=setting.dtype == "bf16", channels_last=setting.memory_format == "channels_last")
     optimizer = Optimizer(flat, recipe.train)
     taken = []

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from estampa import machine
 from estampa.errors import DatasetError, RecipeError
@@ -71,13 +71,15 @@ def plan(recipe: TrainRecipe, body: Body) -> list[Stage]:
     each other.
     """
     assert isinstance(recipe.epochs, int)
-    if not recipe.head_epochs and recipe.unfreeze == "all" and recipe.rate_decay == 1.0:
+    plain = not recipe.head_epochs and recipe.unfreeze == "all" and recipe.rate_decay == 1.0
+    if plain and not recipe.keep_statistics:
         return [Stage("all", recipe.epochs, recipe.rate)]
     blocks = len(body.blocks())
     if not blocks:
         raise RecipeError(
-            "this net has no backbone to train in stages", where="train.head_epochs, train.unfreeze, train.rate_decay",
-            allowed="0, 'all' and 1.0", got=f"{recipe.head_epochs}, {recipe.unfreeze!r} and {recipe.rate_decay:g}",
+            "this net has no backbone to train in stages", where="train",
+            allowed="head_epochs 0, unfreeze 'all', rate_decay 1, keep_statistics false",
+            got=f"{recipe.head_epochs}, {recipe.unfreeze!r}, {recipe.rate_decay:g}, {recipe.keep_statistics}",
             cure="Take the model 'pretrained', or leave the keys out.",
         )  # fmt: skip
     rate = recipe.rate if recipe.head_rate is None else recipe.head_rate
@@ -109,6 +111,19 @@ def _counts(recipe: TrainRecipe, blocks: int) -> list[int]:
             allowed=f"'none', 'all', a number from 1 to {blocks}, or a list of rising numbers that may end in 'all'",
         )  # fmt: skip
     return counts
+
+
+def learning(body: Body, recipe: TrainRecipe) -> None:
+    """Put the body in training mode; BatchNorm of the backbone stays in eval mode where the recipe says so.
+
+    With few pictures a batch says less of what is usual than the millions that the statistics were found on.
+    """
+    body.train()
+    if recipe.keep_statistics:
+        for block in body.blocks():
+            for module in block.modules():
+                if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+                    module.eval()
 
 
 def paces(flat: Flat, body: Body, decay: float) -> Tensor | None:
@@ -268,6 +283,7 @@ def told(stages: list[Stage], recipe: TrainRecipe, body: Body) -> list[str]:
             else:
                 text += f", at rate {stage.rate:g}."
             text += f" The first {stage.frozen} are frozen, BatchNorm's statistics too." if stage.frozen else ""
+            text += " All of the backbone's BatchNorm keeps its statistics." if recipe.keep_statistics else ""
         said.append(text)
     body.freeze(0)
     return said
