@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from estampa.data.deal import units
+from estampa.data.ties import ties_of
 from estampa.errors import InputError
 from estampa.evaluate.judge import Judgement, judge
 from estampa.progress import SILENT, Progress
@@ -141,7 +142,7 @@ def crossval(
     labels = np.asarray(dataset.labels)[rows]
     own = dataset.groups if groups is None else groups
     bound = None if own is None or not (np.asarray(own)[rows] != "").any() else np.asarray(own)[rows]
-    whole = _whole(bound, np.asarray(dataset.hashes)[rows])
+    whole = _whole(dataset, own, rows, bound is None)
     fold = np.stack(
         [fold_numbers(labels, folds, task=dataset.task, groups=whole, seed=seed + r) for r in range(repeats)]
     )
@@ -166,10 +167,10 @@ def crossval(
     return CrossValidation(folds, repeats, judgement, per_fold, rows, fold, answers, bound is not None, seconds)
 
 
-def _whole(bound: np.ndarray | None, hashes: np.ndarray) -> np.ndarray | None:
-    """Units (n,) that keep groups and equal content whole; None when there are no groups and all content differs."""
-    tied = units(bound, hashes, len(hashes))
-    return None if bound is None and len(np.unique(tied)) == len(hashes) else tied
+def _whole(dataset: Dataset, groups: np.ndarray | None, rows: np.ndarray, loose: bool) -> np.ndarray | None:
+    """Units of `rows` that keep groups and copies (near ones too) whole; None when none are tied and groups are `loose`."""
+    tied = ties_of(dataset, groups).units[rows]
+    return None if loose and len(np.unique(tied)) == len(rows) else tied
 
 
 def _fit_net(*given: Any, **options: Any) -> Any:
