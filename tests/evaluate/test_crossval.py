@@ -149,6 +149,12 @@ def test_groups_and_copies_stay_together(make_dataset: Any) -> None:
     copies = crossval(alone, recipes.Recipe(), 5, fit=fit)
     assert not copies.grouped
     assert (copies.fold[0][0::2] == copies.fold[0][1::2]).all()
+    grain = rng.integers(40, 215, (30, 16, 16, 1))
+    pairs = np.stack([grain, grain * 1.1 + 4], axis=1).reshape(60, 16, 16, 1).astype(np.uint8)  # and a little brighter
+    near = crossval(
+        make_dataset(pairs, np.asarray(data.labels), classes=("a", "b"), name="n"), recipes.Recipe(), 5, fit=fit
+    )
+    assert (near.fold[0][0::2] == near.fold[0][1::2]).all()
 
 
 def test_unlabelled_rows_are_left_out_and_regression_works(make_dataset: Any) -> None:

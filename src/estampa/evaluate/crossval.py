@@ -168,7 +168,7 @@ def crossval(
 
 
 def _whole(dataset: Dataset, groups: np.ndarray | None, rows: np.ndarray, loose: bool) -> np.ndarray | None:
-    """Units of `rows` that keep groups and copies (near ones too) whole; None when none are tied and groups are `loose`."""
+    """Units of `rows` that keep groups and copies (near ones too) whole; None when none are tied and no groups are."""
     tied = ties_of(dataset, groups).units[rows]
     return None if loose and len(np.unique(tied)) == len(rows) else tied
 
