@@ -265,7 +265,8 @@ def told(stages: list[Stage], recipe: TrainRecipe, body: Body) -> list[str]:
         body.freeze(stage.frozen)
         learn = parameter_count(body)
         free = len(blocks) - stage.frozen
-        text = f"Stage {number}, {stage.epochs} epochs: {learn:,} of {whole:,} parameters learn"
+        plural = "s" if stage.epochs > 1 else ""
+        text = f"Stage {number}, {stage.epochs} epoch{plural}: {learn:,} of {whole:,} parameters learn"
         if stage.cached:
             text += (
                 f", those of the head, at rate {stage.rate:g}, on the features of {recipe.head_views} views of each "
