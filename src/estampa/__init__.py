@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from estampa.data.split import split
     from estampa.evaluate.evaluation import evaluate
     from estampa.evaluate.runs import list_runs as runs
+    from estampa.explain import explain
     from estampa.explore.run import explore
     from estampa.pipeline import plan, train
     from estampa.predict import predict
@@ -42,6 +43,7 @@ _HOMES = {
     "build": ("estampa.data.read", "build"),
     "check": ("estampa.data.check", "check"),
     "evaluate": ("estampa.evaluate.evaluation", "evaluate"),
+    "explain": ("estampa.explain", "explain"),
     "explore": ("estampa.explore.run", "explore"),
     "plan": ("estampa.pipeline", "plan"),
     "predict": ("estampa.predict", "predict"),
@@ -52,8 +54,8 @@ _HOMES = {
     "train": ("estampa.pipeline", "train"),
 }
 __all__ = [
-    "Bundle", "Dataset", "ReadOptions", "Recipe", "build", "check", "evaluate", "explore", "plan", "predict", "reduce",
-    "reproduce", "runs", "split", "train",
+    "Bundle", "Dataset", "ReadOptions", "Recipe", "build", "check", "evaluate", "explain", "explore", "plan", "predict",
+    "reduce", "reproduce", "runs", "split", "train",
 ]  # fmt: skip
 
 

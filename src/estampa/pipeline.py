@@ -359,6 +359,7 @@ def _judge(stage: _Stage, fitted: Fitted, part: str, settled: Settled) -> Eviden
 def _ship(stage: _Stage, fitted: Fitted, evidence: Evidence, habits: Habits, settled: Settled) -> None:
     """Write the bundle, and the judged part's predictions by the bundle itself."""
     from estampa.bundle.export import bundle_from
+    from estampa.explain.brief import brief
     from estampa.predict import predict
 
     if (stage.folder / "model").exists():  # of an earlier start of this run that did not reach its end
@@ -370,6 +371,10 @@ def _ship(stage: _Stage, fitted: Fitted, evidence: Evidence, habits: Habits, set
             gallery=habits.gallery, extra={"thresholds": settled.thresholds()},
         )  # fmt: skip
         predict(bundle, stage.dataset, stage.folder / "predictions.csv", part=evidence.part, progress=stage.progress)
+    if stage.dataset.task == "classification":
+        with stage.clock.of("maps"):
+            seed, said = fitted.recipe.train.seed, stage.progress
+            evidence.maps = brief(bundle, stage.dataset, evidence.rows, evidence.output, seed=seed, progress=said)
     evidence.hashes = {
         "data": stage.dataset.content_sha256, "model": bundle.hash, "recipe": bundle.manifest.hashes.recipe,
     }  # fmt: skip

@@ -58,15 +58,15 @@ def unpack_ids(arrays: Mapping[str, np.ndarray], part: str) -> np.ndarray:
     return np.array([text[a:b].decode() for a, b in zip([0, *ends], ends, strict=False)], dtype=np.str_)
 
 
-def gallery_rows(labels: np.ndarray, classes: int, seed: int = 0) -> np.ndarray:
-    """Which rows (at most `GALLERY`) become thumbnails: as many of each class where there are enough, seeded."""
+def gallery_rows(labels: np.ndarray, classes: int, seed: int = 0, most: int = GALLERY) -> np.ndarray:
+    """Which rows (at most `most`) become thumbnails: as many of each class where there are enough, seeded."""
     draw = np.random.default_rng(seed)
     if not classes:
-        return np.sort(draw.permutation(len(labels))[:GALLERY])
+        return np.sort(draw.permutation(len(labels))[:most])
     shuffled = [draw.permutation(np.flatnonzero(labels == c)) for c in range(classes)]
     turn = np.concatenate([np.arange(len(s)) for s in shuffled])
     order = np.argsort(turn, kind="stable")  # one of each class in turn
-    chosen: np.ndarray = np.sort(np.concatenate(shuffled)[order][:GALLERY])
+    chosen: np.ndarray = np.sort(np.concatenate(shuffled)[order][:most])
     return chosen
 
 

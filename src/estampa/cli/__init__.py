@@ -25,6 +25,7 @@ VERBS = {
     "train": "Train a model on a Dataset or on raw files, judge it, and leave a run folder.",
     "evaluate": "Judge a run, or anyone's answers, with intervals; gate with --require.",
     "predict": "Score data with a run or a bundle.",
+    "explain": "Show which pixels the answers hang on, and which regions those of a class lean on.",
     "runs": "List runs side by side.",
     "reproduce": "Run a published study: as published, done right, and ours, in one table.",
     "fetch": "Fetch pretrained weights into the cache: the only verb that does.",

@@ -14,6 +14,7 @@ from estampa.evaluate.judge import Judgement, judge
 from estampa.evaluate.require import parse
 from estampa.evaluate.require import require as held
 from estampa.evaluate.terms import Asked, Wanted, columns_of, terms_of_bundle
+from estampa.predict.parts import held_of, in_class_order, parts_of
 from estampa.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -80,11 +81,7 @@ def rows_of(dataset: Dataset, part: str = "", bundle: Bundle | None = None) -> t
     labelled = np.asarray(dataset.labelled())
     if part not in (*_PARTS, "", "all"):
         raise InputError(f"there is no part {part!r}", where="--part", allowed=", ".join((*_PARTS, "all")))
-    if bundle is not None and dataset.content_sha256 == bundle.manifest.hashes.data:
-        ids = np.asarray(dataset.ids)
-        parts = {name: np.flatnonzero(np.isin(ids, _held(bundle, name)[0])) for name in _PARTS}
-    else:
-        parts = {name: np.asarray(dataset.rows(name)) for name in _PARTS}
+    parts = parts_of(dataset, bundle)
     chosen = part or ("test" if len(parts["test"]) else "all")
     rows = np.arange(dataset.n) if chosen == "all" else parts[chosen]
     rows = rows[labelled[rows]]
@@ -98,13 +95,6 @@ def rows_of(dataset: Dataset, part: str = "", bundle: Bundle | None = None) -> t
     return rows, chosen
 
 
-def _held(bundle: Bundle, part: str) -> tuple[np.ndarray, np.ndarray]:
-    """Ids and hashes of a part that the bundle remembers; none when it had no such part."""
-    if f"hashes_{part}" not in bundle.tensors("held"):
-        return np.array([], np.str_), np.array([], np.uint64)
-    return bundle.held(part)
-
-
 def require_unseen(bundle: Bundle, dataset: Dataset, rows: np.ndarray, progress: Progress = SILENT) -> None:
     """Raise CheckFailed (exit 3), rows named, when the model learned from some of `rows`.
 
@@ -114,7 +104,7 @@ def require_unseen(bundle: Bundle, dataset: Dataset, rows: np.ndarray, progress:
     """
     ids, hashes = np.asarray(dataset.ids)[rows], np.asarray(dataset.hashes)[rows]
     own = dataset.content_sha256 == bundle.manifest.hashes.data
-    learned_ids, learned = _held(bundle, "train")
+    learned_ids, learned = held_of(bundle, "train")
     equal = np.isin(hashes, learned)
     seen = np.isin(ids, learned_ids) if own else equal
     if seen.any():
@@ -127,7 +117,7 @@ def require_unseen(bundle: Bundle, dataset: Dataset, rows: np.ndarray, progress:
         )
     if own and equal.any():
         progress.warn(f"{int(equal.sum()):,} judged rows equal a training row: their answers may be remembered")
-    chosen_by = np.isin(hashes, _held(bundle, "validation")[1])
+    chosen_by = np.isin(hashes, held_of(bundle, "validation")[1])
     if chosen_by.any():
         progress.warn(
             f"{int(chosen_by.sum()):,} judged rows helped to choose the kept epoch: the score is a little high"
@@ -139,7 +129,7 @@ def validated(bundle: Bundle, dataset: Dataset, rows: np.ndarray) -> np.ndarray:
 
     By content; within the very Dataset that the model was made from by id, as `require_unseen`.
     """
-    ids, hashes = _held(bundle, "validation")
+    ids, hashes = held_of(bundle, "validation")
     own = dataset.content_sha256 == bundle.manifest.hashes.data
     found: np.ndarray = np.isin(np.asarray(dataset.ids)[rows], ids) if own else np.isin(dataset.hashes[rows], hashes)
     return found
@@ -150,8 +140,7 @@ def truth_of(dataset: Dataset, rows: np.ndarray, classes: Sequence[str]) -> np.n
     labels: np.ndarray = np.asarray(dataset.labels)[rows]
     if dataset.task == "regression":
         return labels
-    place = {name: c for c, name in enumerate(classes)}
-    unknown = [name for c, name in enumerate(dataset.classes) if name not in place and (labels == c).any()]
+    unknown = [name for c, name in enumerate(dataset.classes) if name not in classes and (labels == c).any()]
     if unknown:
         raise ContractError(
             f"the data hold classes that the model does not know: {', '.join(unknown[:8])}",
@@ -159,8 +148,7 @@ def truth_of(dataset: Dataset, rows: np.ndarray, classes: Sequence[str]) -> np.n
             allowed=", ".join(classes),
             got=", ".join(dataset.classes),
         )
-    numbers: np.ndarray = np.array([place.get(name, -1) for name in dataset.classes])[labels.astype(np.int64)]
-    return numbers
+    return in_class_order(labels, dataset.classes, classes)
 
 
 def judge_run(

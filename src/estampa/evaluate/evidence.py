@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from estampa.evaluate.baselines import Baseline
     from estampa.evaluate.confidence import Abstention, Calibration
     from estampa.evaluate.crossval import CrossValidation
+    from estampa.explain.brief import Brief
 
 #: Objects on which consistency under mirrors and turns is measured; and where answers are means over these views, so
 #: that it holds by construction and only a fault would break it.
@@ -80,6 +81,7 @@ class Evidence:
     layers : records or objects with name, kind, shape, parameters; `parameters` counts the trainable ones.
     recipe : the complete recipe as TOML.
     consistency, crossval, calibration, abstention : see there.
+    maps : of some right and wrong answers, made through the bundle.
     twins : (n,) bool over `rows`: the object has a near twin in the training part.
     seconds : stage -> seconds. `peak_memory` in bytes.
     machine : `machine.describe()`.
@@ -110,6 +112,7 @@ class Evidence:
     crossval: CrossValidation | None = None
     calibration: Calibration | None = None
     abstention: Abstention | None = None
+    maps: Brief | None = None
     twins: np.ndarray | None = None
     trials: Sequence[Mapping[str, Any]] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)

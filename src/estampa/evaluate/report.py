@@ -17,6 +17,7 @@ from estampa.evaluate.judge import spelled, words
 from estampa.evaluate.methods import methods
 from estampa.evaluate.report_calibration import abstention, calibration
 from estampa.evaluate.report_operating import by_columns, operating
+from estampa.evaluate.report_pictures import answers, maps
 from estampa.page import Kept, Section, Table
 from estampa.plain import counted
 
@@ -86,7 +87,9 @@ def _sections(evidence: Evidence, kept: Kept) -> Iterator[Section]:
         yield Section("abstention", "When it may stay silent", abstention(evidence, kept))
     yield Section("operating", "At work: misses and false alarms", operating(evidence, kept))
     yield Section("slices", "For which objects", by_columns(evidence, kept))
+    yield Section("answers", "Answers drawn at random", answers(evidence))
     yield Section("mistakes", "Worst mistakes", _mistakes(evidence))
+    yield Section("maps", "What answers hang on", maps(evidence))
     yield Section("twins", "Near duplicates", _twins(evidence, kept))
     yield Section("symmetry", "Mirrors and turns", _symmetry(evidence))
     yield Section("folds", "Cross-validation", _folds(evidence, kept))

@@ -47,6 +47,26 @@ class Source:
         """Rows from `start` on, in order, `size` at a time."""
         raise NotImplementedError
 
+    @property
+    def labels(self) -> np.ndarray | None:
+        """(n,) as the data state them, class numbers in the order of `header.classes`; None where they do not."""
+        return None
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        """(n,) what belongs together; None where the data do not say."""
+        return None
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """The images of some rows, (m, h, w, c), in the order asked for; those before the last are read on the way."""
+        wanted, found = np.asarray(rows), np.empty((len(rows), *(self.header.shape or ())), self.header.dtype)
+        for chunk in self.chunks(0, _SAMPLE // 8):
+            here = np.flatnonzero((wanted >= chunk.start) & (wanted < chunk.start + len(chunk.images)))
+            found[here] = chunk.images[wanted[here] - chunk.start]
+            if not (wanted >= chunk.start + len(chunk.images)).any():
+                break
+        return found
+
     def sample(self, size: int) -> np.ndarray:
         """Some readable pictures, for a look at their scale before the work; `size` rows are read at a time."""
         for chunk in self.chunks(0, min(size, _SAMPLE)):
@@ -79,6 +99,20 @@ class DatasetRows(Source):
             yield Chunk(at, images)
             at += len(images)
 
+    @property
+    def labels(self) -> np.ndarray | None:
+        """The labels of these rows; None where the Dataset has none."""
+        return None if self.dataset.task == "unlabelled" else np.asarray(self.dataset.labels)[self.rows]
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        """The groups of these rows."""
+        return None if self.dataset.groups is None else np.asarray(self.dataset.groups)[self.rows]
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Only these rows are read."""
+        return self.dataset.take(self.rows[rows])
+
     def sample(self, size: int) -> np.ndarray:  # noqa: ARG002 - rows can be read singly here
         """Pictures spread over all rows, read one by one so that no more of the file is touched."""
         rows = _spread(self.rows)
@@ -91,6 +125,16 @@ class ReadingRows(Source):
     def __init__(self, reading: Reading, name: str) -> None:
         self.reading = reading
         super().__init__(reading.header, np.asarray(reading.ids, dtype=np.str_), reading.fingerprint, name)
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """As folders or a manifest tell them."""
+        return self.reading.labels
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        """As a manifest tells them."""
+        return self.reading.groups
 
     def chunks(self, start: int, size: int) -> Iterator[Chunk]:
         """Blocks as the source gives them."""

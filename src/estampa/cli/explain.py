@@ -1,0 +1,60 @@
+"""`estampa explain`: which pixels the answers of a run hang on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from estampa.cli.console import Console
+from estampa.cli.options import Json, Quiet, Seed
+
+
+def command(
+    run: Annotated[Path, typer.Argument(help="A run folder, or a bundle.")],
+    data: Annotated[list[Path], typer.Argument(help="A Dataset, what `estampa build` reads, or loose pictures.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for pages, table and maps.")] = Path("explain"),
+    n: Annotated[
+        int | None, typer.Option("--n", "--rows", min=1, help="Pictures; none = 24, with --shortcuts 240.")
+    ] = None,
+    id: Annotated[list[str] | None, typer.Option(help="Explain this object. Repeatable.")] = None,
+    part: Annotated[str, typer.Option(help="Of a Dataset: train, validation, test or all.")] = "",
+    shortcuts: Annotated[
+        bool, typer.Option("--shortcuts", help="Also: which regions the answers of each class lean on.")
+    ] = False,
+    window: Annotated[int | None, typer.Option(min=1, help="Side of the window, pixels; none = a sixth.")] = None,
+    stride: Annotated[int | None, typer.Option(min=1, help="Its steps, pixels; none = half of the window.")] = None,
+    fill: Annotated[str, typer.Option(help="In place of what is hidden: median, around, or a number.")] = "median",
+    of: Annotated[str, typer.Option(help="What is measured: logit or probability of the answer.")] = "logit",
+    channel: Annotated[list[str] | None, typer.Option(help="A map of this channel alone, too. Repeatable.")] = None,
+    grid: Annotated[int, typer.Option(min=2, max=9, help="Of --shortcuts: regions along a side.")] = 3,
+    seed: Seed = 0,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show which pixels the answers hang on: hide window after window, and see what the answer loses.
+
+    Example: estampa explain runs/a new_pictures/ -o explain --shortcuts
+    """
+    from estampa.bundle.store import Bundle
+    from estampa.explain import explain
+    from estampa.explain.run import MAPS, PAGE, SHORTCUTS, TABLE
+    from estampa.explain.shortcuts import lines, to_json
+
+    console, bundle = Console(json=json, quiet=quiet), Bundle.open(run)
+    console.say(f"{bundle.manifest.name}, model {bundle.hash}: {bundle.task}, {bundle.contract.words()}")
+    number = fill.replace(".", "", 1).removeprefix("-").isdigit()
+    found = explain(
+        bundle, data[0] if len(data) == 1 else data, output, n=n, ids=id or (), part=part, shortcuts=shortcuts,
+        window=window, stride=stride, fill=float(fill) if number else fill, of=of, channels=channel or (), grid=grid,
+        seed=seed, progress=console,
+    )  # fmt: skip
+    record = found.to_json() | {"page": str(output / PAGE), "table": str(output / TABLE), "maps": str(output / MAPS)}
+    told = found.lines()
+    if shortcuts:
+        record |= {"shortcuts": to_json(found, grid), "shortcuts_page": str(output / SHORTCUTS)}
+        told = [found.headline(), "", *lines(found, grid), "", f"shortcuts  {output / SHORTCUTS}"]
+    console.result(
+        record, [*told, *([] if shortcuts else [""]), f"page       {output / PAGE}", f"maps       {output / MAPS}"]
+    )
