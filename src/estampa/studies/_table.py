@@ -118,7 +118,7 @@ class Reproduction:
             for r in self.rows
         ]  # fmt: skip
         caption = "Each way of the study with its 95 % interval. Rows marked as faulty are there to show the fault."
-        decimals = {words(m): 4 for m in self.metrics} | ({"seconds": 1} if alone else {})
+        decimals = {words(m): 4 if alone else 3 for m in self.metrics} | ({"seconds": 1} if alone else {})
         drawn = words(self.leading) if alone else ""
         return page.Table(columns, rows, caption=caption, decimals=decimals, drawn=drawn)
 
