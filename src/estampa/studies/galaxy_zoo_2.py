@@ -92,12 +92,15 @@ def _net(ledger: Ledger, dataset: Dataset, name: str, way: str, how: str) -> Row
     ledger.progress.say(f"\n{name}")
     found = crossval(dataset, made, FOLDS, progress=ledger.progress)
     np.savez(ledger.folder / f"{name}.npz", rows=found.rows, output=found.output[0], fold=found.fold[0])
-    known = dataset.labels[dataset.labelled()]
-    uneven = balance.imbalance(known, len(dataset.classes)) >= balance.IMBALANCE
-    fault = NEGLECTED if name == "gz2-cnn" and uneven else ""
+    fault = fault_of(dataset.labels[dataset.labelled()], len(dataset.classes)) if name == "gz2-cnn" else ""
     return row_of(
         found.judgement, way, how, seconds=found.seconds, parameters=_parameters(made, dataset), fault=fault
     )  # fmt: skip
+
+
+def fault_of(labels: np.ndarray, classes: int) -> str:
+    """What is wrong with learning classes as they are: nothing where they are about as large as each other."""
+    return NEGLECTED if balance.imbalance(labels, classes) >= balance.IMBALANCE else ""
 
 
 def _parameters(made: Recipe, dataset: Dataset) -> int:
