@@ -10,8 +10,10 @@ from test_resume import Teller
 from torch import nn
 
 from estampa.errors import DatasetError, Interrupted, RecipeError
-from estampa.models._network import StagedBody
+from estampa.models._network import DEEP, StagedBody
 from estampa.train import fit, loop, stages
+from estampa.train.average import Average
+from estampa.train.feed import Feed
 from estampa.train.fit import fit_net
 from estampa.train.optim import Flat, Optimizer, rate_at
 
@@ -299,6 +301,55 @@ def test_interrupted_in_any_stage_the_same_weights_come_out(after, keep, tmp_pat
     assert plain(resumed.history) == plain(whole.history)
     assert resumed.kept_epoch == whole.kept_epoch
     assert resumed.decisions[-3:] == whole.decisions[-3:]
+
+
+def test_interrupted_in_bfloat16_frozen_blocks_come_back_whole(tmp_path):
+    """Without a stage of the head the first stage is in bfloat16: what it freezes must not stay rounded."""
+    changes = {"train__dtype": "bf16", "train__unfreeze": [1, 2], "train__keep": "last"}
+    whole = trained(**changes)
+    with pytest.raises(Interrupted, match="after epoch 3 of 4"):
+        trained(tmp_path, Teller(stop_after=3), **changes)
+    resumed = trained(tmp_path, **changes)
+    assert {p.dtype for p in resumed.network.body.parameters()} == {torch.float32}
+    assert same(resumed, first_weights(), "parts.0.")
+    assert np.array_equal(weights(whole), weights(resumed))
+
+
+def test_a_backbone_is_given_few_pictures_at_a_time(made, monkeypatch):
+    """Its maps take much memory: 256 pictures of 192 pixels are gigabytes."""
+    sizes = []
+    real = Small.features
+    monkeypatch.setattr(Small, "features", lambda self, x: sizes.append(len(x)) or real(self, x))
+    fitted = trained(data=bars(600), train__epochs=1)
+    fitted.predict(bars(100).images)
+    assert len(sizes) > 20
+    assert max(sizes) <= DEEP
+
+
+@pytest.mark.parametrize("left_over", [1, 2, 31])
+def test_statistics_are_found_from_even_pieces(left_over):
+    """A rest of one picture has no deviation where its map is one place, and would count as much as 32 others."""
+
+    class Flattened(Small):
+        def features(self, x):
+            return super().features(x.mean((2, 3), keepdim=True))
+
+    torch.manual_seed(0)
+    body, data = Flattened(), bars(DEEP + left_over)
+    network = loop.Network(
+        body, shape=(10, 10, 2), dtype="uint8", task="classification", rule={"stretch": "none", "local": 0, "mask": 0},
+        constants={"centre": [0.0], "softening": [1.0], "offset": [0.0], "factor": [1 / 255], "fill": [0.0]},
+    )  # fmt: skip
+    feed = Feed(data, np.arange(data.n), data.labels, drawing=None, device="cpu")
+    average = Average(Flat(body, half=False, channels_last=True), body, 0.0)
+    average.prepare_refresh(feed, network)
+    with average:
+        found = body.parts[0][1].running_mean.clone()
+    body.eval()
+    with torch.no_grad():
+        pixels = network.prepare(torch.from_numpy(data.images)).mean((2, 3), keepdim=True)
+        expected = body.parts[0][0](pixels).mean((0, 2, 3))
+    assert torch.allclose(found, expected, atol=2e-3 * float(expected.abs().max()))
 
 
 def test_stages_are_told_and_have_schedules_of_their_own():

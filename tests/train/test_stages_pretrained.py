@@ -51,3 +51,13 @@ def test_both_stages_of_the_default_for_colour_pictures():
     assert "Symmetry hflip" in said
     assert "Stage 2, 1 epoch:" in said
     assert "The first 4 are frozen" in said
+
+
+@pytest.mark.parametrize("backbone", ["test_convnext", "test_vit", "test_mambaout", "test_resnet"])
+@pytest.mark.parametrize("unfreeze", [2, "all"])
+def test_any_backbone_learns_in_bfloat16(backbone, unfreeze):
+    """Scales of ConvNeXt and the place codes of transformers stay float32: what they meet turns float32 as well."""
+    told = {"model__backbone": backbone, "model__side": 0, "train__dtype": "bf16", "train__unfreeze": unfreeze}
+    fitted = trained(train__head_epochs=0, train__epochs=1, **told)
+    assert {p.dtype for p in fitted.network.body.parameters()} == {torch.float32}
+    assert np.isfinite(fitted.history[0]["train_loss"])

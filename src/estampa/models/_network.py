@@ -23,6 +23,8 @@ VIEWS: dict[str, tuple[tuple[bool, bool, bool], ...]] = {
     "hflip": ((False, False, False), (False, False, True)),
     "d4": tuple((t, v, h) for t in (False, True) for v in (False, True) for h in (False, True)),
 }
+#: Pictures that a net with a backbone answers at a time, at most.
+DEEP = 32
 DTYPES = {"uint8": torch.uint8, "uint16": torch.uint16, "float32": torch.float32}
 
 
@@ -262,6 +264,11 @@ def view(x: Tensor, transpose: bool, rows: bool, columns: bool) -> Tensor:
         x = x.transpose(2, 3)
     axes = [axis for axis, flipped in ((2, rows), (3, columns)) if flipped]
     return torch.flip(x, axes) if axes else x
+
+
+def at_once(body: Body, most: int) -> int:
+    """How many pictures a net is given at a time where it only answers: a backbone's maps take much memory."""
+    return min(most, DEEP) if body.blocks() else most
 
 
 def parameter_count(body: nn.Module) -> int:

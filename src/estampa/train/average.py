@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from types import TracebackType
 
 import torch
 from torch import Tensor, nn
 
-from estampa.models._network import Body, Network
+from estampa.models._network import Body, Network, at_once
 from estampa.train.feed import Feed
 from estampa.train.optim import Flat
 
-#: Training pictures from which BatchNorm's statistics are found anew, so many at a time; of nets with a backbone, which
-#: see larger pictures in more channels, fewer.
-STATISTICS, AT_ONCE, AT_ONCE_DEEP = 4096, 512, 32
+#: Training pictures from which BatchNorm's statistics are found anew, and how many at a time, at most.
+STATISTICS, AT_ONCE = 4096, 512
 
 
 class Average:
@@ -71,9 +71,9 @@ class Average:
             norm.momentum, norm.training = None, True  # None = the plain mean over batches
         images, _ = feed.sample(STATISTICS)
         with torch.no_grad():
-            for batch in torch.split(images, AT_ONCE_DEEP if self.body.blocks() else AT_ONCE):
-                x = network.prepare(batch.to(network.centre.device))
-                self.body(x.to(torch.bfloat16) if self.flat.half else x)
+            pieces = math.ceil(len(images) / at_once(self.body, AT_ONCE))
+            for batch in images.tensor_split(pieces):  # even ones: each counts alike, and none is of one picture
+                self.flat.answer(network.prepare(batch.to(network.centre.device)))
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum, norm.training = momentum, False
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from estampa.models._network import LayerRow, Network
+from estampa.models._network import LayerRow, Network, at_once
 from estampa.prepare.image import ImagePreparation
 from estampa.recipe import Recipe
 
@@ -87,10 +87,11 @@ class Fitted:
         blocks = _array_blocks(data, rows) if isinstance(data, np.ndarray) else (b for _, b in data.blocks(rows))
         device = next(self.network.buffers()).device
         self.network.eval()
+        size = at_once(self.network.body, ANSWER_BATCH)
         with torch.inference_mode():
             for block in blocks:
-                for start in range(0, len(block), ANSWER_BATCH):
-                    images = torch.from_numpy(np.ascontiguousarray(block[start : start + ANSWER_BATCH])).to(device)
+                for start in range(0, len(block), size):
+                    images = torch.from_numpy(np.ascontiguousarray(block[start : start + size])).to(device)
                     found = self.network(images)
                     yield {k: t.cpu().numpy() for k, t in zip(self.network.output_names, found, strict=True)}
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from estampa import files, measure
 from estampa.errors import EstampaError, Interrupted
-from estampa.models._network import Network
+from estampa.models._network import Network, at_once
 from estampa.progress import Progress
 from estampa.recipe import Recipe
 from estampa.train import checkpoint, memory
@@ -243,11 +243,7 @@ class Loop:
             return staged(self.body).top(batch.images)
         whole = self.augment.warps or batch.turned is not None
         x = self.augment.change(self.network.prepare(batch.images, whole=whole), self.random, batch.turned)
-        return self._body(x)
-
-    def _body(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.body(x.to(torch.bfloat16) if self.flat.half else x)
-        return logits.float()
+        return self.flat.answer(x)
 
     def _batches(self) -> Iterator[Batch]:
         if self.stage.cached:
@@ -284,8 +280,8 @@ class Loop:
                     self.answered[part] = answers_of(self.network, feed)
                 logits, targets = [staged(self.body).top(self.answered[part]).float()], [feed.targets]
             else:
-                for images, target in feed.ordered(ANSWER_BATCH):
-                    logits.append(self._body(self.network.prepare(images.to(self.network.centre.device))))
+                for images, target in feed.ordered(at_once(self.body, ANSWER_BATCH)):
+                    logits.append(self.flat.answer(self.network.prepare(images.to(self.network.centre.device))))
                     targets.append(target)
             merged = torch.cat(logits)
             loss = float(self.job.loss(merged, torch.cat(targets).to(merged.device))) * self._unit
@@ -381,6 +377,7 @@ class Loop:
         self.history, self.kept_epoch = state["history"], state["kept_epoch"]
         self.stopped, self.earlier, self.told = state["stopped"], state["seconds"], state["told"]
         if state["stage"]:
+            self.flat.release()  # what the first stage froze is in its number type
             self._enter(state["stage"])
         self.first, self.entered, self.over = state["first"], state["entered"], state["over"]
         self.optimizer.steps, self.average.count = state["steps"], state["averaged"]

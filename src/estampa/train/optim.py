@@ -29,7 +29,7 @@ class Flat:
     """
 
     def __init__(self, body: Body, *, half: bool, channels_last: bool) -> None:
-        self.half, self.channels_last = half, channels_last
+        self.body, self.half, self.channels_last = body, half, channels_last
         in_half = _in_half(body) if half else set()
         self.parameters = list(_ordered(body, in_half))
         self.frozen = [(p, p.data) for p in body.parameters() if not p.requires_grad]
@@ -64,6 +64,19 @@ class Flat:
             out, into, height, width = like.shape
             return piece.view(out, height, width, into).permute(0, 3, 1, 2)
         return piece.view(like.shape)
+
+    def answer(self, x: Tensor) -> Tensor:
+        """The body's logits (n, outputs) float32 for prepared pixels (n, c, h, w), in the number type of training.
+
+        Inside a backbone a value may turn float32, as where it meets scales or places' codes that are not rounded;
+        the next layer's input is then rounded again (autocast).
+        """
+        if not self.half:
+            whole: Tensor = self.body(x)
+            return whole.float()
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=bool(self.body.blocks())):
+            logits: Tensor = self.body(x.to(torch.bfloat16))
+        return logits.float()
 
     def publish(self) -> None:
         """Give the net the vector's values (the rounded ones; the others are views of it)."""

@@ -148,9 +148,8 @@ def _step_seconds(setting: Setting, network: Network, feed: Feed, loss: Loss, re
             x = network.prepare(images)
             if not flat.channels_last:
                 x = x.contiguous()
-            logits = body(x.to(torch.bfloat16) if flat.half else x).float()
             flat.clear()
-            loss(logits, targets).backward()  # type: ignore[no-untyped-call]
+            loss(flat.answer(x), targets).backward()  # type: ignore[no-untyped-call]
             optimizer.step(recipe.train.rate)
             taken.append(time.perf_counter() - began)
             if sum(taken) > BUDGET_SECONDS / 2:

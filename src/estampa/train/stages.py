@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from estampa import machine
 from estampa.errors import DatasetError, RecipeError
-from estampa.models._network import Body, Network, StagedBody, parameter_count
+from estampa.models._network import DEEP, Body, Network, StagedBody, parameter_count
 from estampa.prepare.augment import Augment
 from estampa.recipe import PrepareRecipe, Recipe, TrainRecipe
 from estampa.train.feed import Feed
@@ -28,8 +28,6 @@ from estampa.train.optim import Flat
 MEMORY_SHARE = 0.2
 #: Share of a time limit that the head's own stage may take where others follow.
 HEAD_SHARE = 0.25
-#: Pictures that the frozen part is given at a time.
-ANSWERED = 32
 
 
 class Batch(NamedTuple):
@@ -186,10 +184,10 @@ class Cache:
         views, start = recipe.train.head_views, 0
         self.features = torch.zeros(0)
         with torch.no_grad():
-            for images, _ in feed.ordered(ANSWERED):
+            for images, _ in feed.ordered(DEEP):
                 first, last = np.searchsorted(entries, [start, start + len(images)])
-                for low in range(first, last, ANSWERED):
-                    place = slice(low, min(low + ANSWERED, last))
+                for low in range(first, last, DEEP):
+                    place = slice(low, min(low + DEEP, last))
                     rows = torch.from_numpy(entries[place] - start)
                     angles = None if turned is None else turned[place]
                     for view in range(views):
@@ -250,7 +248,7 @@ def answers_of(network: Network, feed: Feed) -> Tensor:
     with torch.no_grad():
         found = [
             staged(network.body).features(network.prepare(images.to(network.centre.device)))
-            for images, _ in feed.ordered(ANSWERED)
+            for images, _ in feed.ordered(DEEP)
         ]
     return torch.cat(found).float()
 
