@@ -125,6 +125,35 @@ def test_ids_that_are_taken_are_put_behind_the_folder(old: Dataset, tmp_path: Pa
     assert any("3 ids were taken" in line for line in heard.said)
 
 
+def test_folders_of_one_name_are_added_one_after_the_other(old: Dataset, tmp_path: Path) -> None:
+    """A folder called new each month, with files that are called alike: no two ids may be."""
+    path = old.path
+    for month in range(3):
+        lay(tmp_path / str(month) / "new", "nino", scenes(2, 20 + month))
+        path = build([path, tmp_path / str(month) / "new"], tmp_path / f"v{month}.h5").path
+    added = [f"{name}/nino/{i}.png" for name in ("new", "new 2", "new 3") for i in range(2)]
+    assert Dataset.open(path).ids[-6:].tolist() == added
+    more = [tmp_path / str(month) / "new" for month in range(3)]
+    assert build([old.path, *more], tmp_path / "once.h5").ids[-6:].tolist() == added
+
+
+def test_many_near_copies_added_to_few_pictures_follow_theirs(old: Dataset, tmp_path: Path) -> None:
+    """Nine of one test picture, a tenth of all: none is learned from. Of thirty, the doubt is said."""
+    name = next(name for name, part in parts_of(old).items() if part == TEST)
+    picture = np.asarray(Image.open(tmp_path / "old" / name)).astype(float)
+    for folder, count in (("few", 9), ("many", 30)):
+        (tmp_path / folder / "nino").mkdir(parents=True)
+        for i in range(count):
+            brighter = (picture * (1 + 0.002 * i) + 1 + i / 4).clip(0, 255).astype(np.uint8)
+            Image.fromarray(brighter).save(tmp_path / folder / "nino" / f"again{i}.png")
+    heard = Heard()
+    new = build([old.path, tmp_path / "few"], tmp_path / "new.h5", progress=heard)
+    assert set(new.split[old.n :].tolist()) == {TEST}
+    assert not any("too large to be copies" in line for line in heard.said)
+    build([old.path, tmp_path / "many"], tmp_path / "other.h5", progress=heard)
+    assert any("too large to be copies" in line for line in heard.said)
+
+
 def test_nothing_new_and_what_does_not_fit_is_refused(old: Dataset, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"holds nothing that old.h5 lacks.*80 copies"):
         build([old.path, tmp_path / "old"], tmp_path / "new.h5")

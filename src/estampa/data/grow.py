@@ -25,7 +25,7 @@ from estampa.data.record import PARTS, Header
 from estampa.data.sources._base import Reading, ReadOptions, fingerprint_of
 from estampa.data.sources.dataset import joined, joined_header, relabelled
 from estampa.data.split import is_published, notes_of
-from estampa.data.ties import plausible
+from estampa.data.ties import ignored_in_words, plausible
 from estampa.data.view import Dataset
 from estampa.errors import InputError, SourceError
 from estampa.progress import SILENT, Progress
@@ -230,7 +230,9 @@ def _unique_ids(
     taken = set(ids)
     for one, rows, name in zip(sets[1:], kept[1:], names, strict=True):
         for found in one.ids[rows].tolist():
-            own = f"{name}/{found}" if found in taken else found
+            own, tried = found, 1
+            while own in taken:  # "new/a.png" is taken too where a folder called new was added before
+                own, tried = f"{name}{f' {tried}' if tried > 1 else ''}/{found}", tried + 1
             renamed += [own] if own != found else []
             taken.add(own)
             ids.append(own)
@@ -256,10 +258,10 @@ def _parts(
     given = np.concatenate([one.split[rows] for one, rows in zip(sets, kept, strict=True)])
     known = np.concatenate([one.labelled()[rows] for one, rows in zip(sets, kept, strict=True)])
     added = np.arange(many.n) >= sets[0].n
-    pairs = np.zeros((0, 2), np.int64)
+    pairs, ignored = np.zeros((0, 2), np.int64), 0
     if many.shape is not None:
         pairs = near_duplicates(many, progress=progress).pairs
-        pairs, _ = plausible(pairs[added[pairs].any(axis=1)], many.n)
+        pairs, ignored = plausible(pairs[added[pairs].any(axis=1)], many.n)
     own = units(groups, many.hashes, many.n, pairs)
     shares = _shares(sets[0])
     parts, followed, torn = extended(
@@ -272,6 +274,8 @@ def _parts(
         notes.append(f"{followed:,} of them belong to old ones (near copies, or the same group) and take their part")
     if torn:
         notes.append(f"{torn:,} of them belong to old ones of two parts, and are in no part")
+    if ignored:
+        notes.append(ignored_in_words(ignored))
     classes = header.classes if header.task == "classification" else ()
     return parts, notes + notes_of(parts, labels, classes)
 

@@ -12,7 +12,7 @@ import numpy as np
 from estampa.data.dataset import PARTS, Dataset, write_split
 from estampa.data.deal import NONE, TEST, TRAIN, VALIDATION, make_split, require_classes, units
 from estampa.data.splitfile import drawn_by
-from estampa.data.ties import in_words, ties_of
+from estampa.data.ties import ignored_in_words, in_words, ties_of
 from estampa.errors import DatasetError
 from estampa.page import Table, fragment
 from estampa.progress import SILENT, Progress
@@ -156,9 +156,7 @@ def parted(
         record["taken"] = "validation"
     notes = notes_of(parts, labels, classes)
     if tied.ignored:
-        notes.append(
-            f"{tied.ignored:,} objects look alike in sets too large to be copies; near copies among them may be torn"
-        )
+        notes.append(ignored_in_words(tied.ignored))
     return parts, record, tuple(notes)
 
 

@@ -13,6 +13,7 @@ from estampa.data.duplicates import exact_duplicates, near_duplicates
 from estampa.progress import SILENT, Progress
 
 MOST_SHARE = 0.1  #: of the rows that a set of near copies may hold; more are look-alikes, not copies
+FEW = 10  #: near copies that are always held for that, up to a quarter of the rows
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ def ties_of(
 def plausible(pairs: np.ndarray, n: int) -> tuple[np.ndarray, int]:
     """Pairs (m, 2) of near copies without chains of more than a tenth of the n rows; and the rows left out of such.
 
+    Of few rows a tenth is less than one picture saved three times: a chain of FEW is let be, up to a quarter of the rows.
     Where so many pictures are alike, all of them are: flat drawings, empty sky. To keep them together would leave
     nothing to part.
     """
@@ -67,8 +69,13 @@ def plausible(pairs: np.ndarray, n: int) -> tuple[np.ndarray, int]:
         return pairs, 0
     own = units(None, None, n, pairs)
     _, code, size = np.unique(own, return_inverse=True, return_counts=True)
-    large = size[code[pairs[:, 0]]] > max(2, MOST_SHARE * n)
+    large = size[code[pairs[:, 0]]] > max(2, min(FEW, n // 4), MOST_SHARE * n)
     return pairs[~large], len(np.unique(pairs[large]))
+
+
+def ignored_in_words(rows: int) -> str:
+    """What is said of rows in sets of near copies that are too large to be that."""
+    return f"{rows:,} objects look alike in sets too large to be copies; near copies among them may be torn"
 
 
 def in_words(record: dict[str, Any]) -> str:
