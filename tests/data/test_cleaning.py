@@ -186,6 +186,40 @@ def test_a_page_of_thousands_is_capped_and_the_list_is_whole(tmp_path: Path) -> 
     assert len(read_exclusion(tmp_path / "page-exclude.csv", result.dataset.ids).facts) == 450
 
 
+def test_suggested_copies_beyond_a_page_are_ticked_among_near_duplicates_too(tmp_path: Path) -> None:
+    """What the page saves untouched is the list beside it."""
+    pictures = smooth(160, side=12)
+    brighter = (pictures.astype(float) * 1.06 + 3).clip(0, 255).astype(pictures.dtype)
+    images = np.concatenate([pictures, pictures, brighter])
+    result = check(make(tmp_path / "set.h5", images, np.zeros(480, int)), page=tmp_path / "page.html")
+    assert result.cleaning is not None
+    near = next(k for k in result.cleaning.kinds if k.kind == "near")
+    assert len(near) > 300
+    html = (tmp_path / "page.html").read_text()
+    ticked = {unescape(one) for one in re.findall(r'checkbox" disabled data-id="([^"]*)"[^>]* checked', html)}
+    for words in re.findall(r'<p class="rest"><label><input[^>]* checked>.*?<script[^>]*>(.*?)</script>', html):
+        ticked |= {one for one, _ in json.loads(words)}
+    assert ticked == {one for one, _ in result.cleaning.suggested()}
+
+
+def test_the_command_on_the_page_is_one_that_a_shell_understands(tmp_path: Path) -> None:
+    folder = tmp_path / "my $(date) pictures"
+    for name in (" cats", "dogs "):
+        (folder / name).mkdir(parents=True)
+        for k in range(3):
+            photograph(len(name) * 10 + k + 50 * name.startswith(" ")).save(folder / name / f"{k}.png")
+    (folder / " cats" / "copy.png").write_bytes((folder / " cats" / "0.png").read_bytes())
+    page = tmp_path / "page.html"
+    check(folder, page=page)
+    assert "estampa build 'my $(date) pictures' -o clean.h5 --exclude exclude.csv" in unescape(page.read_text())
+    clean = build(folder, tmp_path / "clean.h5", ReadOptions(exclude=page.with_name("page-exclude.csv")))
+    assert " cats/copy.png" not in clean.ids, "an id may begin with a blank"
+    assert clean.n == 6
+    spaced = tmp_path / "list.csv"
+    spaced.write_text(" id , why\n  dogs /1.png , by hand\n")
+    assert np.flatnonzero(read_exclusion(spaced, ["dogs /0.png", "dogs /1.png"]).rows).tolist() == [1]
+
+
 def test_a_labelled_copy_and_one_of_the_test_part_are_kept(tmp_path: Path) -> None:
     images, labels = smooth(40), np.array([0, 1] * 20)
     images[30], images[31] = images[2], images[5]

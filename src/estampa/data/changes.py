@@ -63,9 +63,11 @@ class Changes:
         names = [*self.old.classes, *(name for name in self.new.classes if name not in self.old.classes)] or ["objects"]
         found: dict[str, dict[str, dict[str, int]]] = {name: {} for name in [*names, UNLABELLED]}
         for side, (one, rows) in sides.items():
-            whose = _classes(one)[rows]
+            whose, code = np.unique(_classes(one)[rows], return_inverse=True)
+            tally = np.bincount(code * len(PARTS) + one.split[rows], minlength=len(whose) * len(PARTS))
+            of = dict(zip(whose.tolist(), tally.reshape(-1, len(PARTS)).tolist(), strict=True))
             for name, counts in found.items():
-                parts = np.bincount(one.split[rows[whose == name]], minlength=len(PARTS)).tolist()
+                parts = of.get(name, [0] * len(PARTS))
                 counts[side] = {"all": sum(parts), **dict(zip(PARTS, parts, strict=True))}
         if not any(side["all"] for side in found[UNLABELLED].values()):
             del found[UNLABELLED]

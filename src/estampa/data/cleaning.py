@@ -27,7 +27,10 @@ from estampa.plain import csv_safe
 KINDS: dict[str, tuple[str, str]] = {
     "unreadable": (
         "Unreadable files",
-        "They are damaged, cut short or no pictures, and hold nothing to learn from. Suggested: leave them out.",
+        (
+            "Damaged, cut short, no pictures, too large, or of 16 bits among 8: no build reads them as they are; the "
+            "reason stands beside each. Suggested: leave them out, or mend the files and build again."
+        ),
     ),
     "exact": (
         "Exact copies",

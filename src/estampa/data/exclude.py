@@ -38,31 +38,33 @@ def read_exclusion(path: Path | None, ids: Sequence[str] | np.ndarray) -> Exclus
         return Exclusion(np.zeros(len(ids), bool), frozenset(), (), ())
     entries = _entries(path)
     row_of = {str(name): row for row, name in enumerate(ids)}
-    if entries and entries[0] not in row_of and entries[0].lower() in _HEADINGS:
+    if entries and entries[0] not in row_of and entries[0].strip().lower() in _HEADINGS:
         entries = entries[1:]
     rows = np.zeros(len(ids), bool)
     hashes, unmatched = set(), []
     for entry in entries:
-        name = entry if entry in row_of else csv_plain(entry)
-        if name in row_of:
+        bare = entry.strip()
+        # As it stands first: a folder's name may begin with a blank.
+        name = next((n for n in (entry, csv_plain(entry), bare, csv_plain(bare)) if n in row_of), None)
+        if name is not None:
             rows[row_of[name]] = True
-        elif _HASH.fullmatch(entry):
-            hashes.add(int(entry, 16))
+        elif _HASH.fullmatch(bare):
+            hashes.add(int(bare, 16))
         else:
-            unmatched.append(entry)
+            unmatched.append(bare)
     return Exclusion(rows, frozenset(hashes), tuple(unmatched), tuple(sorted(entries)))
 
 
 def _entries(path: Path) -> list[str]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            lines = [[cell.strip() for cell in line] for line in csv.reader(stream) if any(c.strip() for c in line)]
+            lines = [line for line in csv.reader(stream) if any(cell.strip() for cell in line)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SourceError(
             "the exclude file cannot be read", where=path, allowed="a text or CSV file", got=str(error)
         ) from error
     if not lines:
         return []
-    headings = [cell.lower() for cell in lines[0]]
+    headings = [cell.strip().lower() for cell in lines[0]]
     column = next((i for i, cell in enumerate(headings) if cell in _HEADINGS), 0)
-    return [line[column] for line in lines if len(line) > column and line[column]]
+    return [line[column] for line in lines if len(line) > column and line[column].strip()]

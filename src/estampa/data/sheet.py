@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ _NOTES: dict[str, NoteKind] = {"refuse": "bad", "warn": "warn", "note": "note"}
 def contact_sheet(result: CheckResult, *, seed: int = 0) -> str:
     """Return the page as HTML text; `seed` chooses the examples."""
     data = result.dataset
-    sections = [Section("result", "Result", _verdict(result)), *cleaning_sections(result, _name(result))]
+    sections = [Section("result", "Result", _verdict(result)), *cleaning_sections(result, _asked(result))]
     shown = [f for f in result.findings if f.kind in _TITLES and data.shape is not None and len(f.rows)]
     sections += [Section(f.kind.replace("_", "-"), _TITLES[f.kind], _finding(result, f), 3) for f in shown]
     caption = "Objects in each class and part. Bars are drawn from zero."
@@ -58,7 +59,7 @@ def contact_sheet(result: CheckResult, *, seed: int = 0) -> str:
 def _made_by(result: CheckResult) -> dict[str, Any]:
     near = "" if result.near is not None else " --no-near"
     return {
-        "command": f"estampa check {_name(result)}{near} --page FILE",
+        "command": f"estampa check {_asked(result)}{near} --page FILE",
         "estampa": machine.version_of("estampa") or "not installed",
         "content SHA-256": result.dataset.content_sha256,
         "seconds": f"{result.seconds:.1f}",
@@ -67,9 +68,18 @@ def _made_by(result: CheckResult) -> dict[str, Any]:
 
 def _name(result: CheckResult) -> str:
     """What a person calls the data: the file, or for a source that was read into the cache, that source."""
+    return ", ".join(_paths(result))
+
+
+def _asked(result: CheckResult) -> str:
+    """The same as a shell wants it."""
+    return shlex.join(_paths(result))
+
+
+def _paths(result: CheckResult) -> list[str]:
     data = result.dataset
     cached = data.fingerprint.startswith(data.path.stem)
-    return ", ".join(data.header.origin.get("paths", [])) if cached else data.path.name
+    return list(data.header.origin.get("paths", [])) if cached else [data.path.name]
 
 
 def _lead(result: CheckResult) -> str:

@@ -32,7 +32,7 @@ def scale_unit(result: CheckResult) -> str:
 
 
 def cleaning_sections(result: CheckResult, name: str) -> list[Section]:
-    """The sections, the introduction first; `name` is what a person calls the data. [] where nothing was looked for."""
+    """The sections, the introduction first; `name` is how a shell names the data. [] where nothing was looked for."""
     found = result.cleaning
     if found is None:
         return []
@@ -128,9 +128,20 @@ def _split(kind: Suspects) -> tuple[list[tuple[Suspect, ...]], list[Suspect]]:
 
 
 def _rest(kind: Suspects, hidden: list[Suspect]) -> tuple[list[tuple[str, str]], str, bool]:
-    """What is not shown and one box ticks: (id, reason), the box's words, whether it is ticked."""
+    """What is not shown and one box ticks: (id, reason), the box's words, whether it is ticked.
+
+    Near duplicates are not suggested, but exact copies among them are: then the box is for these, so that what the page
+    saves is what is suggested.
+    """
     if kind.kind not in _RESTS or not hidden:
         return [], "", False
+    copies = [s for s in hidden if s.suggested]
+    if kind.kind not in SUGGESTED and copies:
+        return (
+            [(s.id, reason_of(kind.kind, s)) for s in copies],
+            f"Also {len(copies):,} exact copies among the {len(hidden):,} that are not shown here",
+            True,
+        )
     what = "" if kind.kind == "unreadable" else ", all but the first of each group"
     words = f"Also the {len(hidden):,} that are not shown here{what}"
     return [(s.id, reason_of(kind.kind, s)) for s in hidden], words, kind.kind in SUGGESTED

@@ -61,7 +61,7 @@ def ties_of(
 def plausible(pairs: np.ndarray, n: int) -> tuple[np.ndarray, int]:
     """Pairs (m, 2) of near copies without chains of more than a tenth of the n rows; and the rows left out of such.
 
-    Of few rows a tenth is less than one picture saved three times: a chain of FEW is let be, up to a quarter of the rows.
+    Of few rows a tenth is less than one picture saved three times: chains of FEW are let be, up to a quarter of them.
     Where so many pictures are alike, all of them are: flat drawings, empty sky. To keep them together would leave
     nothing to part.
     """

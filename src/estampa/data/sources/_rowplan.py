@@ -115,7 +115,8 @@ def from_manifest(path: Path, options: ReadOptions, given: Table | None = None, 
     named = table.columns[column]
     require_inside(named, path)
     names = _resolved(named, store)
-    missing = sum(name not in set(store.names) for name in set(names))
+    stored = set(store.names)
+    missing = len(set(names) - stored)
     if missing == len(set(names)):
         raise SourceError(
             "none of the named files is there",
@@ -131,7 +132,7 @@ def from_manifest(path: Path, options: ReadOptions, given: Table | None = None, 
     taken = {*roles_taken(table, options.label, options.group), column}
     plan.beside = measured(table, taken, answer_of(table, options.label))
     plan.notes += plan.beside.notes
-    unnamed = len(set(store.names) - set(names))
+    unnamed = len(stored - set(names))
     if unnamed:
         kind = "picture" if store.suffixes == SUFFIXES else "file"
         plan.notes.append(f"{numbered(unnamed, kind)} not named in {path.name}: left out")
