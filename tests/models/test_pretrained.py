@@ -137,6 +137,17 @@ def test_nets_of_one_size_get_it_whatever_comes() -> None:
         made(backbone="test_vit", side=96)
 
 
+def test_pictures_too_small_for_the_backbone_are_refused() -> None:
+    with pytest.raises(RecipeError, match=r"pictures so small.*Got: 20 x 20.*model\.side"):
+        pretrained.summary(Options(backbone="vgg11", weights="none", side=0), (20, 20, 3), 5)
+
+
+def test_a_backbone_that_does_not_pool_is_refused() -> None:
+    net = torch.nn.Conv2d(3, 4, 1).to("meta")
+    with pytest.raises(RecipeError, match=r"no pooled features.*Got: 4 x 9 x 9"):
+        list(_backbones.sizes_after(net, [], (9, 9, 3)))
+
+
 def test_an_unknown_backbone_is_told_the_nearest() -> None:
     with pytest.raises(RecipeError, match="Did you mean 'efficientnet_b0'"):
         made(backbone="eficientnet_b0")
@@ -201,6 +212,39 @@ def test_truncated_weights_are_refused(tiny_file: Path, tmp_path: Path, suffix: 
     path.write_bytes(b"")
     with pytest.raises(WeightsError, match="cut short"):
         made(weights=str(path))
+
+
+def test_weights_that_claim_a_shape_of_any_size_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    """A PyTorch file may say that one stored number is 8 TB of them."""
+    state = _backbones.make(TINY, 3, classes=1000).state_dict()
+    for dtype in (torch.float64, torch.float32):
+        state["bn2.weight"] = torch.zeros(1, dtype=dtype).expand(10**12)
+        torch.save(state, tmp_path / "vast.pth")
+        with pytest.raises(WeightsError, match=r"bn2\.weight of \(1000000000000,\)"):
+            made(weights=str(tmp_path / "vast.pth"))
+    state["conv_stem.weight"] = torch.zeros(1).expand(16, 3, 10**6, 10**6)
+    torch.save(state, tmp_path / "vast.pth")
+    with pytest.raises(WeightsError, match="not weights of"):
+        made((40, 40, 1), weights=str(tmp_path / "vast.pth"))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e300])
+def test_weights_with_values_that_are_no_numbers_are_refused(value: float, tmp_path: Path) -> None:
+    state = _backbones.make(TINY, 3, classes=1000).state_dict()
+    state["bn2.weight"] = state["bn2.weight"].double()
+    state["bn2.weight"][3] = value
+    save_file(state, tmp_path / "odd.safetensors")
+    with pytest.raises(WeightsError, match=r"no numbers.*Got: bn2\.weight"):
+        made(weights=str(tmp_path / "odd.safetensors"))
+
+
+def test_tensors_of_another_kind_are_refused(tmp_path: Path) -> None:
+    state = _backbones.make(TINY, 3, classes=1000).state_dict()
+    whole = state["bn2.weight"]
+    for odd in (whole.to("meta"), whole.to(torch.complex64)):
+        torch.save({**state, "bn2.weight": odd}, tmp_path / "odd.pth")
+        with pytest.raises(WeightsError, match=r"bn2\.weight of another kind"):
+            made(weights=str(tmp_path / "odd.pth"))
 
 
 class Trap:

@@ -149,7 +149,10 @@ def statistics_of(module: nn.Module) -> int:
 
 
 def sizes_after(net: nn.Module, parts: list[Part], picture: tuple[int, int, int]) -> Iterator[tuple[int, ...]]:
-    """Shape after each part (channels last where it is a map), then of the pooled features, for a meta `net`."""
+    """Shape after each part (channels last where it is a map), then of the pooled features, for a meta `net`.
+
+    Raises RecipeError for pictures too small for it, and where it does not pool.
+    """
     shapes: dict[int, tuple[int, ...]] = {}
     hooks = []
     for number, part in enumerate(parts):
@@ -159,8 +162,19 @@ def sizes_after(net: nn.Module, parts: list[Part], picture: tuple[int, int, int]
             shapes[number] = tuple(out.shape[1:])
 
         hooks += [module.register_forward_hook(keep) for module in part]
-    with torch.inference_mode():
-        pooled: Tensor = net(torch.zeros(1, picture[2], *picture[:2], device="meta"))
+    try:
+        with torch.inference_mode():
+            pooled: Tensor = net(torch.zeros(1, picture[2], *picture[:2], device="meta"))
+    except RuntimeError as error:
+        raise RecipeError(
+            "the backbone cannot take pictures so small", where="model.backbone", got=f"{picture[0]} x {picture[1]}",
+            cure="Set model.side to more, as 96, or take another backbone, as tf_efficientnet_lite0.",
+        ) from error  # fmt: skip
+    if pooled.ndim != 2:
+        raise RecipeError(
+            "the backbone gives no pooled features", where="model.backbone", allowed="one vector a picture",
+            got=" x ".join(map(str, pooled.shape[1:])), cure="Take another, as tf_efficientnet_lite0.",
+        )  # fmt: skip
     for hook in hooks:
         hook.remove()
     for number in range(len(parts)):

@@ -258,12 +258,21 @@ def load(source: Source, net: nn.Module, backbone: str, channels: int) -> None:
             source, backbone, f"{len(found)} tensors; it {first}, one of {len(lacking) + len(foreign)} differences"
         )
     stem = _first(backbone)
-    for name in own.keys() & found.keys():
-        value = found[name].to(own[name].dtype)
-        if name in stem and channels != 3:
+    for name in sorted(own.keys() & found.keys()):
+        value = found[name]
+        if value.layout != torch.strided or value.is_quantized or value.is_meta or value.is_complex():
+            raise _another(source, backbone, f"{name} of another kind: {value.dtype}, {value.layout}, {value.device}")
+        shape = own[name].shape
+        if name in stem and channels != 3 and (value.shape[:1], value.shape[2:]) == (shape[:1], shape[2:]):
             value = _stem(value, channels)
-        if value.shape != own[name].shape:
-            raise _another(source, backbone, f"{name} of {tuple(value.shape)} in place of {tuple(own[name].shape)}")
+        if value.shape != shape:  # before anything is made of it: a few bytes may claim a shape of any size
+            raise _another(source, backbone, f"{name} of {tuple(value.shape)} in place of {tuple(shape)}")
+        value = value.to(own[name].dtype)
+        if not value.isfinite().all():
+            raise WeightsError(
+                "holds values that are no numbers", where=source.path, allowed="finite values", got=name,
+                cure="Fetch or copy the file anew.",
+            )  # fmt: skip
         own[name].copy_(value)
 
 
