@@ -1,5 +1,6 @@
 """Training in stages: what is frozen does not move, and the frozen part is computed once."""
 
+import time
 from itertools import pairwise
 
 import numpy as np
@@ -398,6 +399,63 @@ def test_the_head_is_kept_where_unfreezing_did_not_help(monkeypatch):
     fitted = trained(train__head_epochs=3, train__epochs=2, train__keep="best")
     assert fitted.kept_epoch == 2
     assert same(fitted, first_weights(), "parts.")
+
+
+def test_a_stage_that_took_all_of_the_time_is_the_last_one(monkeypatch):
+    """The frozen part runs once, whatever it takes; a step of the whole net would come on top."""
+    late, real = {"by": 0.0}, time.perf_counter
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: real() + late["by"])
+    batches = stages.Cache.batches
+    monkeypatch.setattr(stages.Cache, "batches", lambda *told: late.update(by=60.0) or batches(*told))
+    fitted = trained(train__head_epochs=5, train__epochs=5, train__time_limit=50.0)
+    assert [row["stage"] for row in fitted.history] == [1]
+    assert fitted.stopped == "time limit of 50 s reached in epoch 1, before the next stage"
+    assert same(fitted, first_weights(), "parts.")
+
+
+def test_the_clock_is_looked_at_after_each_step(monkeypatch):
+    """A step of a large net may take seconds."""
+    clock, steps = {"now": 0.0}, []
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: clock["now"])
+    real = Optimizer.step
+
+    def slow(self, rate):
+        steps.append(rate)
+        clock["now"] += 2.0
+        real(self, rate)
+
+    monkeypatch.setattr(Optimizer, "step", slow)
+    fitted = trained(train__epochs=3, train__time_limit=5.0)
+    assert len(steps) == 3
+    assert fitted.stopped == "time limit of 5 s reached in epoch 1"
+
+
+def test_rates_of_blocks_are_told_without_a_stage_of_the_head_too():
+    told = recipe(train__rate_decay=0.5).train
+    (line,) = stages.told(stages.plan(told, Small()), told, Small())
+    assert "of all 3 blocks, at rate 0.001 (head), 0.0005 (last block) to 0.00013 (first block)." in line
+    told = recipe(train__keep_statistics=True, train__unfreeze=1).train
+    (line,) = stages.told(stages.plan(told, Small()), told, Small())
+    assert "the last 1 of 3 blocks" in line
+    assert line.endswith(
+        "The first 2 are frozen, BatchNorm's statistics too. All of the backbone's BatchNorm keeps its statistics."
+    )
+    told = recipe(train__keep_statistics=True).train
+    (line,) = stages.told(stages.plan(told, Small()), told, Small())
+    assert "All of the backbone's BatchNorm keeps its statistics." in line
+    told = recipe().train
+    assert stages.told(stages.plan(told, Small()), told, Small()) == []
+
+
+def test_statistics_are_found_anew_once_an_epoch_where_a_test_part_is_followed(monkeypatch):
+    found, real = [], Average.settle
+    monkeypatch.setattr(Average, "settle", lambda self: found.append(1) or real(self))
+    data, told = bars(), recipe(train__epochs=3)
+    fitted = fit_net(
+        data, told, train_rows=np.arange(80), validation_rows=np.arange(80, 120), watched_rows=np.arange(120, 160)
+    )
+    assert {"validation_accuracy", "test_accuracy"} <= fitted.history[0].keys()
+    assert len(found) == 3 + 1
 
 
 def test_a_time_limit_leaves_room_for_the_later_stages(monkeypatch):

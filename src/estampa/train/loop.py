@@ -29,7 +29,7 @@ from estampa.train.stages import Batch, Cache, answers_of, augment_of, learning,
 
 #: Seconds between two writings of the checkpoint; an interruption writes the last epoch's in any case.
 CHECKPOINT_SECONDS = 2.0
-#: Steps between two looks at the loss and the clock.
+#: Steps between two looks at the loss.
 LOOK_EVERY = 16
 ANSWER_BATCH = 256
 
@@ -160,26 +160,33 @@ class Loop:
             row["stage"] = self.number + 1
         truth = self.job.truth["train"][rows]
         row |= {f"train_{name}": measure.score(name, truth, outputs) for name in self.metrics}
-        if self.job.validation is not None and len(self.job.validation):
+        if self.job.validation is not None or self.job.watched is not None:
             with self.average:
-                row |= self._answers("validation", self.job.validation)
-                self._judge(epoch, row)
-        if self.job.watched is not None:
-            with self.average:
-                row |= self._answers("test", self.job.watched)
+                if self.job.validation is not None and len(self.job.validation):
+                    row |= self._answers("validation", self.job.validation)
+                    self._judge(epoch, row)
+                if self.job.watched is not None:
+                    row |= self._answers("test", self.job.watched)
         row["seconds"] = round(self.seconds, 3)
         self.history.append(row)
         if not self.over and epoch - self.first == self.stage.epochs:
             self.over = f"all {epoch} epochs done"
         elif not self.over and self._out_of_time():
             self.over = f"time limit of {self.recipe.time_limit:g} s reached in epoch {epoch}"
-        last = self.number + 1 == len(self.stages)
         if self.over and len(self.stages) > 1:
             self.told.append(self._ending(epoch))
-        if last:
-            self.stopped = self.over
+        self.stopped = self._ended(epoch)
         self._snapshot()
         self.progress.advance(1, self._note(row))
+
+    def _ended(self, epoch: int) -> str:
+        """Why the whole training is over, "" when it is not: a stage that took all of the time is the last one."""
+        if self.number + 1 == len(self.stages):
+            return self.over
+        late = self.recipe.time_limit is not None and self.seconds >= self.recipe.time_limit
+        if not self.over or not late:
+            return ""
+        return f"time limit of {self.recipe.time_limit:g} s reached in epoch {epoch}, before the next stage"
 
     def _ending(self, epoch: int) -> str:
         """A sentence on the stage that is over."""
@@ -224,8 +231,8 @@ class Loop:
             sizes.append(len(batch.places))
             if self.optimizer.steps % LOOK_EVERY == 0:
                 self._require_number(losses[-1], epoch)
-                if self._out_of_time():
-                    break
+            if self._out_of_time():
+                break
         self._require_number(losses[-1], epoch)
         weights = torch.tensor(sizes, dtype=torch.float32)
         mean = float((torch.stack(losses).cpu() * weights).sum() / weights.sum()) * self._unit

@@ -69,8 +69,7 @@ def plan(recipe: TrainRecipe, body: Body) -> list[Stage]:
     each other.
     """
     assert isinstance(recipe.epochs, int)
-    plain = not recipe.head_epochs and recipe.unfreeze == "all" and recipe.rate_decay == 1.0
-    if plain and not recipe.keep_statistics:
+    if _plain(recipe):
         return [Stage("all", recipe.epochs, recipe.rate)]
     blocks = len(body.blocks())
     if not blocks:
@@ -97,6 +96,12 @@ def plan(recipe: TrainRecipe, body: Body) -> list[Stage]:
         ends = begin + (1 - begin) * number / len(counts) if number < len(counts) else 1.0
         stages.append(Stage(name, length, recipe.rate, blocks - count, ends=ends))
     return stages
+
+
+def _plain(recipe: TrainRecipe) -> bool:
+    """Whether all of the net learns alike, as a net without backbone does."""
+    alike = recipe.rate_decay == 1.0 and not recipe.keep_statistics
+    return alike and not recipe.head_epochs and recipe.unfreeze == "all"
 
 
 def _counts(recipe: TrainRecipe, blocks: int) -> list[int]:
@@ -255,7 +260,7 @@ def answers_of(network: Network, feed: Feed) -> Tensor:
 
 def told(stages: list[Stage], recipe: TrainRecipe, body: Body) -> list[str]:
     """A sentence a stage: what is frozen, how many parameters learn, and at which rates. The body is left unfrozen."""
-    if stages == [Stage("all", stages[0].epochs, recipe.rate)]:
+    if _plain(recipe):
         return []
     blocks, said = body.blocks(), []
     whole = parameter_count(body)
@@ -271,8 +276,8 @@ def told(stages: list[Stage], recipe: TrainRecipe, body: Body) -> list[str]:
                 f"picture, computed once. The backbone's {len(blocks)} blocks are frozen, BatchNorm's statistics too."
             )
         else:
-            text += f", those of the head and of {'all' if not stage.frozen else 'the last'} {free} blocks"
-            text += f" of {len(blocks)}" if stage.frozen else ""
+            text += ", those of the head and of "
+            text += f"the last {free} of {len(blocks)} blocks" if stage.frozen else f"all {free} blocks"
             if recipe.rate_decay < 1:
                 low = stage.rate * recipe.rate_decay**free
                 text += f", at rate {stage.rate:g} (head), {stage.rate * recipe.rate_decay:.2g} (last block)"
@@ -281,7 +286,8 @@ def told(stages: list[Stage], recipe: TrainRecipe, body: Body) -> list[str]:
                 )
             else:
                 text += f", at rate {stage.rate:g}."
-            text += f" The first {stage.frozen} are frozen, BatchNorm's statistics too." if stage.frozen else ""
+            still = f"The first {stage.frozen} are" if stage.frozen > 1 else "The first one is"
+            text += f" {still} frozen, BatchNorm's statistics too." if stage.frozen else ""
             text += " All of the backbone's BatchNorm keeps its statistics." if recipe.keep_statistics else ""
         said.append(text)
     body.freeze(0)
