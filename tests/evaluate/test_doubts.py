@@ -14,6 +14,7 @@ from estampa.data.check import check
 from estampa.data.read import build
 from estampa.evaluate import doubts as room
 from estampa.evaluate.doubts import quick_doubts
+from estampa.prepare.descriptors import histograms
 
 
 def test_flipped_labels_of_digits_are_doubted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -46,12 +47,33 @@ def test_a_model_that_cannot_tell_doubts_nothing_and_says_why(make_dataset: Any,
     assert "too few for its doubts to mean anything" in (tmp_path / "page.html").read_text()
 
 
+def test_only_labelled_pictures_are_described(make_dataset: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a million without a label must cost nothing; and answers belong to the rows that they are said of."""
+    draw = np.random.default_rng(0)
+    images = draw.integers(0, 90, (600, 12, 12, 1)).astype(np.uint8)
+    labels = np.tile([0, -1, 1, -1], 150)
+    images[labels == 1, 3:9, 3:9] += 120
+    wrong = np.arange(0, 600, 30)  # of both classes
+    labels[wrong] = 1 - labels[wrong]
+    seen = []
+    monkeypatch.setattr(room, "histograms", lambda small: (seen.append(len(small)), histograms(small))[1])
+    found = quick_doubts(make_dataset(images, labels, classes=("a", "b", "c")))
+    assert found is not None
+    assert sum(seen) == 300
+    hit = np.isin(wrong, found.rows)
+    assert hit.sum() >= 10, found.remark
+    assert len(found.rows) <= 30
+
+
 def test_what_cannot_be_looked_at_is_said(make_dataset: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     images = np.random.default_rng(0).integers(0, 255, (60, 8, 8, 1)).astype(np.uint8)
     assert quick_doubts(make_dataset(images, np.linspace(0, 1, 60))) is None
     few = quick_doubts(make_dataset(images, np.r_[np.zeros(55), np.ones(5)].astype(int), classes=("a", "b", "c")))
     assert few is not None
-    assert "fewer than 10 objects" in few.remark
+    assert "fewer than 10 objects cannot be cross-validated: 'b'." in few.remark
+    one = quick_doubts(make_dataset(images, np.zeros(60, int), classes=("a", "b")))
+    assert one is not None
+    assert "one class only" in one.remark
     monkeypatch.setattr(room, "MOST_ROWS", 50)
     many = quick_doubts(make_dataset(images, np.tile([0, 1], 30), classes=("a", "b", "c")))
     assert many is not None

@@ -8,6 +8,7 @@ is answered by a model that has not seen it. A minute's model: a real one finds 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 20_000  #: labelled objects beyond which labels are not looked at: that is work for a real model
 _SIDE, _VALUES, _COMPONENTS = 64, 768, 150
+_NAMED = 5  # classes in a remark
 _FEW = 10  # objects of a class below which cross-validation says nothing
 _BETTER = 0.5  # of the way from always the commonest class to always right: a weaker model's doubts are its own
 
@@ -41,14 +43,22 @@ def quick_doubts(dataset: Dataset, progress: Progress = SILENT, *, seed: int = 0
     machine.require("train", "sklearn", "cleanlab", needed_for="estampa check --labels")
     known = dataset.labelled()
     counts = np.bincount(np.asarray(dataset.labels)[known], minlength=len(dataset.classes))
-    if (counts > 0).sum() < 2 or counts[counts > 0].min() < _FEW:
-        return _none(f"Not looked for: a class has fewer than {_FEW} objects, or there is one class only.")
+    if (counts > 0).sum() < 2:
+        return _none("Not looked for: there is one class only.")
+    small = [repr(name) for name, count in zip(dataset.classes, counts, strict=True) if 0 < count < _FEW]
+    if small:
+        some = f"{', '.join(small[:_NAMED])}{', ...' if len(small) > _NAMED else ''}"
+        return _none(
+            f"Not looked for: a class with fewer than {_FEW} objects cannot be cross-validated: {some}. Build without "
+            "such classes, and check that."
+        )
     if known.sum() > MOST_ROWS:
         return _none(
             f"Not looked for among {known.sum():,} labels (at most {MOST_ROWS:,}): train, then "
             "estampa evaluate RUN DATA --labels-check."
         )
-    values = _reduced(_features(dataset, progress))
+    rows = np.flatnonzero(known)
+    values = _Features(rows, _reduced(_features(dataset, rows, progress)))
     found = check_labels(
         dataset, _recipe(), folds=FOLDS, seed=seed, progress=progress,
         fit=lambda *_, train_rows, validation_rows, **__: _Learned(dataset, values, [train_rows, validation_rows]),
@@ -85,11 +95,24 @@ def _recipe() -> Recipe:
     return parse({"name": "simple", "train": {"keep": "last", "patience": 0}, "evaluate": {"resamples": 100}}, "doubts")
 
 
-def _features(dataset: Dataset, progress: Progress) -> np.ndarray:
-    """(n, f) float32: block means and histograms of oriented gradients of all pictures."""
+@dataclass(frozen=True)
+class _Features:
+    """Values (m, f) of the labelled rows (m,), sorted: what has no label takes no memory."""
+
+    rows: np.ndarray
+    values: np.ndarray
+
+    def of(self, rows: np.ndarray) -> np.ndarray:
+        """Values of some of these rows, (len(rows), f)."""
+        found: np.ndarray = self.values[np.searchsorted(self.rows, rows)]
+        return found
+
+
+def _features(dataset: Dataset, rows: np.ndarray, progress: Progress) -> np.ndarray:
+    """(len(rows), f) float32: block means and histograms of oriented gradients of some pictures."""
     parts = []
-    progress.start("descriptors for the labels", dataset.n, "objects")
-    for _, images in dataset.blocks():
+    progress.start("descriptors for the labels", len(rows), "objects")
+    for _, images in dataset.blocks(rows):
         small = shrink(images, _SIDE)
         parts.append(np.concatenate([block_means(small, _VALUES), histograms(small)], axis=1))
         progress.advance(len(images))
@@ -109,16 +132,16 @@ def _reduced(values: np.ndarray) -> np.ndarray:
 class _Learned:
     """A logistic regression that was fitted on some rows, with the `predict` that cross-validation asks for."""
 
-    def __init__(self, dataset: Dataset, values: np.ndarray, rows: list[np.ndarray]) -> None:
+    def __init__(self, dataset: Dataset, values: _Features, rows: list[np.ndarray]) -> None:
         from sklearn.linear_model import LogisticRegression
 
         learned = np.concatenate(rows)
         self._values, self._classes = values, len(dataset.classes)
         self._model: Any = LogisticRegression(C=0.01, max_iter=300)
-        self._model.fit(values[learned], np.asarray(dataset.labels)[learned])
+        self._model.fit(values.of(learned), np.asarray(dataset.labels)[learned])
 
     def predict(self, _: Dataset, *, rows: np.ndarray) -> np.ndarray:
         """(len(rows), classes) probabilities."""
         answer = np.zeros((len(rows), self._classes))
-        answer[:, self._model.classes_] = self._model.predict_proba(self._values[rows])
+        answer[:, self._model.classes_] = self._model.predict_proba(self._values.of(rows))
         return answer
