@@ -7,7 +7,8 @@ import pytest
 import torch
 from made import bars, halves, recipe
 
-from estampa.train import probe
+from estampa.train import fit, probe
+from estampa.train.feed import Feed
 from estampa.train.fit import fit_net
 
 
@@ -63,3 +64,15 @@ def test_a_device_that_is_not_there_is_an_error():
 
     with pytest.raises(InputError, match=r"train.device.*'cuda'"):
         fit_net(bars(), recipe(train__device="cuda"), train_rows=np.arange(99))
+
+
+def test_slow_steps_are_compared_warm(monkeypatch):
+    """The first step of a setting prepares what the later ones find ready; of the first setting most of all."""
+    clock, costs = {"now": 0.0}, iter([9.0, 2.0])
+    monkeypatch.setattr(probe.time, "perf_counter", lambda: clock["now"])
+    monkeypatch.setattr(probe.Optimizer, "step", lambda *_: clock.update(now=clock["now"] + next(costs)))
+    data, told = bars(), recipe(data__task="classification")
+    network = fit.build_network(told, data, fit.preparation_of(told).fit([data.images]))
+    feed = Feed(data, np.arange(data.n), data.labels, drawing=None, device="cpu")
+    setting = probe.Setting(1, "float32", "channels_last")
+    assert probe._step_seconds(setting, network, feed, torch.nn.functional.cross_entropy, told) == 2.0

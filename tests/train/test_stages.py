@@ -186,6 +186,24 @@ def test_cached_views_are_the_picture_and_augmented_ones_and_stay_the_same():
         assert float(among.max()) < 1e-5  # each is one of its own picture's views
 
 
+def test_cached_mirror_images_teach_the_class_that_they_show(monkeypatch):
+    """All cached views are called mirror images: the head must learn the twin of each label, and be told right."""
+    real = stages._looked_at
+    monkeypatch.setattr(
+        stages, "_looked_at", lambda *told: real(*told)._replace(mirrored=torch.ones(len(told[2]), dtype=torch.bool))
+    )
+    data = bars()
+    fitted = trained(
+        data=data, train__unfreeze="none", train__epochs=60, train__rate=0.1, train__head_views=1,
+        prepare__symmetry="hflip", prepare__mirrored=[["flat", "upright"]],
+    )  # fmt: skip
+    rows, _ = halves(data)
+    answers = fitted.predict(data, rows).argmax(1)
+    twins = np.array([1, 0, 2])[data.labels[rows]]
+    assert (answers == twins).mean() > 0.6 > (answers == data.labels[rows]).mean()
+    assert fitted.history[-1]["train_accuracy"] > 0.6
+
+
 def test_copies_and_balanced_drawing_reach_the_cache():
     data = bars(120)
     data.labels[:60] = 0
