@@ -78,6 +78,9 @@ def test_all_sizes_of_the_same_pictures_have_the_same_parts(tmp_path: Path) -> N
     large, small = views.of("characters"), views.of("characters-cnn")
     assert large.shape == (60, 40, 3)
     assert small.shape == (100, 75, 3)
+    seen = views.of("pictures-pretrained").shape
+    assert seen is not None
+    assert 96 <= max(seen[:2]) <= 224, "as large as a pretrained net is given pictures without settings"
     assert list(large.ids) == list(small.ids)
     assert (large.split == small.split).all()
     assert set(large.split) == {1, 2, 3}

@@ -111,11 +111,15 @@ class _Views:
         return self.source.is_file() and begins_like_hdf5(self.source)
 
     def of(self, name: str) -> Dataset:
-        """The pictures at the size that the recipe `name` names, or at the size that suits them."""
-        options, size = ReadOptions(), recipe.read(name).data.size
-        if not self.is_dataset:
-            options = replace(options, size=size) if size else sized(self.source, options, self.ledger.progress)
-        dataset = open_any(self.source, options, self.ledger.progress)
+        """The pictures at the size that the recipe `name` names, or at the one that a pretrained net is given."""
+        from estampa.train.choose import PHOTOGRAPH_SIDE
+
+        options, size, progress = ReadOptions(), recipe.read(name).data.size, self.ledger.progress
+        if size is not None and not self.is_dataset:
+            options = replace(options, size=size)
+        elif not self.is_dataset:
+            options = sized(self.source, options, progress, cutouts=False, photographs=PHOTOGRAPH_SIDE)
+        dataset = open_any(self.source, options, progress)
         if dataset.task != "classification" or dataset.shape is None:
             raise InputError("is not a set of pictures with classes", where=self.source, cure=f"Give {DATA}.")
         if self.parts is None:
