@@ -123,7 +123,7 @@ def train(
     stage = _Stage(folder, dataset, _rows(dataset), progress, clock)
     fitted, trials = _learn(stage, chosen, decisions, follow=habits.follow_test)
     with clock.of("calibration"):
-        settled = settle(fitted, dataset, stage.rows["validation"], progress)
+        settled = settle(fitted, dataset, stage.rows["validation"], progress, stage.rows["train"])
     part = "test" if len(stage.rows["test"]) else "validation"
     if part == "validation" and (trials or fitted.recipe.train.keep == "best"):
         warnings.append("There is no test part: the figures are of the validation part, which chose the kept epoch.")
@@ -368,7 +368,7 @@ def _ship(stage: _Stage, fitted: Fitted, evidence: Evidence, habits: Habits, set
         bundle = bundle_from(
             fitted, stage.dataset, stage.rows, {**evidence.judgement.to_json(), "part": evidence.part},
             stage.folder / "model",
-            gallery=habits.gallery, extra={"thresholds": settled.thresholds()},
+            gallery=habits.gallery, extra={"thresholds": settled.thresholds(), "int8": settled.int8},
         )  # fmt: skip
         predict(bundle, stage.dataset, stage.folder / "predictions.csv", part=evidence.part, progress=stage.progress)
     if stage.dataset.task == "classification":

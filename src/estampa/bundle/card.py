@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from estampa.bundle.manifest import Int8
+
 MISSING = "[More information needed]"
 #: What only people know, as key -> question; handed in by name or left as `MISSING`.
 ASKED = {
@@ -77,6 +79,7 @@ def card(manifest: Mapping[str, Any], answers: Mapping[str, str] | None = None) 
             {
                 "Net": f"{model.get('name') or MISSING}, {_size(model)}",
                 "Recipe": f"`{manifest['name']}`, complete in bundle.json",
+                **({"Rounding": Int8.model_validate(manifest["int8"]).sentence()} if manifest.get("int8") else {}),
                 "Versions": ", ".join(f"{k} {v}" for k, v in sorted(manifest.get("versions", {}).items())) or MISSING,
             }
         ),

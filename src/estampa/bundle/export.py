@@ -21,7 +21,8 @@ from estampa import machine
 from estampa.bundle import reference as references
 from estampa.bundle.card import card
 from estampa.bundle.contract import SAMPLE, InputContract, contract_of, measure_range
-from estampa.bundle.manifest import FORMAT, Parity
+from estampa.bundle.int8 import measured, quantised
+from estampa.bundle.manifest import FORMAT, Int8, Parity
 from estampa.bundle.session import INPUT, Scores, Session
 from estampa.bundle.store import Bundle, Content, plain, write
 from estampa.data.dataset import Dataset
@@ -197,6 +198,35 @@ def _same_class(ours: np.ndarray, theirs: np.ndarray) -> None:
         raise BundleError("the exported model answers with another class than the trained one")
 
 
+def shrink(fitted: Fitted, dataset: Dataset, train: np.ndarray, validation: np.ndarray) -> Int8:
+    """Round the exported graph to int8, and measure on the validation rows what that costs.
+
+    Where it costs little enough, `fitted` answers by the rounded graph from now on, so that temperature, thresholds
+    and figures are of what `bundle_from` will ship. Raises BundleError without validation rows or convolutions.
+    """
+    machine.require("train", "onnx", "onnxscript", needed_for="export")
+    fitted.rounded, names = None, fitted.network.output_names
+    fitted.network.temperature.fill_(1.0)
+    seen = _images(dataset, _sampled(train, dataset))
+    contract = contract_of(dataset.header, measure_range(seen), fitted.preparation.nan)
+    exact = export_network(fitted.network, contract, names, seen).onnx
+    made = quantised(exact, seen)
+    found = measured(
+        exact, made, contract, lambda: (images for _, images in dataset.blocks(validation)), dataset.labels[validation]
+    )
+    if found.kept:
+        session = Session(made, contract)
+
+        def answer(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            scores = session.score(images, wanted=("logits", "embedding"))
+            assert scores.logits is not None
+            assert scores.embedding is not None
+            return scores.logits, scores.embedding
+
+        fitted.rounded = answer
+    return found
+
+
 def bundle_from(
     fitted: Fitted,
     dataset: Dataset,
@@ -214,7 +244,8 @@ def bundle_from(
     rows : part ("train", "validation", "test") -> row numbers of `dataset`.
     metrics : as `evaluate --json` gives them; its "part" says which part was judged (none = "test").
     gallery : keep at most 1,000 thumbnails of the training part; False where pictures must not be passed on.
-    extra : `thresholds` ({"decision": ..., "confidence": ...}) and `card` (answers by the keys of `card.ASKED`).
+    extra : `thresholds` ({"decision": ..., "confidence": ...}), `card` (answers by the keys of `card.ASKED`) and `int8`
+        (what `shrink` found; the graph is rounded where it was kept).
     """
     machine.require("train", "onnx", "onnxscript", needed_for="export")
     extra = extra or {}
@@ -226,9 +257,10 @@ def bundle_from(
     exported = export_network(fitted.network, contract, fitted.network.output_names, seen)
     tree = _manifest(fitted, dataset, rows, metrics, contract) | {
         "parity": exported.parity, "reference_part": "validation" if len(validation) else "train",
-        "thresholds": dict(extra.get("thresholds", {}))
+        "thresholds": dict(extra.get("thresholds", {})), "int8": extra.get("int8"),
     }  # fmt: skip
-    onnx = with_metadata(exported.onnx, _metadata(tree))
+    graph = exported.onnx if fitted.rounded is None else quantised(exported.onnx, seen)
+    onnx = with_metadata(graph, _metadata(tree))
     session = Session(onnx, contract)
     tree["outputs"] = session.outputs
     return write(

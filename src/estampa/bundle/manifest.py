@@ -53,6 +53,29 @@ class Parity(Record):
     logits: float | None = None  #: the same in `logits`
 
 
+class Int8(Record):
+    """What rounding the convolutions to 8 bits costs, measured on the validation part."""
+
+    kept: bool  #: the bundle's graph is the rounded one; False = it lost too much, and the float one is there
+    rows: Annotated[int, Field(ge=1)]  #: validation pictures that it was measured on
+    before: Probability  #: accuracy of the float graph
+    after: Probability  #: accuracy of the rounded graph
+    agreement: Probability  #: share of the pictures that both answer alike
+    allowed: Probability  #: accuracy that may be lost
+
+    def sentence(self) -> str:
+        """For the run's decisions and the card."""
+        points = 100 * (self.before - self.after)
+        way = "lost" if points > 0 else "gained"
+        change = f"{abs(points):.2f} points {way}" if points else "no change"
+        said = (
+            f"int8 {'kept' if self.kept else 'refused, the model stays float'}: accuracy on {self.rows:,} validation "
+            f"objects {self.before:.4f} in float, {self.after:.4f} in int8 ({change}; at most "
+            f"{100 * self.allowed:.1f} may be lost), {self.agreement:.2%} of the answers the same."
+        )
+        return said + (" All figures of this model are of the int8 graph." if self.kept else "")
+
+
 class Manifest(Record):
     """What a bundle says about itself."""
 
@@ -76,7 +99,8 @@ class Manifest(Record):
         default_factory=dict
     )  #: names of the preparation's rule; its numbers are in prepare.safetensors
     decisions: tuple[str, ...] = ()  #: what was chosen for the user, and why
-    parity: Parity | None = None
+    parity: Parity | None = None  #: of the float graph, also where `int8` rounded it afterwards
+    int8: Int8 | None = None  #: None = nobody asked for it
     hashes: Hashes
     versions: dict[str, str] = Field(default_factory=dict)
     files: dict[str, FileEntry]

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from estampa.errors import InputError
+from estampa.errors import BundleError, InputError
 from estampa.evaluate.confidence import Threshold, abstention, calibration, choose_threshold
 from estampa.evaluate.evidence import Evidence
 from estampa.evaluate.terms import asked_of, chosen_decision
 from estampa.progress import SILENT, Progress
 
 if TYPE_CHECKING:
+    from estampa.bundle.manifest import Int8
     from estampa.data.dataset import Dataset
     from estampa.train.calibrate import Temperature
     from estampa.train.fitted import Fitted
@@ -26,6 +27,7 @@ class Settled:
     temperature: Temperature
     confidence: Threshold | None = None  #: None = no accuracy is to be kept
     decision: float | None = None  #: of two classes, from where on the second is answered; None = the more probable
+    int8: Int8 | None = None  #: what rounding the graph costs; None = it was not asked for, or not to be had
     warnings: tuple[str, ...] = ()  #: what was asked and is not to be had
 
     def thresholds(self) -> dict[str, float]:
@@ -35,16 +37,24 @@ class Settled:
         return {name: value for name, value in given.items() if value is not None}
 
 
-def settle(fitted: Fitted, dataset: Dataset, validation_rows: np.ndarray, progress: Progress = SILENT) -> Settled:
+def settle(
+    fitted: Fitted,
+    dataset: Dataset,
+    validation_rows: np.ndarray,
+    progress: Progress = SILENT,
+    train_rows: np.ndarray | None = None,
+) -> Settled:
     """Find the temperature, put it into the network, then choose the thresholds on its probabilities.
 
-    Decisions are added to `fitted.decisions` and said. The judged part is not looked at.
+    Before that the graph is rounded where the recipe asks for int8, by what it makes of `train_rows`. Decisions are
+    added to `fitted.decisions` and said. The judged part is not looked at.
     """
     from estampa.train.calibrate import calibrate
 
-    temperature = calibrate(fitted, dataset, validation_rows)
-    said, threshold, decision = [temperature.sentence], None, None
     warnings: list[str] = []
+    int8 = _shrunk(fitted, dataset, train_rows, validation_rows, warnings)
+    temperature = calibrate(fitted, dataset, validation_rows)
+    said, threshold, decision = [*([int8.sentence()] if int8 else []), temperature.sentence], None, None
     asked, keep = asked_of(fitted.recipe.evaluate), fitted.recipe.evaluate.keep_accuracy
     if asked.aim or keep is not None:
         groups = None if dataset.groups is None else np.asarray(dataset.groups)[validation_rows]
@@ -65,7 +75,25 @@ def settle(fitted: Fitted, dataset: Dataset, validation_rows: np.ndarray, progre
         progress.say(line)
     for line in warnings:
         progress.warn(line)
-    return Settled(temperature, threshold, decision, tuple(warnings))
+    return Settled(temperature, threshold, decision, int8, tuple(warnings))
+
+
+def _shrunk(
+    fitted: Fitted, dataset: Dataset, train: np.ndarray | None, validation: np.ndarray, warnings: list[str]
+) -> Int8 | None:
+    """What int8 costs, where the recipe asks for it; without it there is a warning, and the model stays float."""
+    if not fitted.recipe.train.int8 or train is None:
+        return None
+    from estampa.bundle.export import shrink
+
+    try:
+        found = shrink(fitted, dataset, train, validation)
+    except BundleError as error:  # the net is trained: it is kept, in float
+        warnings.append(f"int8 was asked for and the model stays float: {error}")
+        fitted.decisions.append(warnings[-1])
+        return None
+    fitted.decisions.append(found.sentence())
+    return found
 
 
 def witness(evidence: Evidence, settled: Settled, before: np.ndarray | None) -> None:

@@ -379,6 +379,8 @@ def _require_metric(recipe: Recipe) -> None:
             f"no metric {recipe.train.monitor!r} for {recipe.data.task}", where="train.monitor",
             allowed=", ".join(known), cure=nearest(recipe.train.monitor, known),
         )  # fmt: skip
+    if recipe.train.int8 and recipe.data.task == "regression":
+        raise RecipeError("int8 is held to the accuracy that it costs: classes only", where="train.int8", got="true")
     if (recipe.train.loss == "mse") is not (recipe.data.task == "regression"):
         raise RecipeError(
             "the loss is not for this task", where="train.loss", got=f"{recipe.train.loss} for {recipe.data.task}"

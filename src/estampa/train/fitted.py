@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -74,6 +74,8 @@ class Fitted:
     parameters: int
     layers: list[LayerRow] = field(default_factory=list)
     classes: tuple[str, ...] = ()
+    #: images to (logits before temperature, embedding) of the graph in int8, where that is what will be shipped
+    rounded: Callable[[Array], tuple[Array, Array]] | None = None
 
     def predict(self, data: ImageSet | Array, rows: Array | None = None) -> NDArray[np.float32]:
         """Answers for a Dataset, or for stored images (n, height, width, channels), in the order of `rows`.
@@ -92,8 +94,14 @@ class Fitted:
             for block in blocks:
                 for start in range(0, len(block), size):
                     images = torch.from_numpy(np.ascontiguousarray(block[start : start + size])).to(device)
-                    found = self.network(images)
+                    found = self.network(images) if self.rounded is None else self._by_rounded(images)
                     yield {k: t.cpu().numpy() for k, t in zip(self.network.output_names, found, strict=True)}
+
+    def _by_rounded(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        assert self.rounded is not None
+        logits, embedding = (torch.from_numpy(found) for found in self.rounded(images.numpy()))
+        logits = logits / self.network.temperature
+        return self.network.finish(logits), logits, embedding
 
     @property
     def exchange(self) -> NDArray[np.int64] | None:
