@@ -188,6 +188,20 @@ def test_a_dataset_without_parts_is_added_to_one_with(tmp_path: Path) -> None:
     assert new.split[44:].tolist() == [TRAIN] * 6
 
 
+def test_an_added_row_without_a_group_joins_none(tmp_path: Path) -> None:
+    """An id "3" that is added is not of the old group "3"."""
+    one = make(tmp_path / "1.h5", noise(40), np.arange(40) % 2, groups=[str(i // 4) for i in range(40)])
+    split(one.path, test=0.2, validation=0.2, seed=0)
+    extra = make(tmp_path / "2.h5", noise(10, 5), np.arange(10) % 2, ids=[f"{i}" for i in range(10, 20)])
+    more = build([one.path, extra.path], tmp_path / "3.h5")
+    assert more.groups is not None
+    names, counts = np.unique(more.groups, return_counts=True)
+    assert sorted(counts)[-10:] == [4] * 10
+    assert len(names) == 20
+    for name in names:
+        assert len(set(more.split[more.groups == name])) == 1, "no group is torn"
+
+
 def test_what_resembles_two_parts_is_in_none() -> None:
     given = np.array([TRAIN, TEST, 0, 0, 0], np.uint8)
     own = np.array([7, 7, 7, 8, 8])  # one unit that was torn before, and one of its own

@@ -564,3 +564,10 @@ def test_a_position_is_no_answer(tmp_path: Path) -> None:
     path = manifest(tmp_path / "labels.csv", "file,x,y", "0.png,1,5.5", "1.png,2,6.5", "2.png,3,7.5")
     assert (open_reading([path]).header.task, open_reading([path]).header.columns) == ("unlabelled", ("x", "y"))
     assert open_reading([path], ReadOptions(label="y")).header.task == "regression"
+
+
+def test_folders_nested_too_deeply_are_refused(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*["d"] * 230)
+    deep.mkdir(parents=True)
+    with pytest.raises(SourceError, match="nested too deeply"):
+        open_store(tmp_path)

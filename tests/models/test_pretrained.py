@@ -251,14 +251,15 @@ class Trap:
     """What a hostile file would run."""
 
     def __reduce__(self) -> tuple[object, tuple[str, str]]:
-        return (Path.write_text, (Path("/tmp/estampa-trap"), "run"))
+        return (Path.write_text, (Path("trap-was-run"), "run"))
 
 
-def test_files_that_hold_more_than_tensors_are_not_run(tmp_path: Path) -> None:
+def test_files_that_hold_more_than_tensors_are_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     torch.save({"conv_stem.weight": Trap()}, tmp_path / "trap.pth")
     with pytest.raises(WeightsError, match="more than tensors"):
         made(weights=str(tmp_path / "trap.pth"))
-    assert not Path("/tmp/estampa-trap").exists()
+    assert not (tmp_path / "trap-was-run").exists()
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(WeightsError, match="holds no weights"):
         made(weights=str(tmp_path / "list.pth"))

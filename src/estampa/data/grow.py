@@ -23,7 +23,7 @@ from estampa.data.duplicates import near_duplicates
 from estampa.data.layout import begins_like_hdf5
 from estampa.data.record import PARTS, Header
 from estampa.data.sources._base import Reading, ReadOptions, fingerprint_of
-from estampa.data.sources.dataset import joined, joined_header, relabelled
+from estampa.data.sources.dataset import joined, joined_groups, joined_header, relabelled
 from estampa.data.split import is_published, notes_of
 from estampa.data.ties import ignored_in_words, plausible
 from estampa.data.view import Dataset
@@ -111,7 +111,7 @@ def grown(
     many = _Many(sets, kept)
     split = None
     if old.split.any():
-        groups = _groups(sets, kept)
+        groups = joined_groups(list(zip(sets, kept, strict=True)))
         split, said = _parts(many, header, groups, options.seed, new_to, progress)
         notes += said
     record = {**old.split_record, "added": many.n - old.n, "published": is_published(old)} if old.split_record else {}
@@ -240,13 +240,6 @@ def _unique_ids(
         [f"{len(renamed):,} ids were taken by other objects: what is added is called {renamed[0]!r}"] if renamed else []
     )
     return np.array(ids), notes
-
-
-def _groups(sets: Sequence[Dataset], kept: Sequence[np.ndarray]) -> np.ndarray | None:
-    if all(one.groups is None for one in sets):
-        return None
-    pairs = zip(sets, kept, strict=True)
-    return np.concatenate([(np.full(one.n, "") if one.groups is None else one.groups)[rows] for one, rows in pairs])
 
 
 def _parts(

@@ -9,6 +9,7 @@ said, so both are run. All ways are judged on the same pictures; copies of a pic
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -134,8 +135,11 @@ def _data(source: Path | None, ledger: Ledger) -> _Views:
         return _Views(source, ledger)
     ledger.progress.warn("no --data: drawn characters stand in, so no figure is comparable with a published one")
     folder = ledger.folder / "drawn"
-    if not folder.is_dir():
-        build("characters", builder_options={**DRAWN, "folder": str(folder)}, progress=ledger.progress)
+    if not folder.is_dir():  # drawn elsewhere first, so that what is there is whole
+        begun = ledger.folder / "drawing"
+        shutil.rmtree(begun, ignore_errors=True)
+        build("characters", builder_options={**DRAWN, "folder": str(begun)}, progress=ledger.progress)
+        begun.rename(folder)
     return _Views(folder, ledger, "drawn ")
 
 

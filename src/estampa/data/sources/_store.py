@@ -24,6 +24,7 @@ from estampa.errors import SourceError
 
 ARCHIVES = (".tar", ".zip")
 MOST_BYTES = 1 << 28  #: of one picture's file; more is taken for an attack or a mistake
+DEEPEST = 200  #: folders in folders; nobody keeps pictures deeper
 MOST_LOOKED_AT = 1000  #: members of a tar, where only their kind is asked
 _IGNORED = {"thumbs.db", "desktop.ini", "__macosx"}
 #: Endings of pictures and films that nothing here reads: who keeps some in a folder is told.
@@ -70,6 +71,11 @@ class Folder(Store):
 
     def _walk(self, folder: Path, prefix: str, seen: set[tuple[int, int]]) -> None:
         status, before = folder.stat(), len(self._sizes)
+        if prefix.count("/") > DEEPEST:
+            raise SourceError(
+                "folders are nested too deeply", where=folder, allowed=f"{DEEPEST} levels",
+                cure="Point to the folder that holds a folder per class.",
+            )  # fmt: skip
         if (status.st_dev, status.st_ino) in seen:
             self.bare.append(prefix)
             return

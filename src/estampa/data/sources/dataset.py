@@ -62,9 +62,7 @@ def joined(
     """
     rows = [np.arange(one.n) for one in sets] if kept is None else list(kept)
     some = list(zip(sets, rows, strict=True))
-    groups = None
-    if any(one.groups is not None for one in sets):
-        groups = np.concatenate([(one.ids if one.groups is None else one.groups)[own] for one, own in some])
+    groups = joined_groups(some)
     facts = [(one.content_sha256, one.split.tobytes().hex(), len(own)) for one, own in some]
     return DatasetReading(
         header=replace(header, n=sum(map(len, rows))),
@@ -113,6 +111,26 @@ def _require_alike(one: Dataset, other: Dataset) -> None:
                 f"cannot be joined with {one.path.name}: {name} differs", where=other.path, allowed=here, got=there,
                 cure="Build both anew from their files, in the same way (--size HxW, --mode).",
             )  # fmt: skip
+
+
+def joined_groups(some: Sequence[tuple[Dataset, np.ndarray]]) -> np.ndarray | None:
+    """Groups (n,) of rows of several sets; None where no set has any. A row of a set without groups is one of its own.
+
+    Such a row's group is its id, under words that make it no other set's group: an added "7" is not the old group "7".
+    """
+    known = [one.groups[own] for one, own in some if one.groups is not None]
+    if not known:
+        return None
+    taken, alone = {str(name) for names in known for name in np.unique(names)}, ""
+    bare = [str(i) for one, own in some if one.groups is None for i in one.ids[own]]
+    while not taken.isdisjoint(alone + i for i in bare):
+        alone += "alone "
+    return np.concatenate(
+        [
+            np.array([alone + str(i) for i in one.ids[own]]) if one.groups is None else one.groups[own]
+            for one, own in some
+        ]
+    )
 
 
 def joined_header(sets: Sequence[Dataset], options: ReadOptions) -> Header:
