@@ -46,11 +46,14 @@ def test_a_frozen_backbone_is_the_same_after_any_number_of_epochs():
 def test_both_stages_of_the_default_for_colour_pictures():
     fitted = trained(train__epochs=1, train__head_epochs=2)
     assert [row["stage"] for row in fitted.history] == [1, 1, 2]
+    assert fitted.recipe.train.unfreeze == "all"
     assert fitted.recipe.prepare.symmetry == "hflip"
     said = "\n".join(fitted.decisions)
     assert "Symmetry hflip" in said
     assert "Stage 2, 1 epoch:" in said
-    assert "The first 4 are frozen" in said
+    assert "of all" in said.partition("Stage 2")[2]
+    few = "\n".join(trained(train__epochs=1, train__head_epochs=1, train__unfreeze=5).decisions)
+    assert "The first 4 are frozen" in few
 
 
 @pytest.mark.parametrize("backbone", ["test_convnext", "test_vit", "test_mambaout", "test_resnet"])

@@ -19,7 +19,7 @@ from estampa.evaluate.report_calibration import abstention, calibration
 from estampa.evaluate.report_operating import by_columns, operating
 from estampa.evaluate.report_pictures import answers, maps
 from estampa.page import Kept, Section, Table
-from estampa.plain import counted
+from estampa.plain import counted, numbered
 
 _SHOWN_PROBABILITIES = 2
 
@@ -223,13 +223,13 @@ def _mistakes(evidence: Evidence) -> list[Any]:
     regression = evidence.judgement.task == "regression"
     kind = "largest error first" if regression else "least probability of the true class first"
     caption = (
-        f"The {len(items)} worst mistakes, {kind}; id and {'numbers' if regression else 'probabilities'} below. Some "
-        "may be wrong labels rather than wrong answers."
+        f"The {numbered(len(items), 'worst mistake')}, {kind}; id and {'numbers' if regression else 'probabilities'} "
+        "below. Some may be wrong labels rather than wrong answers."
     )
     header = data.header
     tiles = 1 if data.shape[2] in (1, 3) else data.shape[2]
     grid = page.Pictures(
-        items, caption, columns=6 if tiles == 1 else max(1, 6 // tiles), channels=header.channels,
+        items, caption, columns=None if tiles == 1 else max(1, 6 // tiles), channels=header.channels,
         pixel_scale=header.pixel_scale,
     )  # fmt: skip
     return [grid]

@@ -35,7 +35,7 @@ def answers(evidence: Evidence) -> list[Any]:
     tiles = 1 if data.shape[2] in (1, 3) else data.shape[2]
     return [
         page.Pictures(
-            items, caption, columns=6 if tiles == 1 else max(1, 6 // tiles), channels=data.header.channels,
+            items, caption, columns=None if tiles == 1 else max(1, 6 // tiles), channels=data.header.channels,
             pixel_scale=data.header.pixel_scale,
         )
     ]  # fmt: skip
