@@ -162,8 +162,9 @@ def _published(how: str, value: float) -> Row:
 
 def _followed(ledger: Ledger, views: _Views, key: str, name: str) -> tuple[dict[str, Any], Path]:
     """The run of a net whose test part was followed epoch by epoch, trained once, and its folder."""
-    dataset, changes = views.of(name), _changes(name, views.of(name))
-    return trained(ledger, f"run-{key}", dataset, name, changes, follow=True), ledger.folder / f"run-{key}"
+    dataset = views.of(name)
+    made = trained(ledger, f"run-{key}", dataset, name, _changes(name, dataset), follow=True)
+    return made, ledger.folder / f"run-{key}"
 
 
 def _changes(name: str, dataset: Dataset) -> dict[str, Any]:
