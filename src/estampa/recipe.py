@@ -43,6 +43,9 @@ class DataRecipe(Record):
     fit: Literal["stretch", "pad", "crop"] = "stretch"  #: how another size is brought to `size`
     shape: tuple[Count, Count, Count] | None = None  #: height, width, channels that a published recipe was made for
     outputs: Count | None = None  #: number of classes (or 1) that a published recipe was made for
+    features: tuple[str, ...] = ()  #: of a table, the columns to learn from; () = those whose role is feature
+    also: tuple[str, ...] = ()  #: columns to learn from besides, as one that was left out because it tells the answer
+    without: tuple[str, ...] = ()  #: columns not to learn from
 
 
 class PrepareRecipe(Record):
@@ -77,6 +80,10 @@ class PrepareRecipe(Record):
     balance_power: Annotated[float, Field(ge=0, le=1)] = (
         1.0  #: of class weights: 1 = classes count equally, 0 = as they are
     )
+    invalid: Literal["impute", "drop"] = (
+        "impute"  #: a failed measurement in a table: the median, and a column that says so; or the row is left out
+    )
+    derive: bool = True  #: of a table, add colours, concentration, ellipticity and surface brightness
     balance_to: Annotated[int, Field(ge=0, le=10_000_000)] = (
         0  #: objects of each class with balance = "copies"; 0 = as many as the largest has
     )
@@ -187,6 +194,8 @@ class SearchRecipe(Record):
 
     values: dict[str, list[Any]] = Field(default_factory=dict)  #: "model.widths" -> values to try
     trials: Count | None = None  #: at most so many, drawn at random; None = the whole grid
+    methods: tuple[str, ...] = ()  #: of a table, the models that are searched, each with `trials` settings
+    folds: Annotated[int, Field(ge=2, le=100)] = 10  #: of a table, folds of the training part that judge a setting
 
 
 class FewRecipe(Record):

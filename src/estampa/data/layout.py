@@ -23,6 +23,7 @@ IMAGES_AT = 1 << 16  #: byte where the pixels of all but the smallest files begi
 SPLIT_RECORD_BYTES = 1 << 14  #: room for the JSON that says how the split was made
 _TEXTS = ("dtype", "task", "units", "release", "licence", "symmetry")
 _JSON = ("classes", "display", "channels", "origin", "read", "columns", "shape")
+_LATER = ("roles", "column_units")  # JSON that files of an earlier estampa lack
 _MARKS = {"format", "task", "read"}  # attributes that tell a Dataset from other HDF5 files
 _ATTRIBUTE_LIMIT = 1 << 28
 
@@ -82,7 +83,7 @@ def write_skeleton(
         file.create_dataset("hashes", data=hashes.astype("<u8", copy=False))
         file.attrs["format"] = FORMAT
         for name, value in header.to_json().items():
-            if name in _JSON:
+            if name in (*_JSON, *_LATER):
                 file.attrs[name] = json.dumps(value, ensure_ascii=False)
             elif value is not None:
                 file.attrs[name] = value
@@ -182,6 +183,8 @@ def _header(file: h5py.File, path: Path) -> Header:
         fields[name] = _text(file, name, "")
     for name in _JSON:
         fields[name] = json.loads(_text(file, name))
+    for name in _LATER:
+        fields[name] = json.loads(_text(file, name, "[]"))
     if "pixel_scale" in file.attrs:
         fields["pixel_scale"] = float(_scalar(file, "pixel_scale"))
     header = Header.from_json(fields)

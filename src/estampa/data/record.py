@@ -13,6 +13,9 @@ FORMAT = 1  #: of the Dataset file; a newer one is refused
 PARTS = ("none", "train", "validation", "test")  #: meaning of the numbers in `split`
 DTYPES = ("uint8", "uint16", "float32")  #: of images
 TASKS = ("classification", "regression", "unlabelled")
+#: What a column of the table is for: learned from; kept and not learned from; told the answer, so not learned from
+#: unless asked for; the weight of a row.
+ROLES = ("feature", "ignore", "leak", "weight")
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ class Header:
     licence: str = ""
     read: ReadRecord = field(default_factory=lambda: ReadRecord(source=""))
     columns: tuple[str, ...] = ()  #: of the table
+    roles: tuple[str, ...] = ()  #: of each column, see ROLES; () = every column is a feature
+    column_units: tuple[str, ...] = ()  #: of each column, "" = not stated; () = none is
     symmetry: str = "auto"  #: mirrors and turns that keep the label, when a builder knows: none | hflip | d4 | auto
     published_split: bool = False  #: the split came with the data; we did not make it
 
@@ -88,7 +93,7 @@ class Header:
         _require_text(known, "dtype", "task", "units", "release", "licence", "symmetry")
         _require(isinstance(known.get("n"), int), "'n' is not a whole number")
         known["shape"] = _whole_numbers(known.get("shape"), "shape", 3)
-        for name in ("classes", "channels", "columns"):
+        for name in ("classes", "channels", "columns", "roles", "column_units"):
             known[name] = _texts(known.get(name, ()), name)
         display = known.get("display", {})
         _require(isinstance(display, dict), "'display' is not a table")
@@ -125,6 +130,11 @@ def faults(header: Header) -> list[str]:
             found.append(f"images of {header.shape} hold no pixels")
         if header.channels and len(header.channels) != header.shape[2]:
             found.append(f"{len(header.channels)} channel names for {header.shape[2]} channels")
+    for what, told in (("roles", header.roles), ("units", header.column_units)):
+        if told and len(told) != len(header.columns):
+            found.append(f"{len(told)} {what} for {len(header.columns)} columns")
+    if not set(header.roles) <= set(ROLES):
+        found.append(f"a column's role is none of {', '.join(ROLES)}")
     if header.task == "classification" and not header.classes:
         found.append("it has no classes")
     if len(set(header.classes)) != len(header.classes):
