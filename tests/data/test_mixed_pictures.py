@@ -188,7 +188,7 @@ def moving(kind: str, **given: Any) -> tuple[bytes, np.ndarray]:
     return saved(frames[0], kind, save_all=True, append_images=frames[1:], **given), np.asarray(frames[0])
 
 
-@pytest.mark.parametrize(("kind", "given"), [("gif", {}), ("webp", {"lossless": True}), ("png", {})])
+@pytest.mark.parametrize(("kind", "given"), [("gif", {}), ("webp", {"lossless": True}), ("png", {}), ("tiff", {})])
 def test_of_a_moving_picture_the_first_frame_is_read_and_it_is_said(
     tmp_path: Path, kind: str, given: dict[str, Any]
 ) -> None:
@@ -197,7 +197,7 @@ def test_of_a_moving_picture_the_first_frame_is_read_and_it_is_said(
     assert (head_of(data).moving, head_of(still).moving) == (True, False)
     assert close(decode(data, "RGB", BIG), first)
     reading = open_reading([lay(tmp_path, {f"a/1.{kind}": data, f"b/2.{kind}": still})])
-    assert "1 animated picture: the first frame is read" in reading.notes
+    assert "1 picture of several frames or pages: the first is read" in reading.notes
 
 
 def test_a_gif_has_its_colours_and_its_transparency() -> None:

@@ -179,6 +179,12 @@ def test_statistics_of_the_weights_travel_with_the_body() -> None:
     assert state["deviation"].flatten().tolist() == pytest.approx(list(_backbones.facts(TINY)["std"]))
 
 
+def test_erased_pixels_are_the_mean_of_the_weights_whose_standardised_value_is_0() -> None:
+    body = made((40, 40, 3), weights="none")
+    assert torch.equal((body.neutral - body.mean) / body.deviation, torch.zeros(1, 3, 1, 1))
+    assert body.neutral.min() > 0.3  # not black
+
+
 def test_weights_of_another_architecture_are_refused(tiny_file: Path) -> None:
     with pytest.raises(WeightsError, match="not weights of test_resnet") as caught:
         made(backbone="test_resnet", weights=str(tiny_file))

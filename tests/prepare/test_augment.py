@@ -90,6 +90,15 @@ def test_erasing_sets_one_rectangle_to_the_mean_in_all_channels():
     assert min(areas) < 5
 
 
+def test_erased_pixels_become_what_says_nothing_to_the_net():
+    x, neutral = torch.ones(50, 3, 10, 20), torch.tensor([0.25, 0.5, 0.75]).view(1, 3, 1, 1)
+    black, told = Augment(erase=0.5).change(x, rng()), Augment(erase=0.5).change(x, rng(), neutral=neutral)
+    gone = black == 0
+    assert gone.any()
+    assert torch.equal(told[~gone], x[~gone])
+    assert torch.equal(told[gone], neutral.expand_as(x)[gone])
+
+
 def box(n: int) -> torch.Tensor:
     grid = torch.arange(41) - 20
     return (grid[:, None].abs().maximum(grid[None].abs()) <= 8).float()[None, None].repeat(n, 1, 1, 1)

@@ -88,8 +88,8 @@ KINDS: dict[str, tuple[str, str]] = {
         "Grey pictures where most are in colour, or the reverse. A model may take the difference for a class.",
     ),
     "moving": (
-        "Animations",
-        "Files with several frames, of which the first was read.",
+        "Several frames or pages",
+        "Animations and documents, of which the first frame or page was read.",
     ),
     "odd": (
         "Odd values",

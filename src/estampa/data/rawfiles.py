@@ -22,7 +22,7 @@ class RawFiles:
     """Facts of the files behind a Dataset, by id."""
 
     sizes: dict[str, tuple[int, int]]  #: id -> height, width in pixels, upright; only of readable files
-    moving: tuple[str, ...]  #: ids of files with several frames, of which the first is read
+    moving: tuple[str, ...]  #: ids of files with several frames or pages, of which the first is read
     unread: tuple[str, ...]  #: names of files in the folder that no build reads
 
 

@@ -65,6 +65,11 @@ class Body(nn.Module):
         """Prepared pixels (n, c, h, w) to logits (n, outputs)."""
         return self.head(self.embed(x))
 
+    @property
+    def neutral(self) -> Tensor | None:
+        """(1, c, 1, 1): prepared pixels that say nothing; None = 0, the mean where pixels are standardised."""
+        return None
+
     def penalty(self) -> Tensor | None:
         """What weight regularisation adds to the loss, or None."""
         return None

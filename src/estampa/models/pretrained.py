@@ -75,6 +75,11 @@ class Pretrained(StagedBody):
                 nn.init.xavier_uniform_(layer.weight)
                 nn.init.zeros_(layer.bias)
 
+    @property
+    def neutral(self) -> Tensor:
+        """The mean that belongs to the weights: 0 once it is standardised."""
+        return self.mean
+
     def features(self, x: Tensor) -> Tensor:
         """Prepared pixels (n, c, h, w) of 0..1 to the backbone's pooled features (n, f)."""
         if len(self.rows):

@@ -32,8 +32,8 @@ class Augment:
     aspect : width by height is multiplied by exp(u), u at most this either way.
     shear : columns are moved by at most this share of their distance from the middle row.
     elastic : deviation, in pixels, of a smooth random displacement (Simard et al. 2003, ICDAR, 958-963).
-    erase : a rectangle is set to 0 (the mean, when pixels are standardised); its sides are drawn up to this share of
-        the picture's (Zhong et al. 2020, AAAI 34, 13001-13008).
+    erase : a rectangle is set to what says nothing (`neutral` of `change`); its sides are drawn up to this share of the
+        picture's (Zhong et al. 2020, AAAI 34, 13001-13008).
     crop, side : the central square, in stored pixels, that the net sees, and the pixels that it is brought to; 0 = as
         stored. They are taken here where pictures are warped; else the net takes them.
     """
@@ -105,16 +105,19 @@ class Augment:
             first, second = torch.where(turn[2], second, first), torch.where(turn[2], first, second)
         return first[:, :, None] + second[:, None, :], turn.sum(0)[:, 0] % 2 == 1
 
-    def change(self, x: Tensor, random: torch.Generator, turned: Tensor | None = None) -> Tensor:
+    def change(
+        self, x: Tensor, random: torch.Generator, turned: Tensor | None = None, neutral: Tensor | None = None
+    ) -> Tensor:
         """Warp, crop and erase prepared pictures (m, c, h, w) float at random; the memory format is kept.
 
         `turned` (m,) float, degrees: turned by so much before anything is drawn (see balance.copies). Where `warps`,
-        or with `turned`, the pictures are as stored and come out as the net sees them.
+        or with `turned`, the pictures are as stored and come out as the net sees them. `neutral` (1, c, 1, 1): what
+        erased pixels become; None = 0, the mean where pixels are standardised.
         """
         if self.warps or turned is not None:
             x = self._warped(x, random, turned)
         if self.erase:
-            x = self._erased(x, random)
+            x = self._erased(x, random, neutral)
         return x
 
     def _warped(self, x: Tensor, random: torch.Generator, turned: Tensor | None) -> Tensor:
@@ -157,7 +160,7 @@ class Augment:
         last = x.is_contiguous(memory_format=torch.channels_last)
         return warped.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
 
-    def _erased(self, x: Tensor, random: torch.Generator) -> Tensor:
+    def _erased(self, x: Tensor, random: torch.Generator, neutral: Tensor | None) -> Tensor:
         m, _, height, width = x.shape
         inside = []
         for side in (height, width):
@@ -165,7 +168,8 @@ class Augment:
             middle = torch.rand(m, 1, generator=random) * side - 0.5
             inside.append((torch.arange(side) - middle).abs() <= half)
         kept = ~(inside[0][:, None, :, None] & inside[1][:, None, None, :])
-        return x * kept.to(x.device, x.dtype)
+        share = kept.to(x.device, x.dtype)
+        return x * share if neutral is None else torch.lerp(neutral.to(x.device, x.dtype), x, share)
 
 
 def _mirrored(place: Tensor, size: int) -> Tensor:

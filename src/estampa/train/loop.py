@@ -249,7 +249,8 @@ class Loop:
         if self.stage.cached:
             return staged(self.body).top(batch.images)
         whole = self.augment.warps or batch.turned is not None
-        x = self.augment.change(self.network.prepare(batch.images, whole=whole), self.random, batch.turned)
+        images = self.network.prepare(batch.images, whole=whole)
+        x = self.augment.change(images, self.random, batch.turned, self.body.neutral)
         return self.flat.answer(x)
 
     def _batches(self) -> Iterator[Batch]:

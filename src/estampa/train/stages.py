@@ -243,7 +243,7 @@ def _looked_at(
     device = network.centre.device
     taken, mirrored = augment.gather(images, rows.to(images.device), random)
     whole = augment.warps or turned is not None
-    x = augment.change(network.prepare(taken.to(device), whole=whole), random, turned)
+    x = augment.change(network.prepare(taken.to(device), whole=whole), random, turned, network.body.neutral)
     return Batch(x, rows, rows, mirrored, turned)
 
 

@@ -27,7 +27,7 @@ class Head:
     jpeg: bool = False  #: plain grey or colour JPEG, that the fast decoder reads
     frame: int = 0  #: where the height of a sequential JPEG is written; 0 for others
     deep: bool = False  #: 16 bits a channel
-    moving: bool = False  #: several frames, of which the first is read
+    moving: bool = False  #: several frames or pages, of which the first is read
 
 
 def head_of_jpeg(data: bytes) -> Head:

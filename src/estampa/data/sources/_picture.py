@@ -46,7 +46,7 @@ def head_of(data: bytes) -> Head:
             width, height = (tags[256], tags[257]) if tags else image.size
             grey = image.mode in ("1", "L", "LA", "I", "F") or image.mode.startswith("I;16")
             deep = _is_deep(image, data)
-            moving = isinstance(image, PngImagePlugin.PngImageFile) and image.is_animated
+            moving = _pages(image) > 1
     except _BROKEN as error:
         raise Unreadable("not a picture" if _kind(data) == "" else "damaged picture") from error
     if orientation in (5, 6, 7, 8):
@@ -89,6 +89,13 @@ def _orientation(image: Image.Image) -> int:
     if isinstance(image, PngImagePlugin.PngImageFile) and "exif" not in image.info:
         return 1
     return int(image.getexif().get(ORIENTATION, 1))
+
+
+def _pages(image: Image.Image) -> int:
+    """Frames of a PNG, or 2 where a TIFF names a second page (its first directory says where; TIFF 6.0, section 2)."""
+    if isinstance(image, PngImagePlugin.PngImageFile):
+        return image.n_frames
+    return 2 if getattr(getattr(image, "tag_v2", None), "next", 0) else 1
 
 
 def _is_deep(image: Image.Image, data: bytes) -> bool:

@@ -200,7 +200,7 @@ class _Seen:
     sizes: Counter[tuple[int, int]]
     grey: bool
     deep: int  #: pictures of 16 bits
-    moving: int  #: pictures of several frames
+    moving: int  #: pictures of several frames or pages
     readable: int
 
 
@@ -225,7 +225,7 @@ def _rule(plan: Plan, options: ReadOptions) -> tuple[ReadRecord, tuple[int, int,
     pixels.choice(mode, tuple(pixels.MODES), "colour mode")
     pixels.choice(options.fit, pixels.FITS, "fit")
     if seen.moving:
-        notes.append(f"{numbered(seen.moving, 'animated picture')}: the first frame is read")
+        notes.append(f"{numbered(seen.moving, 'picture')} of several frames or pages: the first is read")
     dtype = "uint16" if seen.deep == seen.readable else "uint8"
     if told is not None:
         shape = told
