@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from estampa import recipe as recipes
+from estampa.data.folds import fold_numbers
 from estampa.errors import InputError
-from estampa.evaluate.crossval import crossval, fold_numbers
+from estampa.evaluate.crossval import crossval
 
 
 @given(st.integers(2, 6), st.integers(6, 80), st.integers(1, 4), st.integers(0, 2**32 - 1))

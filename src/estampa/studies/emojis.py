@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from estampa.data.dataset import Dataset
+from estampa.data.folds import fold_numbers
 from estampa.data.read import ReadOptions, build, open_any
 from estampa.errors import InputError
-from estampa.evaluate.crossval import fold_numbers
 from estampa.studies._table import Ledger, Row, row_of
 from estampa.studies._ways import (
     AS_PUBLISHED,

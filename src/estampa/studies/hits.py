@@ -21,10 +21,10 @@ import numpy as np
 
 from estampa import measure, recipe
 from estampa.data.dataset import PARTS, Dataset
+from estampa.data.folds import fold_numbers
 from estampa.data.read import ReadOptions, build, open_any
 from estampa.errors import InputError
 from estampa.evaluate.baselines import baselines
-from estampa.evaluate.crossval import fold_numbers
 from estampa.evaluate.judge import Judgement, judge, spelled, words
 from estampa.files import write_atomic
 from estampa.measure import Interval, wilson
