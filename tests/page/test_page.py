@@ -83,7 +83,15 @@ def whole() -> str:
         page.Section("png", "PNG", [page.Figure(drawing().png, "raster"), page.Text("a <b>\n\nb"), page.Code("x < y")]),
         page.Section("pictures", "Pictures", [page.Pictures(stamps, "Stamps.", 2, ("g", "r"), pixel_scale=0.5)]),
         page.Section("rest", "Rest", [page.Details("more", [page.Facts({"a": {"b": 1}, "c": [1, 2]})])]),
-        page.Section("notes", "Notes", [page.Note("bad", "no"), page.Figure(page.histogram([1, 2, 900], 0, 1))]),
+        page.Section(
+            "notes",
+            "Notes",
+            [
+                page.Note("bad", "no"),
+                page.Figure(page.histogram([1, 2, 900], 0, 1)),
+                page.Figures([page.Figure(drawing().svg, "small one")], "both"),
+            ],
+        ),
     ]
     return page.render("A <title>", "The lead & all.", sections, made_by={"command": "estampa x", "versions": {"n": 1}})
 

@@ -71,6 +71,14 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Figures:
+    """Small drawings of one kind side by side, as many as the screen has room for, under one caption."""
+
+    items: Sequence[Figure]
+    caption: str = ""
+
+
+@dataclass(frozen=True)
 class Picture:
     """One object's pixels with what is known about it.
 

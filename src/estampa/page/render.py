@@ -24,6 +24,7 @@ from estampa.page.blocks import (
     Downloads,
     Facts,
     Figure,
+    Figures,
     Headline,
     Note,
     Picture,
@@ -39,7 +40,7 @@ _ROOT = Path(__file__).parent
 _SIDE = 112  # CSS pixels that a picture is enlarged to, about
 _STEPS = (1, 2, 5)
 _KNOWN = (
-    *(Text, Headline, Figure, Table, Pictures, Facts, Note, Code, Downloads, Details, Scatter),
+    *(Text, Headline, Figure, Figures, Table, Pictures, Facts, Note, Code, Downloads, Details, Scatter),
     *(Choices, ChosenBar),
 )
 
