@@ -145,18 +145,25 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
+def listening(handler: type[BaseHTTPRequestHandler], state: Any) -> Iterator[None]:
+    """Run a server of `handler` on 127.0.0.1 until the end of the `with`; `state` is given its `url`, and `stopped`."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (handler,), {"state": state}))
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    state.url = f"http://127.0.0.1:{server.server_address[1]}"
+    try:
+        yield
+    finally:
+        state.stopped.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextlib.contextmanager
 def serve(files: Mapping[str, bytes]) -> Iterator[Server]:
     """Serve `files` on 127.0.0.1 until the end of the `with`."""
     state = Server(files)
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"state": state}))
-    listening.daemon_threads = True
-    thread = threading.Thread(target=listening.serve_forever, args=(0.01,))
-    thread.start()
-    state.url = f"http://127.0.0.1:{listening.server_address[1]}"
-    try:
+    with listening(_Handler, state):
         yield state
-    finally:
-        state.stopped.set()
-        listening.shutdown()
-        thread.join()
-        listening.server_close()
