@@ -89,7 +89,7 @@ def whole() -> str:
             [
                 page.Note("bad", "no"),
                 page.Figure(page.histogram([1, 2, 900], 0, 1)),
-                page.Figures([page.Figure(drawing().svg, "small one")], "both"),
+                page.Figures([page.Figure(page.histogram([2, 1], 0, 1), "small one")], "both"),
             ],
         ),
     ]
