@@ -32,6 +32,7 @@ LEVELS = [
     {"explain"},
     {"evaluate", "explore"},
     {"monitor", "run"},
+    {"river"},
     {"pipeline"},
     {"studies", "serve"},
     {"cli"},

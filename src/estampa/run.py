@@ -32,7 +32,7 @@ class Plan:
 
     recipe: Recipe
     layers: list[LayerRow]
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]  #: height, width, channels; of a table, the columns that are learned from
     outputs: int
     decisions: list[str] = field(default_factory=list)
 

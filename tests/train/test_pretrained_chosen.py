@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from estampa import machine, pipeline
+from estampa import machine
 from estampa.data.read import ReadOptions
 from estampa.data.sizing import sized
 from estampa.errors import RecipeError
 from estampa.recipe import Recipe, parse
+from estampa.river.data import sized_options
 from estampa.train import choose
 from estampa.train.choose import complete, default_for
 from estampa.train.feed import ArraySet
@@ -118,8 +119,8 @@ def test_the_pipeline_asks_for_that_size_where_such_a_net_is_chosen(
     from estampa.progress import SILENT
 
     monkeypatch.setattr(choose, "lacking_for_pretrained", lambda: "")
-    assert max(pipeline._sized(folder, ReadOptions(), Recipe(), SILENT).size or ()) == 224
+    assert max(sized_options(folder, ReadOptions(), Recipe(), SILENT).size or ()) == 224
     monkeypatch.setattr(choose, "lacking_for_pretrained", lambda: "timm")
-    assert max(pipeline._sized(folder, ReadOptions(), Recipe(), SILENT).size or ()) == 64
+    assert max(sized_options(folder, ReadOptions(), Recipe(), SILENT).size or ()) == 64
     named = Recipe().with_values({"model.name": "pretrained"})
-    assert max(pipeline._sized(folder, ReadOptions(), named, SILENT).size or ()) == 224
+    assert max(sized_options(folder, ReadOptions(), named, SILENT).size or ()) == 224

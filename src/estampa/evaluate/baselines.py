@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,11 +69,14 @@ def baselines(
     *,
     resamples: int = 1000,
     progress: Progress = SILENT,
+    values: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> list[Baseline]:
     """Majority (or mean), logistic (or ridge) regression and random forest, learned and judged on the given rows.
 
     The two learned ones see at most 10,000 training rows, drawn with `seed`, and at most 1,024 values an object; what
-    was cut is said in `note`. Raises InputError when there is nothing to learn from or to judge.
+    was cut is said in `note`. `values` gives the values (m, v) of rows (m,), as those of a table; None = pixels. What
+    is not finite among them becomes the training median. Raises InputError when there is nothing to learn from or to
+    judge.
     """
     machine.require("train", "sklearn", needed_for="baselines")
     if not len(train_rows) or not len(test_rows):
@@ -92,13 +96,15 @@ def baselines(
     plain = _majority(labels[train_rows], len(test_rows), task, len(classes))
     name, note = ("mean", "always the mean") if task == "regression" else ("majority", "always the commonest class")
     found = [Baseline(name, judged(plain), time.perf_counter() - began, f"{note} of the training part", plain)]
-    if dataset.shape is None:
+    if values is None and dataset.shape is None:
         return found
     rng = np.random.default_rng(seed)
     kept = np.sort(rng.choice(train_rows, MOST_ROWS, replace=False)) if len(train_rows) > MOST_ROWS else train_rows
-    learn, test = pixels_of(dataset, kept), pixels_of(dataset, test_rows)
+    valued = values or partial(pixels_of, dataset)
+    learn, test = np.array(valued(kept), np.float32), np.array(valued(test_rows), np.float32)
     _fill(learn, test)
-    cut = _cut(len(train_rows), len(kept), int(np.prod(dataset.shape)), learn.shape[1])
+    own = learn.shape[1] if values is not None else int(np.prod(dataset.shape or ()))
+    cut = _cut(len(train_rows), len(kept), own, learn.shape[1])
     for title, make in _methods(task, seed):
         progress.say(f"baseline: {title} on {len(kept):,} objects of {learn.shape[1]:,} values")
         began = time.perf_counter()

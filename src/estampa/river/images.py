@@ -1,0 +1,148 @@
+"""Nets of pictures in the river: learned, settled, judged beside baselines, shipped."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from estampa.data.dataset import Dataset
+from estampa.evaluate.evidence import Evidence
+from estampa.evaluate.settle import Settled, settle, witness
+from estampa.evaluate.terms import asked_of, columns_of
+from estampa.files import write_atomic
+from estampa.recipe import Recipe
+from estampa.river.stage import SIGN, Stage
+from estampa.run import Habits, Plan
+
+if TYPE_CHECKING:
+    from estampa.train.fitted import Fitted
+
+
+def planned(dataset: Dataset, recipe: Recipe, train_rows: np.ndarray, decisions: list[str]) -> Plan:
+    """What would be trained on `train_rows` of a Dataset."""
+    from estampa.train.choose import complete
+    from estampa.train.fit import layers_of
+
+    whole, said = complete(recipe, dataset, train_rows)
+    assert dataset.shape is not None
+    outputs = len(dataset.classes) if dataset.task == "classification" else 1
+    return Plan(whole, layers_of(whole, dataset.shape, outputs), dataset.shape, outputs, [*decisions, *said])
+
+
+def planned_alone(recipe: Recipe) -> Plan:
+    """What a recipe that states its input would train."""
+    from estampa.train.fit import layers_of
+
+    shape, outputs = recipe.data.shape, recipe.data.outputs
+    assert shape is not None
+    assert outputs is not None
+    return Plan(recipe, layers_of(recipe, shape, outputs), shape, outputs, [])
+
+
+def learn(stage: Stage, chosen: Recipe, decisions: list[str], *, follow: bool) -> tuple[Fitted, list[dict[str, Any]]]:
+    """Complete the recipe, search if asked, and train; recipe.toml and history.jsonl are written."""
+    from estampa.train.choose import complete
+    from estampa.train.fit import fit_net
+
+    whole, said = complete(chosen, stage.dataset, stage.rows["train"])
+    for line in said:
+        stage.progress.say(line)
+    trials: list[dict[str, Any]] = []
+    if whole.search.values:
+        from estampa.train.search import search
+
+        with stage.clock.of("search"):
+            found = search(
+                stage.dataset, whole, asked=chosen, train_rows=stage.rows["train"],
+                validation_rows=stage.rows["validation"], folder=stage.folder / "search", progress=stage.progress,
+            )  # fmt: skip
+        whole, said = found.best, [*said, found.sentence]
+        trials = [vars(trial) for trial in found.trials]
+        stage.progress.say(found.sentence)
+    write_atomic(stage.folder / SIGN, "This run has begun and is not finished; the same command goes on with it.\n")
+    write_atomic(stage.folder / "recipe.toml", whole.to_toml())
+    with stage.clock.of("training"):
+        fitted = fit_net(
+            stage.dataset, whole, train_rows=stage.rows["train"], validation_rows=stage.rows["validation"],
+            folder=stage.folder, progress=stage.progress, watched_rows=stage.rows["test"] if follow else None,
+        )  # fmt: skip
+    write_atomic(stage.folder / "recipe.toml", fitted.recipe.to_toml())
+    fitted.decisions[:] = [*decisions, *said, *(d for d in fitted.decisions if d not in said)]
+    return fitted, trials
+
+
+def settled(stage: Stage, fitted: Fitted) -> Settled:
+    """Temperature and thresholds, found on the validation part."""
+    return settle(fitted, stage.dataset, stage.rows["validation"], stage.progress, stage.rows["train"])
+
+
+def judged(stage: Stage, fitted: Fitted, part: str, settled: Settled) -> Evidence:
+    """Judge the kept model once on `part`, beside baselines, with cross-validation if asked."""
+    from estampa.evaluate.baselines import baselines
+    from estampa.evaluate.crossval import crossval
+    from estampa.evaluate.evidence import FEW_VIEWED, MOST_VIEWED, consistency
+    from estampa.evaluate.judge import judge
+    from estampa.train.calibrate import both_answers
+
+    dataset, rows, recipe = stage.dataset, stage.rows[part], fitted.recipe
+    asked = asked_of(recipe.evaluate)
+    with stage.clock.of("judging"):
+        output, before = both_answers(fitted, dataset, rows)
+        judgement = judge(
+            dataset.labels[rows], output, task=dataset.task, classes=dataset.classes,
+            groups=None if dataset.groups is None else dataset.groups[rows],
+            resamples=recipe.evaluate.resamples, seed=recipe.train.seed,
+            terms=asked.terms(settled.decision, columns_of(dataset, rows, asked.by)),
+        )  # fmt: skip
+        steady = consistency(
+            fitted.predict, dataset, rows, recipe.prepare.symmetry, exchange=fitted.exchange,
+            seed=recipe.train.seed, progress=stage.progress,
+            most=FEW_VIEWED if recipe.prepare.views == "symmetry" else MOST_VIEWED,
+        )  # fmt: skip
+    stage.progress.say(f"{judgement.headline()} ({part} part)")
+    evidence = Evidence(recipe.name, dataset, rows, output, judgement, {k: len(v) for k, v in stage.rows.items()}, part)
+    with stage.clock.of("judging"):
+        witness(evidence, settled, before)
+    if recipe.evaluate.baselines:
+        with stage.clock.of("baselines"):
+            evidence.baselines = baselines(
+                dataset, stage.rows["train"], rows, recipe.train.seed, resamples=recipe.evaluate.resamples,
+                progress=stage.progress,
+            )  # fmt: skip
+    if recipe.evaluate.folds:
+        with stage.clock.of("cross-validation"):
+            evidence.crossval = crossval(
+                dataset, recipe, recipe.evaluate.folds, recipe.evaluate.repeats, seed=recipe.train.seed,
+                progress=stage.progress,
+            )  # fmt: skip
+    evidence.consistency = steady
+    evidence.history, evidence.kept_epoch, evidence.stopped = fitted.history, fitted.kept_epoch, fitted.stopped
+    evidence.monitor, evidence.recipe, evidence.about = recipe.train.monitor, recipe.to_toml(), recipe.about
+    evidence.decisions, evidence.layers, evidence.parameters = fitted.decisions, fitted.layers, fitted.parameters
+    return evidence
+
+
+def ship(stage: Stage, fitted: Fitted, evidence: Evidence, habits: Habits, settled: Settled) -> None:
+    """Write the bundle, and the judged part's predictions by the bundle itself."""
+    from estampa.bundle.export import bundle_from
+    from estampa.explain.brief import brief
+    from estampa.predict import predict
+
+    if (stage.folder / "model").exists():  # of an earlier start of this run that did not reach its end
+        shutil.rmtree(stage.folder / "model")
+    with stage.clock.of("export"):
+        bundle = bundle_from(
+            fitted, stage.dataset, stage.rows, {**evidence.judgement.to_json(), "part": evidence.part},
+            stage.folder / "model",
+            gallery=habits.gallery, extra={"thresholds": settled.thresholds(), "int8": settled.int8},
+        )  # fmt: skip
+        predict(bundle, stage.dataset, stage.folder / "predictions.csv", part=evidence.part, progress=stage.progress)
+    if stage.dataset.task == "classification":
+        with stage.clock.of("maps"):
+            seed, said = fitted.recipe.train.seed, stage.progress
+            evidence.maps = brief(bundle, stage.dataset, evidence.rows, evidence.output, seed=seed, progress=said)
+    evidence.hashes = {
+        "data": stage.dataset.content_sha256, "model": bundle.hash, "recipe": bundle.manifest.hashes.recipe,
+    }  # fmt: skip
