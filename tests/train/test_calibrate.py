@@ -8,7 +8,7 @@ from made import bars, brightness, halves, recipe
 
 from estampa import measure
 from estampa.train import calibrate as room
-from estampa.train.calibrate import both_answers, calibrate, finished, temperature_of
+from estampa.train.calibrate import both_answers, calibrate, temperature_of
 from estampa.train.fit import NetClassifier, fit_net
 
 
@@ -81,7 +81,7 @@ def test_a_sigmoid_net_is_calibrated_in_its_own_way(data, few_are_enough):
     truth = data.labels[validation]
     assert measure.log_loss(truth, after) <= measure.log_loss(truth, before)
     np.testing.assert_allclose(again, before, atol=1e-5)
-    assert finished(fitted.network, np.full((1, 3), -200.0)) == pytest.approx(1 / 3)
+    assert fitted.probabilities(np.full((1, 3), -200.0)) == pytest.approx(1 / 3)
 
 
 def test_it_is_left_at_one_and_said_where_there_is_too_little(data):

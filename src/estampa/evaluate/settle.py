@@ -16,8 +16,7 @@ from estampa.progress import SILENT, Progress
 if TYPE_CHECKING:
     from estampa.bundle.manifest import Int8
     from estampa.data.dataset import Dataset
-    from estampa.train.calibrate import Temperature
-    from estampa.train.fitted import Fitted
+    from estampa.train.calibrate import Temperature, Tempered
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Settled:
 
 
 def settle(
-    fitted: Fitted,
+    fitted: Tempered,
     dataset: Dataset,
     validation_rows: np.ndarray,
     progress: Progress = SILENT,
@@ -79,13 +78,15 @@ def settle(
 
 
 def _shrunk(
-    fitted: Fitted, dataset: Dataset, train: np.ndarray | None, validation: np.ndarray, warnings: list[str]
+    fitted: Tempered, dataset: Dataset, train: np.ndarray | None, validation: np.ndarray, warnings: list[str]
 ) -> Int8 | None:
     """What int8 costs, where the recipe asks for it; without it there is a warning, and the model stays float."""
     if not fitted.recipe.train.int8 or train is None:
         return None
     from estampa.bundle.export import shrink
+    from estampa.train.fitted import Fitted
 
+    assert isinstance(fitted, Fitted)  # a recipe for tables refuses int8
     try:
         found = shrink(fitted, dataset, train, validation)
     except BundleError as error:  # the net is trained: it is kept, in float

@@ -7,13 +7,12 @@ the log loss of objects that were not learned from. No answer changes, only how 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from estampa.models._network import Network
+from estampa.recipe import Recipe
 from estampa.train.choose import labelled_rows
-from estampa.train.fitted import Fitted, ImageSet
 
 Array = np.ndarray[Any, Any]
 #: Validation objects, and wrong answers among them, below which T stays 1. With as many the deviation of ln T is about
@@ -39,41 +38,80 @@ class Temperature:
         return not self.reason
 
 
-def calibrate(fitted: Fitted, dataset: ImageSet, validation_rows: Array) -> Temperature:
-    """Find the temperature on the validation part and put it into the network, whose graph the bundle exports.
+class Tempered(Protocol):
+    """What a temperature is found for: `Fitted`, a net; `FittedTable`, a classical model."""
+
+    recipe: Recipe
+    decisions: list[str]
+
+    @property
+    def temperature(self) -> float:
+        """Of the logits."""
+
+    @temperature.setter
+    def temperature(self, value: float) -> None: ...
+
+    @property
+    def task(self) -> str:
+        """Classification or regression."""
+
+    @property
+    def sigmoid(self) -> bool:
+        """Each output is a class's own probability; they are divided by their sum."""
+
+    def predict(self, data: Any, rows: Array | None = None) -> Array:
+        """Probabilities (n, classes) or values (n,)."""
+
+    def logits(self, data: Any, rows: Array | None = None) -> Array:
+        """(n, classes) before the temperature."""
+
+    def probabilities(self, logits: Array) -> Array:
+        """(n, classes) from logits that the temperature has divided."""
+
+    def unseen(self, data: Any, rows: Array) -> tuple[Array, Array, str]:
+        """Logits (m, classes) and row numbers (m,) of labelled objects not learned from, `rows` (m',) among them; what
+        they are, in words.
+        """
+
+
+def calibrate(fitted: Tempered, dataset: Any, validation_rows: Array) -> Temperature:
+    """Find the temperature on the validation part and put it into the model, whose graph the bundle exports.
 
     The log loss is that of the validation part as it is. With class weights (or balanced drawing) in training the
     probabilities are those of a world with equally frequent classes, and the temperature does not move them back: that
     would take a term per class, which would change the answers and undo the weights. A threshold chosen on validation
     for a stated aim does what such a term would do, where it is wanted.
 
-    The network is changed, and the decision is added to `fitted.decisions`. Nothing is done, and said, when the recipe
+    A classical model that was searched is calibrated on the folds' answers to the training part too.
+
+    The model is changed, and the decision is added to `fitted.decisions`. Nothing is done, and said, when the recipe
     does not ask for it (`train.calibrate`), for a regression, or when there is too little to find it on. The same
     network and rows give the same temperature.
     """
     found = _found(fitted, dataset, labelled_rows(dataset, np.asarray(validation_rows, np.int64)))
-    fitted.network.temperature.fill_(found.value)
+    fitted.temperature = found.value
     if found.sentence:
         fitted.decisions.append(found.sentence)
     return found
 
 
-def _found(fitted: Fitted, dataset: ImageSet, rows: Array) -> Temperature:
-    if fitted.network.task != "classification":
+def _found(fitted: Tempered, dataset: Any, rows: Array) -> Temperature:
+    if fitted.task != "classification":
         return Temperature(1.0, 0, "", "a regression has no probabilities")
     if not fitted.recipe.train.calibrate:
         return Temperature(1.0, 0, "", "the recipe says train.calibrate = false")
+    fitted.temperature = 1.0  # from the same place each time, to the last bit
+    logits, rows, what = fitted.unseen(dataset, rows)
     if len(rows) < LEAST:
-        return _left(len(rows), f"{len(rows):,} validation objects, and {LEAST} are needed")
-    fitted.network.temperature.fill_(1.0)
-    logits = np.concatenate([part["logits"] for part in fitted.answers(dataset, rows)]).astype(np.float64)
+        return _left(len(rows), f"{len(rows):,} {what}, and {LEAST} are needed")
+    logits = logits.astype(np.float64)
     truth = np.asarray(dataset.labels)[rows].astype(np.int64)
     wrong = int((logits.argmax(axis=1) != truth).sum())
     if wrong < LEAST_WRONG:
-        return _left(len(rows), f"{wrong} wrong answers in the validation part, and {LEAST_WRONG} are needed")
-    value = temperature_of(logits, truth, sigmoid=fitted.network.body.output_kind == "sigmoid")
-    effect = "the net was too sure of itself" if value > 1 else "the net was not sure enough"
-    said = f"Temperature {value:.3f}, found on {len(rows):,} validation objects: {effect}."
+        return _left(len(rows), f"{wrong} wrong answers among {len(rows):,} {what}, and {LEAST_WRONG} are needed")
+    value = temperature_of(logits, truth, sigmoid=fitted.sigmoid)
+    effect = "the model was too sure of itself" if value > 1 else "the model was not sure enough"
+    said = f"Temperature {value:.3f}, found on {len(rows):,} {what}: {effect}."
     if not LOWEST * 1.01 < value < HIGHEST / 1.01:
         said += f" This is the end of the range that is searched ({LOWEST:g} to {HIGHEST:g}): trust no probability."
     if fitted.recipe.train.keep == "best":
@@ -120,23 +158,12 @@ def _log_loss(scores: Array, truth: Array, sigmoid: bool) -> float:
     return float((total - scores[np.arange(len(truth)), truth]).mean())
 
 
-def both_answers(fitted: Fitted, dataset: ImageSet, rows: Array) -> tuple[Array, Array | None]:
+def both_answers(fitted: Tempered, dataset: Any, rows: Array) -> tuple[Array, Array | None]:
     """Answers to `rows` as they are, and as they would be at temperature 1 (None where that is the same), in one pass.
 
-    (n, classes) probabilities or (n,) values, float32, as `Fitted.predict`.
+    (n, classes) probabilities or (n,) values, float32, as `predict`.
     """
-    temperature = float(fitted.network.temperature)
-    if temperature == 1.0 or not len(rows):
+    if fitted.temperature == 1.0 or not len(rows):
         return fitted.predict(dataset, rows), None
-    output, before = [], []
-    for part in fitted.answers(dataset, rows):
-        output.append(part["output"])
-        before.append(finished(fitted.network, part["logits"] * np.float32(temperature)))
-    return np.concatenate(output), np.concatenate(before)
-
-
-def finished(network: Network, logits: Array) -> Array:
-    """`Network.finish` on arrays: logits (n, classes) to probabilities, float32."""
-    import torch
-
-    return network.finish(torch.from_numpy(np.ascontiguousarray(logits, dtype=np.float32))).numpy()
+    logits = fitted.logits(dataset, rows)
+    return fitted.probabilities(logits / np.float32(fitted.temperature)), fitted.probabilities(logits)

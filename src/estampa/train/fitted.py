@@ -104,6 +104,40 @@ class Fitted:
         return self.network.finish(logits), logits, embedding
 
     @property
+    def task(self) -> str:
+        """Classification or regression."""
+        return self.network.task
+
+    @property
+    def sigmoid(self) -> bool:
+        """Each output is a class's own probability; they are divided by their sum."""
+        return self.network.body.output_kind == "sigmoid"
+
+    @property
+    def temperature(self) -> float:
+        """Of the logits, in the graph."""
+        return float(self.network.temperature)
+
+    @temperature.setter
+    def temperature(self, value: float) -> None:
+        self.network.temperature.fill_(value)
+
+    def logits(self, data: ImageSet | Array, rows: Array | None = None) -> NDArray[np.float32]:
+        """(n, classes) before the temperature."""
+        found = [part["logits"] for part in self.answers(data, rows)]
+        joined = np.concatenate(found) if found else self._nothing()
+        return joined * np.float32(self.temperature)
+
+    def probabilities(self, logits: Array) -> NDArray[np.float32]:
+        """(n, classes) from logits (n, classes), as the network finishes them."""
+        tensor = torch.from_numpy(np.ascontiguousarray(logits, dtype=np.float32))
+        return np.asarray(self.network.finish(tensor).numpy(), np.float32)
+
+    def unseen(self, data: ImageSet, rows: Array) -> tuple[Array, Array, str]:
+        """Logits of the validation part, `rows`; see `calibrate.Tempered`."""
+        return self.logits(data, rows), rows, "validation objects"
+
+    @property
     def exchange(self) -> NDArray[np.int64] | None:
         """(classes,) the class that each becomes in the mirror; None where a mirror exchanges none."""
         return np.asarray(self.network.exchange.cpu().numpy(), np.int64) if self.network.exchanges else None
