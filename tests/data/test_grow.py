@@ -32,6 +32,9 @@ class Heard(Progress):
     def say(self, message: str) -> None:
         self.said.append(message)
 
+    def warn(self, line: str) -> None:
+        self.said.append(line)
+
 
 def scenes(n: int, seed: int) -> np.ndarray:
     """Different pictures, (n, 24, 16) uint8: coarse light with grain."""
@@ -320,3 +323,23 @@ def test_others_are_drawn_for_what_cannot_be_read(tmp_path: Path) -> None:
     assert np.bincount(dataset.labels).tolist() == [12, 12]
     with pytest.raises(InputError, match="'a' has 12"):
         build(tmp_path / "set", tmp_path / "3.h5", ReadOptions(per_class=13), skip_bad=True)
+
+
+def test_a_split_that_was_kept_for_what_was_added_is_not_dealt_anew_in_silence(old: Dataset, tmp_path: Path) -> None:
+    lay(tmp_path / "more", "miku", scenes(6, 9))
+    grown = build([old.path, tmp_path / "more"], tmp_path / "grown.h5").path
+    heard = Heard()
+    split(grown, progress=heard)
+    assert any("all are dealt anew" in line and "grown.h5 was added to" in line for line in heard.said)
+    again = Heard()
+    split(grown, progress=again)  # of these parts nobody has said that they were kept
+    assert not any("dealt anew" in line for line in again.said)
+
+
+def test_a_class_that_is_emptied_stays_and_is_named(old: Dataset, tmp_path: Path) -> None:
+    heard = Heard()
+    (tmp_path / "out.txt").write_text("\n".join(i for i in old.ids.tolist() if i.startswith("miku")))
+    left = build(old.path, tmp_path / "left.h5", ReadOptions(exclude=tmp_path / "out.txt"), progress=heard)
+    assert left.classes == ("miku", "nino")
+    assert set(left.labels.tolist()) == {1}
+    assert any("no object is left of 'miku' (number 0)" in line for line in heard.said)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import tarfile
 import unicodedata
 import zlib
 from pathlib import Path
@@ -322,8 +323,20 @@ def test_names_in_every_script_and_of_every_length(tmp_path: Path) -> None:
     target = os.fsencode(tmp_path / "bad" / "a") + b"/caf\xe9.png"  # Latin-1, no UTF-8
     with open(target, "wb") as stream:  # noqa: PTH123 - a name in bytes
         stream.write(saved(Image.fromarray(colours()), "png"))
-    with pytest.raises(SourceError, match=r"the id is not valid Unicode.*caf.*Rename it"):
+    more = {f"{c}/{i}.png": saved(Image.fromarray(colours(seed=i)), "png") for c in "ab" for i in (1, 2)}
+    lay(tmp_path / "bad", more)
+    why = r"1 row could not be read; the other 4 are built.*a/caf\\xe9.png: its name is not Unicode; rename it"
+    with pytest.raises(SourceError, match=why):
         build(tmp_path / "bad", tmp_path / "2.h5")
+    assert Dataset.open(tmp_path / "2.h5").rejected == [("a/caf\\xe9.png", "its name is not Unicode; rename it")]
+    with pytest.raises(SourceError, match="not one picture can be read"):
+        build(Path(os.fsdecode(target)), tmp_path / "3.h5")
+    with tarfile.open(tmp_path / "packed.tar", "w") as packed:
+        packed.add(tmp_path / "bad", "bad")
+    assert len(build(tmp_path / "packed.tar", tmp_path / "4.h5", skip_bad=True).rejected) == 1
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/d\xe9part"))
+    (tmp_path / "bad" / "b").rename(odd)
+    assert len(build(odd, tmp_path / "5.h5")) == 2  # where the folder lies is nobody's name
 
 
 def test_links_in_a_loop_are_named(tmp_path: Path) -> None:

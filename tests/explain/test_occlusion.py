@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from estampa.bundle.store import Bundle
+from estampa.data.summary import describe
 from estampa.errors import InputError
 from estampa.explain import occlude
 from estampa.explain.filling import own_mean, surface, typical
@@ -149,15 +151,31 @@ def test_what_stands_in_place_is_smooth_and_knows_nothing_of_what_was_hidden() -
     np.testing.assert_array_equal(filled[~hidden], ramp[~hidden])
     assert np.abs(filled - ramp)[hidden].max() < 0.1 * np.ptp(ramp)
     np.testing.assert_array_equal(filled, surface(ramp, hidden))
-    empty = surface(np.full((1, 4, 4, 1), np.nan, np.float32), np.ones((1, 4, 4), bool))
-    assert not empty.any()
+    assert not surface(np.ones((1, 4, 4, 1), np.float32), np.ones((1, 4, 4), bool)).any()
+
+
+def test_a_channel_without_a_measured_pixel_is_given_none() -> None:
+    images = np.ones((1, 4, 4, 2), np.float32)
+    images[..., 1] = np.nan
+    hidden = np.zeros((1, 4, 4), bool)
+    hidden[0, :2, :2] = True
+    filled = surface(images, hidden)
+    assert (filled[..., 0] == 1).all()
+    assert np.isnan(filled[..., 1]).all()
+    found = describe(np.concatenate([np.full((3, 4, 4, 2), 7, np.float32), images, images, images, images]))
+    tensors = {"describe": found}
+    shape = SimpleNamespace(shape=(4, 4, 2))
+    kept = SimpleNamespace(contract=shape, tensors=lambda name: tensors if name == "reference" else {})
+    np.testing.assert_array_equal(typical(kept), [1, 7])  # of the three that have the channel, not 0
+    tensors["describe"] = found[3:]
+    np.testing.assert_array_equal(typical(kept), [1, np.nan])
 
 
 def test_means_leave_missing_pixels_out(bundle: Bundle) -> None:
     images = np.full((1, 2, 2, 2), 4, np.float32)
     images[0, 0, 0, 0] = np.nan
     images[..., 1] = np.inf
-    np.testing.assert_array_equal(own_mean(images).ravel(), [4, 0])
+    np.testing.assert_array_equal(own_mean(images).ravel(), [4, np.nan])
     middle = np.sort(pictures(64).reshape(64, -1), axis=1)[:, 14]  # of 30 pixels, the nearest rank
     np.testing.assert_allclose(typical(bundle), [np.median(middle)], atol=0.5)
 

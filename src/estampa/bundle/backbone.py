@@ -22,6 +22,8 @@ from estampa.files import locked
 from estampa.progress import SILENT, Progress
 from estampa.recipe import Recipe
 
+#: Of what is made and kept in the cache: raised whenever the same recipe and pictures would give another bundle.
+VERSION = 1
 _USE = "Features only, for `estampa explore`: its one output is that of an untrained layer and says nothing."
 
 
@@ -52,7 +54,12 @@ def backbone_bundle(name: str, dataset: Dataset, rows: np.ndarray, progress: Pro
     })  # fmt: skip
     for line in said:
         progress.say(line)
-    facts = [recipe.model_dump(mode="json"), dataset.content_sha256, hashlib.sha256(rows.tobytes()).hexdigest()]
+    facts = [
+        VERSION,
+        recipe.model_dump(mode="json"),
+        dataset.content_sha256,
+        hashlib.sha256(rows.tobytes()).hexdigest(),
+    ]
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
     folder = cache_folder().parent / "backbones" / key
     with locked(folder):

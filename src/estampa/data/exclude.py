@@ -55,6 +55,23 @@ def read_exclusion(path: Path | None, ids: Sequence[str] | np.ndarray) -> Exclus
     return Exclusion(rows, frozenset(hashes), tuple(unmatched), tuple(sorted(entries)))
 
 
+def emptied(before: np.ndarray | None, after: np.ndarray, classes: Sequence[str]) -> list[str]:
+    """What to say of classes that lost all of their objects; they stay, since a number that moves is another class.
+
+    `before` and `after` are class numbers of the rows that were found and of those that are left; `classes` is empty
+    where labels are no classes.
+    """
+    if not classes or before is None:
+        return []
+    gone = set(np.asarray(before).tolist()) - set(after.tolist()) - {-1}
+    if not gone:
+        return []
+    named = ", ".join(f"{classes[c]!r} (number {c})" for c in sorted(gone))
+    stay = "class stays" if len(gone) == 1 else "classes stay"
+    said = f"no object is left of {named}: the {stay}, so that the others keep their numbers, and a net gets an output"
+    return [f"{said} for what it never sees. To be without, build from files that do not have it."]
+
+
 def _entries(path: Path) -> list[str]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:

@@ -84,7 +84,9 @@ def write_skeleton(
         file.attrs["format"] = FORMAT
         for name, value in header.to_json().items():
             if name in (*_JSON, *_LATER):
-                file.attrs[name] = json.dumps(value, ensure_ascii=False)
+                text = json.dumps(value, ensure_ascii=False)
+                # A path that is not Unicode has lone surrogates; in JSON their escapes say the same.
+                file.attrs[name] = text.encode("utf-8", "backslashreplace").decode()
             elif value is not None:
                 file.attrs[name] = value
         for name, text in facts.items():

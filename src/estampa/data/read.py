@@ -13,7 +13,7 @@ import numpy as np
 
 from estampa import parts
 from estampa.data.draw import drawn
-from estampa.data.exclude import Exclusion, read_exclusion
+from estampa.data.exclude import Exclusion, emptied, read_exclusion
 from estampa.data.grow import added, adds
 from estampa.data.layout import begins_like_hdf5
 from estampa.data.record import FORMAT
@@ -137,6 +137,8 @@ def build(
         else:
             progress.say(f"{target}: already built from the same data, nothing to do")
     _report_rejected(dataset, skip_bad, progress)
+    for note in emptied(reading.labels, dataset.labels, dataset.classes):
+        progress.warn(note)
     return dataset
 
 

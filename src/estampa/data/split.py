@@ -109,6 +109,12 @@ def split(
         See `make_split`; also when groups are asked for and the file has none.
     """
     dataset = source if isinstance(source, Dataset) else Dataset.open(Path(source))
+    if dataset.split_record.get("added") and (force or not is_published(dataset)):
+        progress.warn(
+            f"{dataset.path.name} was added to, and its old parts were kept for that; now all are dealt anew, so "
+            "figures on the old test part can be compared no longer, and models that learned from old parts have seen "
+            "some of what is tested. To keep the parts, build it again and do not split it."
+        )
     parts, record, notes = parted(
         dataset, test=test, validation=validation, group=group, seed=seed, force=force, near=near, progress=progress
     )

@@ -15,20 +15,23 @@ FILLS = (MEDIAN, AROUND)
 def typical(bundle: Bundle) -> np.ndarray:
     """(c,) float32: median over the validation part (the training part where there was none) of each picture's median.
 
-    From the statistics that the bundle keeps of these pictures; missing pixels have no say. Of photographs it is a
-    middling colour, of stamps the sky, where the mean would be brighter than any sky.
+    From the statistics that the bundle keeps of these pictures; missing pixels have no say, nor has a picture in a
+    channel that it lacks. NaN, missing, in a channel that every picture lacks. Of photographs it is a middling colour,
+    of stamps the sky, where the mean would be brighter than any sky.
     """
     kept = bundle.tensors("reference")["describe"]
     channels = kept.reshape(len(kept), bundle.contract.shape[2], len(STATISTICS))
-    middle: np.ndarray = np.median(channels[:, :, STATISTICS.index("median")], axis=0).astype(np.float32)
-    return middle
+    medians, missing = (channels[:, :, STATISTICS.index(name)] for name in ("median", "missing"))
+    known = [own[lost < 1] for own, lost in zip(medians.T, missing.T, strict=True)]
+    return np.array([np.median(own) if len(own) else np.nan for own in known], np.float32)
 
 
 def own_mean(images: np.ndarray) -> np.ndarray:
-    """(n, 1, 1, c) float32: mean of the finite pixels of each picture and channel, 0 where none is finite."""
+    """(n, 1, 1, c) float32: mean of the finite pixels of each picture and channel, NaN where none is finite."""
     finite = np.isfinite(images)
     total = np.where(finite, images, 0).sum(axis=(1, 2), keepdims=True, dtype=np.float64)
-    mean: np.ndarray = (total / np.maximum(finite.sum(axis=(1, 2), keepdims=True), 1)).astype(np.float32)
+    count = finite.sum(axis=(1, 2), keepdims=True)
+    mean: np.ndarray = np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
     return mean
 
 
@@ -46,13 +49,14 @@ def surface(values: np.ndarray, hidden: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    (n, h, w, c) float32: `values` with the hidden pixels replaced; where a channel of a picture has no known pixel at
-    all, they become 0. Missing pixels that are not hidden stay missing.
+    (n, h, w, c) float32: `values` with the hidden pixels replaced; where all measured pixels of a channel are hidden,
+    they become 0. Missing pixels that are not hidden stay missing, and so does a channel that has no measured pixel.
     """
-    known = np.isfinite(values) & ~hidden[..., None]
+    measured = np.isfinite(values)
+    known = measured & ~hidden[..., None]
     weight = known.astype(np.float32)
     filled = _pulled(np.where(known, values, np.float32(0)), weight)
-    return np.where(hidden[..., None], filled, values)
+    return np.where(hidden[..., None] & measured.any(axis=(1, 2), keepdims=True), filled, values)
 
 
 def _pulled(values: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ import zipfile
 import zlib
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
@@ -41,10 +41,18 @@ class Store(ABC):
     names: list[str]
     suffixes: tuple[str, ...] = SUFFIXES
     sound: bool = False  #: bytes that are read whole are known to be those that were stored
+    misnamed: Collection[str] = (
+        frozenset()
+    )  #: those of `names` that stand for a name that is not Unicode, and say which
 
     @abstractmethod
     def read(self, name: str, count: int = -1) -> bytes:
         """First `count` bytes of a picture, or all; raises Unreadable. Several threads may read at once."""
+
+    def _require_unicode(self, name: str) -> None:
+        """Refuse to read what could be written to no table and matched by no list."""
+        if name in self.misnamed:
+            raise Unreadable("its name is not Unicode; rename it")
 
     def location(self, name: str) -> Path | None:  # noqa: ARG002 - what lies in an archive has none
         """The file itself, for those that are too large to be read whole; None inside an archive."""
@@ -64,6 +72,7 @@ class Folder(Store):
     def __init__(self, path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> None:
         self.path, self._root, self.suffixes = path, str(path), suffixes
         self._sizes: dict[str, tuple[int, int]] = {}
+        self.misnamed: set[str] = set()
         self.bare: list[str] = []  #: folders without a picture in or below them
         self.unread: Counter[str] = Counter()  #: files by endings of UNREAD
         self._walk(path, "", set())
@@ -87,17 +96,21 @@ class Folder(Store):
         for entry in entries:
             if _ignored(entry.name):
                 continue
+            own = prefix + _spelt(entry.name)
             try:
                 if entry.is_dir():
-                    self._walk(Path(entry.path), f"{prefix}{entry.name}/", seen)
+                    self._walk(Path(entry.path), f"{own}/", seen)
                 elif entry.name.lower().endswith(self.suffixes):
                     facts = entry.stat()
-                    self._sizes[prefix + entry.name] = (facts.st_size, facts.st_mtime_ns)
+                    self._sizes[own] = (facts.st_size, facts.st_mtime_ns)
+                    below = entry.path[len(self._root.rstrip("/")) + 1 :]
+                    if _spelt(below) != below:
+                        self.misnamed.add(own)
                 elif entry.name.lower().endswith(UNREAD):
                     self.unread[Path(entry.name).suffix.lower()] += 1
             except OSError as error:  # a link to nowhere, or to itself: a row, so that it is named when it is read
                 if entry.name.lower().endswith(self.suffixes):
-                    self._sizes[prefix + entry.name] = (0, 0)
+                    self._sizes[own] = (0, 0)
                 elif not entry.is_symlink():
                     raise SourceError("cannot be looked at", where=entry.path, got=error.strerror or "") from error
         if len(self._sizes) == before:
@@ -105,11 +118,12 @@ class Folder(Store):
 
     def read(self, name: str, count: int = -1) -> bytes:
         """See Store."""
+        self._require_unicode(name)
         return _read_file(f"{self._root}/{name}", count)
 
     def location(self, name: str) -> Path | None:
         """See Store."""
-        return Path(self._root, name)
+        return None if name in self.misnamed else Path(self._root, name)
 
     def facts(self) -> list[object]:
         """See Store."""
@@ -122,11 +136,13 @@ class Files(Store):
     def __init__(self, paths: Sequence[Path]) -> None:
         self.path = paths[0].parent
         alike = len({p.name for p in paths}) < len(paths)
-        self._paths = {str(p) if alike else p.name: p for p in paths}
+        self._paths = {_spelt(str(p) if alike else p.name): p for p in paths}
         self.names = list(self._paths)
+        self.misnamed = {name for name, p in self._paths.items() if _spelt(p.name) != p.name}
 
     def read(self, name: str, count: int = -1) -> bytes:
         """See Store."""
+        self._require_unicode(name)
         return _read_file(str(self._paths[name]), count)
 
     def location(self, name: str) -> Path | None:
@@ -141,6 +157,10 @@ class Files(Store):
 class Archive(Store):
     """What a tar and a zip share: safe names, and facts."""
 
+    def __init__(self, path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> None:
+        self.path, self.suffixes = path, suffixes
+        self.misnamed: set[str] = set()
+
     def facts(self) -> list[object]:
         """See Store."""
         status = self.path.stat()
@@ -149,10 +169,12 @@ class Archive(Store):
     def _add(self, name: str, found: dict[str, int], value: int) -> None:
         if not _wanted(name, self.suffixes):
             return
-        clean = "/".join(PurePosixPath(name).parts)
+        clean = _clean(name)
         if clean in found:
             raise SourceError(f"{clean!r} stands twice in the archive", where=self.path)
         found[clean] = value
+        if _spelt(name) != name:
+            self.misnamed.add(clean)
 
     def _require_inside(self, name: str) -> None:
         if (
@@ -175,7 +197,7 @@ class Tar(Archive):
     """Pictures in a tar that is not compressed, read at their offsets."""
 
     def __init__(self, path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> None:
-        self.path, self.suffixes = path, suffixes
+        super().__init__(path, suffixes)
         found: dict[str, int] = {}
         self._size: dict[str, int] = {}
         try:
@@ -188,7 +210,7 @@ class Tar(Archive):
                     if not member.isreg() or member.issparse():
                         self._refuse(member.name, "a link, a device or sparse")
                     self._add(member.name, found, member.offset_data)
-                    self._size["/".join(PurePosixPath(member.name).parts)] = member.size
+                    self._size[_clean(member.name)] = member.size
         except (tarfile.TarError, EOFError) as error:
             raise SourceError("not a tar file, or truncated", where=path, got=str(error)) from error
         self._offset = found
@@ -200,6 +222,7 @@ class Tar(Archive):
         """See Store."""
         if name not in self._offset:
             raise Unreadable("file not found")
+        self._require_unicode(name)
         size = self._size[name]
         _require_small(size)
         wanted = size if count < 0 else min(count, size)
@@ -219,7 +242,7 @@ class Zip(Archive):
     sound = True
 
     def __init__(self, path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> None:
-        self.path, self.suffixes = path, suffixes
+        super().__init__(path, suffixes)
         found: dict[str, int] = {}
         self._entries: dict[str, zipfile.ZipInfo] = {}
         try:
@@ -236,7 +259,7 @@ class Zip(Archive):
             if entry.flag_bits & 1:
                 self._refuse(entry.filename, "encrypted")
             self._add(entry.filename, found, i)
-            self._entries["/".join(PurePosixPath(entry.filename).parts)] = entry
+            self._entries[_clean(entry.filename)] = entry
         self.names = sorted(found)
         self._file = os.open(path, os.O_RDONLY)
         self._last = os.fstat(self._file).st_size
@@ -309,6 +332,16 @@ def first_inside(path: Path, suffixes: tuple[str, ...]) -> str:
 
 def _wanted(name: str, suffixes: tuple[str, ...]) -> bool:
     return name.lower().endswith(suffixes) and not any(_ignored(part) for part in PurePosixPath(name).parts)
+
+
+def _clean(name: str) -> str:
+    """An archive member's name as ours are: no "." or doubled slashes, and writable as text."""
+    return _spelt("/".join(PurePosixPath(name).parts))
+
+
+def _spelt(name: str) -> str:
+    r"""A file's name, with bytes that are not UTF-8 spelt out as \xe9: the system's own name cannot be written down."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _ignored(name: str) -> bool:
