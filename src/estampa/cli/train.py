@@ -24,6 +24,15 @@ def command(
     recipe: Annotated[str, typer.Option(help="A shipped recipe's name or a TOML file.")] = "auto",
     label: Annotated[str, typer.Option(help="Column of the answer.")] = "",
     group: Annotated[str, typer.Option(help="Column of what must not be torn apart across parts.")] = "",
+    features: Annotated[str, typer.Option(metavar="A,B", help="Of a table, the columns to learn from.")] = "",
+    also: Annotated[
+        str, typer.Option(metavar="A,B", help="Columns besides, as one left out because it tells the answer.")
+    ] = "",
+    without: Annotated[str, typer.Option(metavar="A,B", help="Columns not to learn from.")] = "",
+    method: Annotated[
+        str,
+        typer.Option(metavar="A,B", help="Of a table, the models to search: logistic, tree, knn, forest, boosting."),
+    ] = "",
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Run folder; an unfinished one resumes.")
     ] = None,
@@ -74,8 +83,12 @@ def command(
     changes |= {k: v for k, v in {"evaluate.folds": folds, "evaluate.repeats": repeats}.items() if v}
     if not baselines:
         changes["evaluate.baselines"] = False
+    listed = {"data.features": features, "data.also": also, "data.without": without, "search.methods": method}
+    changes |= {key: [name.strip() for name in text.split(",")] for key, text in listed.items() if text}
     if search:
-        changes["search"] = {"values": _grid(search), **({"trials": trials} if trials else {})}
+        changes["search.values"] = _grid(search)
+    if trials:
+        changes["search.trials"] = trials
     reading = ReadOptions(
         crop=crop, size=height_width(size), fit=one_of("--fit", fit, "stretch", "pad", "crop"),
         layout=one_of("--layout", layout.upper(), "", "NCHW", "NHWC"), reshape=height_width_channels(reshape),
@@ -88,10 +101,6 @@ def command(
         return
     if data is None:
         raise InputError("needs data", where="estampa train", cure="Give a path, or --dry-run with a shipped recipe.")
-    if trials and not search:
-        raise InputError(
-            "--trials needs --search", where="estampa train", cure="As in: --search widths=16,32 --trials 5"
-        )
     if repeats and not folds:
         raise InputError("--repeats needs --folds", where="estampa train", cure="As in: --folds 5 --repeats 3")
     run = pipeline.train(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from estampa.data.dataset import Dataset
+from estampa.errors import RecipeError
 from estampa.evaluate.evidence import Evidence
 from estampa.evaluate.settle import Settled, settle, witness
 from estampa.evaluate.terms import asked_of, columns_of
@@ -46,6 +47,7 @@ def learn(stage: Stage, chosen: Recipe, decisions: list[str], *, follow: bool) -
     from estampa.train.choose import complete
     from estampa.train.fit import fit_net
 
+    _require_of_pictures(chosen)
     whole, said = complete(chosen, stage.dataset, stage.rows["train"])
     for line in said:
         stage.progress.say(line)
@@ -71,6 +73,20 @@ def learn(stage: Stage, chosen: Recipe, decisions: list[str], *, follow: bool) -
     write_atomic(stage.folder / "recipe.toml", fitted.recipe.to_toml())
     fitted.decisions[:] = [*decisions, *said, *(d for d in fitted.decisions if d not in said)]
     return fitted, trials
+
+
+def _require_of_pictures(recipe: Recipe) -> None:
+    """Refuse keys that would be passed over: a net learns from no columns, and draws settings of no method."""
+    asked = [key for key in ("features", "also", "without") if getattr(recipe.data, key)]
+    if asked:
+        raise RecipeError(
+            "columns are learned from by models of tables", where=f"data.{asked[0]}", got="pictures",
+            cure="Name such a model: --method forest.",
+        )  # fmt: skip
+    if recipe.search.trials and not recipe.search.values:
+        raise RecipeError(
+            "there are no settings to draw from", where="search.trials", cure="As in: --search widths=16,32 --trials 5"
+        )
 
 
 def settled(stage: Stage, fitted: Fitted) -> Settled:
