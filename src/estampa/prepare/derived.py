@@ -82,7 +82,7 @@ class Derived:
 
 
 def found_in(columns: Sequence[str]) -> tuple[Derived, ...]:
-    """What can be derived from columns of these names, in a fixed order; a name that is a column already is left out."""
+    """What can be derived from columns of these names, in a fixed order, but for names that are columns already."""
     families = _families(columns)
     magnitudes = {stem: bands for stem, bands in families.items() if _is_magnitude(stem)}
     found = [
@@ -182,7 +182,8 @@ def _sums(columns: Sequence[str]) -> Iterator[Derived]:
     steps = {m.groups(): name for name in columns if (m := _COLOUR.fullmatch(name))}
     after = {blue: red for blue, red in steps}  # noqa: C416 - one step from each band
     for blue in BANDS:
-        walked, band = [], blue
+        walked: list[str] = []
+        band = blue
         while band in after and len(walked) < len(BANDS):
             walked.append(steps[band, after[band]])
             band = after[band]

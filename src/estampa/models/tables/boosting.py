@@ -1,4 +1,4 @@
-"""Histogram gradient boosting (Friedman 2001; Ke et al. 2017): small trees, each mending what the last ones got wrong."""
+"""Histogram gradient boosting (Friedman 2001; Ke et al. 2017): small trees, each mending errors of the last ones."""
 
 from __future__ import annotations
 

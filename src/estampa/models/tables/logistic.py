@@ -1,4 +1,4 @@
-"""Logistic regression: the baseline that every other method has to beat. Its answer is a weighted sum of the columns."""
+"""Logistic regression, the baseline that other methods have to beat: the answer is a weighted sum of the columns."""
 
 from __future__ import annotations
 
