@@ -127,6 +127,22 @@ class Dataset:
         """(n, columns) float32 or float64, or None."""
         return self._load("table") if "table" in self._layout.columns else None
 
+    def table_rows(self, rows: np.ndarray | None = None) -> np.ndarray:
+        """(m, columns) float64: the table's `rows` (None = all), raw as in the file; memory holds no others.
+
+        DatasetError where there is no table.
+        """
+        if "table" not in self._layout.columns:
+            raise DatasetError("has no table", where=self.path)
+        column = self._layout.columns["table"]
+        wanted = np.arange(self.n) if rows is None else np.asarray(rows, np.int64)
+        out = np.empty((len(wanted), column.shape[1]), np.float64)
+        step = max(1, BLOCK_BYTES // max(1, out[:1].nbytes))
+        for start in range(0, len(wanted), step):  # mapped anew for each block, so that its pages are given back
+            mapped = np.memmap(self.path, column.dtype, "r", column.offset, column.shape)
+            out[start : start + step] = mapped[wanted[start : start + step]]
+        return out
+
     def column(self, name: str) -> np.ndarray:
         """(n,) float64: one column of `table`, as "snr"; DatasetError, with the nearest name, where there is none."""
         names, table = self.header.columns, self.table

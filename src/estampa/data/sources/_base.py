@@ -77,6 +77,22 @@ class Reading(ABC):
     def blocks(self, start: int = 0, size: int | None = None) -> Iterator[Block]:
         """Yield the rows from `start` on, in order and without gaps, `size` rows at a time (None = about 16 MiB)."""
 
+    def table_blocks(self, start: int = 0, size: int | None = None) -> Iterator[tuple[int, np.ndarray, dict[int, str]]]:
+        """Yield (first row, (m, columns) float64, {row: reason it cannot be read}) from `start` on, in order.
+
+        Columns are those of the header. A rejected row holds NaN. Nothing is yielded where there is no table.
+        """
+        if self.table is None:
+            return
+        step = table_rows_per_block(self.header, size)
+        for first in range(start, self.header.n, step):
+            yield first, self.table[first : first + step].astype(np.float64), {}
+
+
+def table_rows_per_block(header: Header, size: int | None = None) -> int:
+    """Rows of a block of a table: `size` when given, else as many as fill BLOCK_BYTES, at least one."""
+    return max(1, size if size is not None else BLOCK_BYTES // (8 * max(1, len(header.columns))))
+
 
 def rows_per_block(header: Header, size: int | None = None) -> int:
     """Rows of a block: `size` when given, else as many as fill BLOCK_BYTES, at least one."""
