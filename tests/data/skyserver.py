@@ -79,6 +79,12 @@ class Sky:
         return [sql for _, sql in self.asked if "COUNT" not in sql]
 
 
+def numbers(sky: Sky, names: tuple[str, ...]) -> np.ndarray:
+    """The catalogue's own numbers (n, names) float64, NaN where a value is null."""
+    columns = [[np.nan if v is None else v for v in sky.columns[name.lower()]] for name in names]
+    return np.array(columns, np.float64).T
+
+
 def answer(sky: Sky, release: int, sql: str) -> str:
     """CSV that SkyServer gives to `sql`; ValueError with the database's words when it cannot be run."""
     columns = sky.columns

@@ -20,7 +20,7 @@ from estampa.data.builders import _download, _gz_fetch
 from estampa.data.builders._sdss_query import Catalogue
 from estampa.data.dataset import Dataset
 from estampa.data.read import build
-from estampa.errors import DownloadError, EstampaError, InputError, SourceError
+from estampa.errors import DownloadError, EstampaError, InputError, Interrupted, SourceError
 
 pytest.importorskip("astroquery")
 
@@ -49,12 +49,6 @@ def make(tmp_path: Path, asked: dict[str, str], name: str = "set.h5") -> Dataset
     return build("sdss", tmp_path / name, builder_options=asked)
 
 
-def expected(sky: skyserver.Sky, names: tuple[str, ...]) -> np.ndarray:
-    """The catalogue's own numbers, (n, names) float64."""
-    columns = [[np.nan if v is None else v for v in sky.columns[name.lower()]] for name in names]
-    return np.array(columns, np.float64).T
-
-
 def kept(tmp_path: Path) -> list[Path]:
     return sorted((tmp_path / "cache" / "downloads" / "sdss").glob("*/*.csv"))
 
@@ -68,7 +62,7 @@ def test_a_whole_build(tmp_path: Path, sky: skyserver.Sky, release: str) -> None
     header = dataset.header
     assert header.shape is None
     assert dataset.n == N
-    np.testing.assert_array_equal(dataset.table[:], expected(sky, header.columns))
+    np.testing.assert_array_equal(dataset.table[:], skyserver.numbers(sky, header.columns))
     assert [int(name) for name in dataset.ids] == sky.columns["objid"]
     assert {-9999.0, -1000.0, 0.0} <= set(dataset.table[:].ravel().tolist())  # sentinels stay as they are
     assert header.classes == ("elliptical", "spiral")
@@ -111,7 +105,7 @@ def test_releases_are_asked_for_what_they_have(tmp_path: Path, sky: skyserver.Sk
     assert {release for release, sql in sky.asked if "PhotoObjAll" in sql} == {7}
     assert dataset.n == N - 2  # two galaxies without photometry are left out, the others keep their own rows
     rows = [i for i in range(N) if i not in sky.without]
-    np.testing.assert_array_equal(dataset.table[:], expected(sky, dataset.header.columns)[rows])
+    np.testing.assert_array_equal(dataset.table[:], skyserver.numbers(sky, dataset.header.columns)[rows])
     assert [int(name) for name in dataset.ids] == [sky.columns["objid"][i] for i in rows]
     assert dataset.header.origin["missing"] == 2
 
@@ -216,7 +210,20 @@ def test_killed_in_the_middle_and_on(tmp_path: Path, sky: skyserver.Sky) -> None
     assert len(sky.asked) - asked == 11 - there
     make(tmp_path, options(sky, page="5"), "b.h5")
     assert len(sky.asked) - asked == 11 - there
-    np.testing.assert_array_equal(dataset.table[:], expected(sky, dataset.header.columns))
+    np.testing.assert_array_equal(dataset.table[:], skyserver.numbers(sky, dataset.header.columns))
+
+
+def test_ctrl_c_and_on(tmp_path: Path, sky: skyserver.Sky, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(pace: _gz_fetch.Pace) -> None:
+        if len(sky.asked) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_gz_fetch.Pace, "wait", stop)
+        with pytest.raises(Interrupted, match=r"interrupted; 20 galaxies are kept in .*Run the same command again"):
+            make(tmp_path, options(sky))
+    assert make(tmp_path, options(sky)).n == N
+    assert len(sky.asked) == 4
 
 
 class Clock:
@@ -250,7 +257,7 @@ def test_the_rate_is_held_tries_included(tmp_path: Path, sky: skyserver.Sky, mon
 def test_what_passes_is_tried_again(tmp_path: Path, sky: skyserver.Sky, word: str) -> None:
     sky.behave = ["", "", word]
     dataset = make(tmp_path, options(sky, timeout="0.2"))
-    np.testing.assert_array_equal(dataset.table[:], expected(sky, dataset.header.columns))
+    np.testing.assert_array_equal(dataset.table[:], skyserver.numbers(sky, dataset.header.columns))
     assert len(sky.asked) == 5
 
 

@@ -110,17 +110,22 @@ def _rows_of(text: str, query: Query, where: str) -> list[list[str]]:
 def _numbers(rows: Sequence[Sequence[str]], names: Sequence[str], where: str) -> np.ndarray:
     values = np.empty((len(rows), len(names)), np.float64)
     for number, row in enumerate(rows):
-        for at, text in enumerate(row):
-            try:
-                values[number, at] = float("nan" if text.strip().lower() in MISSING else text)
-            except ValueError as error:
-                raise SourceError(
-                    f"row {number + 1}, column {names[at]!r}: no number",
-                    where=where,
-                    got=repr(text[:60]),
-                    cure=KEPT,
-                ) from error
+        try:
+            values[number] = [float(text) for text in row]
+        except ValueError:  # an empty field, "null", or no number at all
+            values[number] = [
+                _number(text, f"row {number + 1}, column {names[i]!r}", where) for i, text in enumerate(row)
+            ]
     return values
+
+
+def _number(text: str, place: str, where: str) -> float:
+    if text.strip().lower() in MISSING:
+        return float("nan")
+    try:
+        return float(text)
+    except ValueError as error:
+        raise SourceError(f"{place}: no number", where=where, got=repr(text[:60]), cure=KEPT) from error
 
 
 def _refuse_columns(head: Sequence[str], query: Query, where: str) -> None:

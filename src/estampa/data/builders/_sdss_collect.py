@@ -27,6 +27,16 @@ class Collected:
     missing: list[str] = field(default_factory=list)  #: ids without photometry
     pages: list[dict[str, int]] = field(default_factory=list)  #: numbers of each page's queries, see Catalogue.sql
 
+    def table(self) -> np.ndarray:
+        """All values (n, columns) float64; the pages are given up one by one, so that they are not in memory twice."""
+        whole = np.empty((len(self.ids), self.values[0].shape[1]), np.float64)
+        end = len(whole)
+        while self.values:
+            page = self.values.pop()
+            whole[end - len(page) : end] = page
+            end -= len(page)
+        return whole
+
 
 def collect(
     server: SkyServer, catalogue: Catalogue, rows: int, page: int, into: Collected, progress: Progress = SILENT

@@ -45,6 +45,10 @@ def photometry(bands: str = BANDS) -> tuple[str, ...]:
     return tuple(f"{name}_{band}" for name in QUANTITIES for band in bands)
 
 
+#: Every column that has a name, a unit and a role here.
+KNOWN = frozenset((*PLACES, "redshift", *VOTES, *photometry(), *(f"mag_{band}" for band in BANDS)))
+
+
 def unit_of(name: str) -> str:
     """Unit of a column of `photometry`, `PLACES`, or a magnitude of another kind; "" where none is known.
 

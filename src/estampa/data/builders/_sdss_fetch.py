@@ -7,8 +7,10 @@ not asked again. astroquery's own cache stays off: it is made of pickles.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from estampa.data.builders._sdss_query import Query
 from estampa.data.read import cache_folder
 from estampa.data.sources._base import fingerprint_of
 from estampa.errors import SourceError
-from estampa.files import sha256_of, storage_errors, write_atomic
+from estampa.files import locked, sha256_of, storage_errors, write_atomic
 from estampa.progress import SILENT, Progress
 
 
@@ -48,7 +50,14 @@ class SkyServer:
         self._timeout = timeout or float(conf.timeout)
         self._pace, self._progress = Pace(rate), progress
         self._journal = self.folder / "journal.jsonl"
-        self._known = self._read_journal()
+        self._known: dict[str, str] = {}
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the kept answers: another run that wants them waits. `ask` is for inside of it."""
+        with locked(self._journal):
+            self._known = self._read_journal()
+            yield
 
     def ask(self, query: Query, due: bool = False) -> Answer:
         """The answer, kept or asked for.
@@ -104,7 +113,6 @@ class SkyServer:
     def _keep(self, query: Query, text: str, rows: int) -> None:
         path = self.folder / self._name(query)
         with storage_errors(path):
-            self.folder.mkdir(parents=True, exist_ok=True)
             write_atomic(path, text)
             checksum = sha256_of(path)
             line = {"file": path.name, "sha256": checksum, "release": query.release, "sql": query.sql, "rows": rows}

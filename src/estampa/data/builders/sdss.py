@@ -18,6 +18,7 @@ from estampa import machine
 from estampa.data.builders._sdss_collect import Collected, collect
 from estampa.data.builders._sdss_columns import BANDS, CLASSES, FLAGS, labels_of, role_of, unit_of
 from estampa.data.builders._sdss_fetch import SkyServer
+from estampa.data.builders._sdss_file import of_file
 from estampa.data.builders._sdss_query import RELEASES, Catalogue
 from estampa.data.dataset import Dataset
 from estampa.data.read import write_reading
@@ -53,6 +54,7 @@ class _Asked:
     rate: float
     timeout: float
     url: str
+    file: Path | None
 
 
 @dataclass(kw_only=True)
@@ -81,8 +83,10 @@ def build(output: Path, options: Mapping[str, str], progress: Progress = SILENT)
     fails, Interrupted on Ctrl-C.
     """
     asked = _read(options)
-    machine.require("astro", "astropy", "astroquery", needed_for="the builder sdss")
-    reading = _of_server(asked, progress)
+    if asked.file is not None:
+        reading = of_file(asked.file, asked.release if "release" in options else None)
+    else:
+        reading = _of_server(asked, progress)
     reading.header = replace(reading.header, origin={**reading.header.origin, "asked": _key(options)})
     for note in reading.notes:
         progress.say(note)
@@ -96,7 +100,8 @@ def _of_server(asked: _Asked, progress: Progress) -> Reading:
     catalogue = Catalogue(asked.release, asked.bands)
     server, found = SkyServer(asked.url, asked.rate, asked.timeout, progress), Collected()
     try:
-        collect(server, catalogue, asked.rows, asked.page, found, progress)
+        with server.held():
+            collect(server, catalogue, asked.rows, asked.page, found, progress)
     except KeyboardInterrupt:
         raise Interrupted(
             f"interrupted; {len(found.ids):,} galaxies are kept in {server.folder}", where=server.address,
@@ -126,7 +131,7 @@ def _of_server(asked: _Asked, progress: Progress) -> Reading:
         columns=columns, roles=tuple(map(role_of, columns)), column_units=tuple(map(unit_of, columns)),
     )  # fmt: skip
     return _TableReading(
-        header=header, ids=np.array(found.ids), labels=labels, table=np.concatenate(found.values), notes=notes,
+        header=header, ids=np.array(found.ids), labels=labels, table=found.table(), notes=notes,
         fingerprint=fingerprint_of("sdss 1", server.address, catalogue.sql, found.pages),
     )  # fmt: skip
 
@@ -143,6 +148,12 @@ def _key(options: Mapping[str, str]) -> str:
 
 def _read(options: Mapping[str, str]) -> _Asked:
     """Read the options; InputError for what is not understood."""
+    others = sorted(set(options) - {"file", "release"})
+    if options.get("file") and others:
+        raise InputError(
+            "is for SkyServer, and a file is given", where=f"--option {others[0]}", allowed="file, release",
+            cure="Leave it out, or leave --option file out.",
+        )  # fmt: skip
     bands = options.get("bands", BANDS)
     if not bands or set(bands) - set(BANDS) or len(set(bands)) < len(bands):
         raise InputError("are no bands", where="--option bands", allowed=f"some of {BANDS}, as gri", got=repr(bands))
@@ -155,6 +166,7 @@ def _read(options: Mapping[str, str]) -> _Asked:
         rate=_number(options, "rate", 0.5, float, 0.001, 1000.0),
         timeout=_number(options, "timeout", 0.0, float, 0.0, 3600.0),
         url=options.get("url", ""),
+        file=Path(options["file"]) if options.get("file") else None,
     )
 
 
