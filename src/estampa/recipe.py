@@ -142,6 +142,9 @@ class TrainRecipe(Record):
         1.0  #: each block of the backbone learns at this share of the next one's rate, the last at this of the head's
     )
     keep_statistics: bool = False  #: a backbone's BatchNorm stays in eval mode also where its blocks learn
+    blend: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = (
+        1.0  #: share of the way from the net whose head alone learned to the last weights; "auto" = by validation, or 0.5
+    )
     monitor: str = "auto"  #: metric of the validation part that chooses the kept epoch
     patience: Annotated[int, Field(ge=0)] = 0  #: epochs without a better one before stopping; 0 = never
     keep: Literal["best", "last"] = "last"  #: which epoch's weights are kept
@@ -171,6 +174,7 @@ class EvaluateRecipe(Record):
     prior: str | float = ""  #: share of it where the model will work, as 1:1000 or 0.001: purity is stated for it
     by: tuple[str, ...] = ("auto",)  #: columns to slice by, as snr or snr:3,5,7; "auto" = snr, magnitude, magpsf, mag
     baselines: bool = True  #: majority, logistic regression and random forest on the same split
+    table: bool = True  #: of pictures with columns to learn from beside them: a model of the columns, and both together
 
     @field_validator("aim", "prior")
     @classmethod

@@ -14,6 +14,7 @@ from estampa.evaluate.settle import Settled, settle, witness
 from estampa.evaluate.terms import asked_of, columns_of
 from estampa.files import write_atomic
 from estampa.recipe import Recipe
+from estampa.river import tables
 from estampa.river.stage import SIGN, Stage
 from estampa.run import Habits, Plan
 
@@ -127,6 +128,8 @@ def judged(stage: Stage, fitted: Fitted, part: str, settled: Settled) -> Evidenc
                 dataset, stage.rows["train"], rows, recipe.train.seed, resamples=recipe.evaluate.resamples,
                 progress=stage.progress,
             )  # fmt: skip
+    with stage.clock.of("columns"):
+        evidence.table = tables.beside(stage, fitted, rows, output, settled)
     if recipe.evaluate.folds:
         with stage.clock.of("cross-validation"):
             evidence.crossval = crossval(

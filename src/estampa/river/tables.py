@@ -6,11 +6,13 @@ answers lean on, and the objects that nobody labelled.
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from estampa import parts
+from estampa import recipe as recipes
 from estampa.data.dataset import Dataset
 from estampa.evaluate.evidence import Evidence
 from estampa.evaluate.settle import Settled, settle, witness
@@ -19,10 +21,15 @@ from estampa.files import write_atomic
 from estampa.plain import numbered
 from estampa.recipe import Recipe
 from estampa.river.stage import SIGN, Stage
-from estampa.run import Plan
+from estampa.run import Habits, Plan
 
 if TYPE_CHECKING:
+    from estampa.evaluate.table_evidence import TableEvidence
+    from estampa.train.fitted import Fitted
     from estampa.train.fitted_table import FittedTable
+
+
+FEW_SETTINGS = 6  #: of each method, for the model of the columns that stands beside a net of the pictures
 
 
 def are_meant(dataset: Dataset, recipe: Recipe) -> bool:
@@ -32,12 +39,10 @@ def are_meant(dataset: Dataset, recipe: Recipe) -> bool:
 
 def planned(dataset: Dataset, recipe: Recipe, train_rows: np.ndarray, decisions: list[str]) -> Plan:
     """What would be searched and trained on `train_rows` of a Dataset."""
-    from estampa.data.roles import features_of
     from estampa.train.choose_table import complete_table
 
-    whole, said = complete_table(recipe, dataset, train_rows)
-    width = len(features_of(dataset.header, whole.data))
-    return Plan(whole, [], (width,), len(dataset.classes), [*decisions, *said])
+    found = complete_table(recipe, dataset, train_rows)
+    return Plan(found.recipe, [], (len(found.columns),), len(dataset.classes), [*decisions, *found.decisions])
 
 
 def learn(
@@ -131,3 +136,62 @@ def judged(stage: Stage, fitted: FittedTable, part: str, found: Settled) -> Evid
     evidence.stopped, evidence.recipe, evidence.about = fitted.stopped, recipe.to_toml(), recipe.about
     evidence.decisions, evidence.parameters = fitted.decisions, fitted.parameters
     return evidence
+
+
+def ship(stage: Stage, fitted: FittedTable, evidence: Evidence, habits: Habits, found: Settled) -> None:  # noqa: ARG001 - a table has no thumbnails
+    """Write the bundle, the judged part's predictions by the bundle itself, and measure what the report tells."""
+    from estampa.bundle.export_table import bundle_from_table
+    from estampa.evaluate.table_evidence import witness_table
+    from estampa.predict import predict
+
+    if (stage.folder / "model").exists():  # of an earlier start of this run that did not reach its end
+        shutil.rmtree(stage.folder / "model")
+    with stage.clock.of("export"):
+        bundle = bundle_from_table(
+            fitted, stage.dataset, stage.rows, {**evidence.judgement.to_json(), "part": evidence.part},
+            stage.folder / "model", extra={"thresholds": found.thresholds()}, test_rows=evidence.rows,
+        )  # fmt: skip
+        predict(bundle, stage.dataset, stage.folder / "predictions.csv", part=evidence.rows, progress=stage.progress)
+    with stage.clock.of("explaining"):
+        evidence.table = witness_table(
+            fitted, stage.dataset, stage.rows, (evidence.rows, evidence.output), decision=found.decision,
+            resamples=fitted.recipe.evaluate.resamples, progress=stage.progress,
+        )  # fmt: skip
+    evidence.hashes = {
+        "data": stage.dataset.content_sha256, "model": bundle.hash, "recipe": bundle.manifest.hashes.recipe,
+    }  # fmt: skip
+
+
+def beside(stage: Stage, net: Fitted, rows: np.ndarray, output: np.ndarray, found: Settled) -> TableEvidence | None:
+    """A model of the columns beside a net of the pictures, and both together, on the same parts and judged `rows`.
+
+    `output` (n, k) are the net's answers to `rows`. None where no column's role is known to be a feature, or where
+    there is nothing to choose the fusion on.
+    """
+    from estampa.evaluate.fusion import fusion
+    from estampa.evaluate.table_evidence import TableEvidence
+    from estampa.train.calibrate import calibrate
+    from estampa.train.classical import fit_table
+
+    dataset, train, validation = stage.dataset, stage.rows["train"], stage.rows["validation"]
+    if "feature" not in dataset.header.roles or dataset.task != "classification" or not net.recipe.evaluate.table:
+        return None
+    columns = sum(role == "feature" for role in dataset.header.roles)
+    stage.progress.say(f"Beside the net, a model of the {numbered(columns, 'column')}, and both together:")
+    seed = {"train.seed": net.recipe.train.seed, "search.trials": FEW_SETTINGS}
+    fitted = fit_table(
+        dataset, recipes.read("tables").with_values(seed), train_rows=train, validation_rows=validation,
+        folder=stage.folder / "table", progress=stage.progress,
+    )  # fmt: skip
+    calibrate(fitted, dataset, validation)
+    labels = np.asarray(dataset.labels)
+    asked = asked_of(net.recipe.evaluate)
+    both = fusion(
+        (net.predict(dataset, validation), fitted.predict(dataset, validation), labels[validation]),
+        (output, fitted.predict(dataset, rows), labels[rows]), dataset.classes,
+        about=(f"the net ({net.recipe.name})", f"the model of the columns ({fitted.recipe.model.name})"),
+        groups=None if dataset.groups is None else dataset.groups[rows],
+        terms=asked.terms(found.decision), resamples=net.recipe.evaluate.resamples, seed=net.recipe.train.seed,
+    )  # fmt: skip
+    stage.progress.say(both.headline())
+    return TableEvidence(fusion=both)
