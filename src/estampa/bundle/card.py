@@ -11,6 +11,7 @@ from typing import Any
 from estampa.bundle.manifest import Int8
 
 MISSING = "[More information needed]"
+_MOST = 100  #: columns of a table that the card shows
 #: What only people know, as key -> question; handed in by name or left as `MISSING`.
 ASKED = {
     "authors": "Who made it, and whom to ask",
@@ -33,28 +34,18 @@ def card(manifest: Mapping[str, Any], answers: Mapping[str, str] | None = None) 
     """The card as Markdown, from the manifest's fields and the answers to `ASKED`."""
     answers = answers or {}
     contract, data, model = manifest["contract"], manifest.get("data", {}), manifest.get("model", {})
-    height, width, channels = contract["shape"]
-    names = ", ".join(contract.get("channels") or ()) or MISSING
     parts = manifest.get("parts", {})
     counts = "; ".join(f"{_word(n)} {_word(count)}" for n, count in parts.items()) or MISSING
     lines = [
         f"# {_word(manifest['name'])}",
         "",
-        f"A {manifest['task']} model of pictures of {height} x {width} pixels in {channels} channel(s).",
+        f"A {manifest['task']} model of {_kind(contract)}.",
         "Made by estampa; it is scored with `estampa predict`; see docs/predict.md of estampa.",
         "",
         *_section("Use", answers, "authors", "intended_use", "out_of_scope", "limits", "licence"),
         "## Input",
         "",
-        *_facts(
-            {
-                "Pixels": f"{contract['dtype']}, height x width x channels; the model does all scaling itself",
-                "Channels, in order": names,
-                "Unit": contract.get("units") or MISSING,
-                "Pixel scale": contract.get("pixel_scale") or MISSING,
-                "Pixels that are not finite": contract["nan"],
-            }
-        ),
+        *(_columns(contract) if contract.get("kind") == "table" else _facts(_pixels(contract))),
         "## Output",
         "",
         *_output(manifest),
@@ -77,7 +68,9 @@ def card(manifest: Mapping[str, Any], answers: Mapping[str, str] | None = None) 
         "",
         *_facts(
             {
-                "Net": f"{model.get('name') or MISSING}, {_size(model)}",
+                "Estimator"
+                if contract.get("kind") == "table"
+                else "Net": f"{model.get('name') or MISSING}, {_size(model)}",
                 "Recipe": f"`{manifest['name']}`, complete in bundle.json",
                 **({"Rounding": Int8.model_validate(manifest["int8"]).sentence()} if manifest.get("int8") else {}),
                 "Versions": ", ".join(f"{k} {v}" for k, v in sorted(manifest.get("versions", {}).items())) or MISSING,
@@ -95,6 +88,41 @@ def _section(title: str, answers: Mapping[str, str], *keys: str) -> list[str]:
 
 def _facts(facts: Mapping[str, Any]) -> list[str]:
     return [*(f"- **{name}:** {_word(value)}" for name, value in facts.items()), ""]
+
+
+def _kind(contract: Mapping[str, Any]) -> str:
+    if contract.get("kind") == "table":
+        return f"rows of a table, {len(contract['columns'])} column(s)"
+    height, width, channels = contract["shape"]
+    return f"pictures of {height} x {width} pixels in {channels} channel(s)"
+
+
+def _pixels(contract: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "Pixels": f"{contract['dtype']}, height x width x channels; the model does all scaling itself",
+        "Channels, in order": ", ".join(contract.get("channels") or ()) or MISSING,
+        "Unit": contract.get("units") or MISSING,
+        "Pixel scale": contract.get("pixel_scale") or MISSING,
+        "Pixels that are not finite": contract["nan"],
+    }
+
+
+def _columns(contract: Mapping[str, Any]) -> list[str]:
+    """The columns that the model needs, with the range that training had: the first `_MOST` of them."""
+    columns, rule = contract["columns"], contract.get("invalid", "impute")
+    failed = "its median takes its place" if rule == "impute" else "the row gets no answer"
+    rows = [[c["name"], c["unit"] or "not stated", *(_short(c[k]) for k in ("minimum", "maximum"))] for c in columns]
+    more = [f"... and {len(rows) - _MOST:,} more, in bundle.json.", ""] if len(rows) > _MOST else []
+    return [
+        f"Columns by name, in any order; others are left aside. Of a failed measurement, {failed}.",
+        "",
+        *_table(["column", "unit", "least", "greatest"], rows[:_MOST]),
+        *more,
+    ]
+
+
+def _short(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, int | float) else "no valid value"
 
 
 def _output(manifest: Mapping[str, Any]) -> list[str]:

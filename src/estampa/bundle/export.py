@@ -22,7 +22,7 @@ from estampa.bundle import reference as references
 from estampa.bundle.card import card
 from estampa.bundle.contract import SAMPLE, InputContract, contract_of, measure_range
 from estampa.bundle.int8 import measured, quantised
-from estampa.bundle.manifest import FORMAT, Int8, Parity
+from estampa.bundle.manifest import Int8, Parity, metadata
 from estampa.bundle.session import INPUT, Scores, Session
 from estampa.bundle.store import Bundle, Content, plain, write
 from estampa.data.dataset import Dataset
@@ -260,7 +260,7 @@ def bundle_from(
         "thresholds": dict(extra.get("thresholds", {})), "int8": extra.get("int8"),
     }  # fmt: skip
     graph = exported.onnx if fitted.rounded is None else quantised(exported.onnx, seen)
-    onnx = with_metadata(graph, _metadata(tree))
+    onnx = with_metadata(graph, metadata(plain(tree)))
     session = Session(onnx, contract)
     tree["outputs"] = session.outputs
     return write(
@@ -310,15 +310,6 @@ def _manifest(
         },
         "versions": {name: versions[name] for name in used if versions.get(name)},
     }  # fmt: skip
-
-
-def _metadata(tree: Mapping[str, Any]) -> dict[str, str]:
-    return {
-        "estampa.format": str(FORMAT),
-        "estampa.task": tree["task"],
-        "estampa.classes": json.dumps(list(tree["classes"]), ensure_ascii=False),
-        "estampa.contract": json.dumps(plain(tree["contract"]), ensure_ascii=False),
-    }
 
 
 def _sampled(rows: np.ndarray, dataset: Dataset) -> np.ndarray:

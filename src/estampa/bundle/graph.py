@@ -7,6 +7,7 @@ path), operators outside the standard domains (they would need code of their own
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -20,6 +21,11 @@ _MODEL_GRAPH, _MODEL_OPSET, _MODEL_METADATA, _MODEL_TRAINING, _MODEL_FUNCTIONS =
 _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_SPARSE = 1, 5, 15
 _NODE_OPERATOR, _NODE_ATTRIBUTE, _NODE_DOMAIN = 4, 5, 7
 _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS, _ATTRIBUTE_SPARSE = (5, 10), (6, 11), (22, 23)
+#: A run of an attribute's own numbers and short texts (floats = 7, ints = 8, strings = 9): a forest has millions.
+_PLAIN = re.compile(
+    rb"(?:\x3d.{4}|\x40[\x80-\xff]{0,9}[\x00-\x7f]|" + b"|".join(b"\x4a%c.{%d}" % (n, n) for n in range(24)) + b")++",
+    re.DOTALL,
+)
 _TENSOR_EXTERNAL, _TENSOR_LOCATION = 13, 14
 
 
@@ -63,10 +69,17 @@ def _varint(view: memoryview, at: int) -> tuple[int, int]:
     raise _MalformedError("a number of more than ten bytes")
 
 
-def _fields(view: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
-    """(field number, wire type, value) of one message: a number for varints, bytes for the rest."""
+def _fields(view: memoryview, passed: re.Pattern[bytes] | None = None) -> Iterator[tuple[int, int, int | memoryview]]:
+    """(field number, wire type, value) of one message: a number for varints, bytes for the rest.
+
+    Runs of whole fields that match `passed` are passed over.
+    """
     at = 0
     while at < len(view):
+        run = passed.match(view, at) if passed is not None else None
+        if run is not None:
+            at = run.end()
+            continue
         key, at = _varint(view, at)
         number, wire = key >> 3, key & 7
         if number == 0:
@@ -143,7 +156,7 @@ def _walk_node(node: memoryview, facts: ModelFacts, where: object, depth: int) -
             domain = _text(value)
             _require_standard(domain, f"operator {operator!r}", where)
         elif number == _NODE_ATTRIBUTE:
-            for n, _, v in _fields(_message(value)):
+            for n, _, v in _fields(_message(value), _PLAIN):
                 if n in _ATTRIBUTE_TENSORS:
                     _walk_tensor(_message(v), where)
                 elif n in _ATTRIBUTE_GRAPHS:

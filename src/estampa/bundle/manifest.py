@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from estampa.bundle.contract import InputContract
+from estampa.bundle.contract_table import TableContract
 from estampa.recipe import Record
 
 #: Number of the bundle's format. Raise it when an older estampa would misread the folder; keep reading the old ones,
@@ -18,6 +21,18 @@ OPTIONAL = frozenset({"weights.safetensors", "gallery.safetensors"})
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+def _kind(contract: Any) -> str:
+    """Which contract it is: pictures' bundles do not say, those of tables do."""
+    kind = contract.get("kind") if isinstance(contract, dict) else getattr(contract, "kind", None)
+    return "pictures" if kind is None else str(kind)
+
+
+#: What a model was fed: pictures, or a table.
+Contract = Annotated[
+    Annotated[InputContract, Tag("pictures")] | Annotated[TableContract, Tag("table")], Discriminator(_kind)
+]
 
 
 class FileEntry(Record):
@@ -47,10 +62,12 @@ class Hashes(Record):
 class Parity(Record):
     """How closely the exported model agrees with the trained one."""
 
-    rows: int  #: pictures compared, at batch 1 and as one batch
-    tolerance: float  #: largest difference that is allowed, see bundle/export.py
+    rows: int  #: pictures compared, at batch 1 and as one batch; of a table, rows
+    tolerance: float  #: largest difference that is allowed, see bundle/export.py and export_table.py
     output: float  #: largest difference found in `output`
     logits: float | None = None  #: the same in `logits`
+    #: of nearest neighbours, rows that differ since two neighbours are as far, of which either may be the last
+    ties: Annotated[int, Field(ge=0)] | None = None
 
 
 class Int8(Record):
@@ -76,6 +93,16 @@ class Int8(Record):
         return said + (" All figures of this model are of the int8 graph." if self.kept else "")
 
 
+def metadata(tree: Mapping[str, Any]) -> dict[str, str]:
+    """What an ONNX file says about itself, for runtimes that never see bundle.json; `tree` is a manifest as JSON."""
+    return {
+        "estampa.format": str(FORMAT),
+        "estampa.task": tree["task"],
+        "estampa.classes": json.dumps(list(tree["classes"]), ensure_ascii=False),
+        "estampa.contract": json.dumps(tree["contract"], ensure_ascii=False),
+    }
+
+
 class Manifest(Record):
     """What a bundle says about itself."""
 
@@ -84,7 +111,7 @@ class Manifest(Record):
     task: Literal["classification", "regression"]
     classes: tuple[str, ...] = ()  #: in the order of the columns of `output`
     display: dict[str, tuple[str, ...]] = Field(default_factory=dict)  #: language -> names in class order
-    contract: InputContract
+    contract: Contract
     outputs: dict[Literal["output", "logits", "embedding"], int]  #: width of each output
     thresholds: Thresholds = Thresholds()
     #: as `evaluate --json` gives them; "part" is the part that was judged, "test" where it is not there
@@ -95,9 +122,9 @@ class Manifest(Record):
     data: dict[str, Any] = Field(default_factory=dict)  #: where the data came from: origin, release, licence, name
     model: dict[str, Any] = Field(default_factory=dict)  #: name, parameters, kept epoch
     recipe: dict[str, Any] = Field(default_factory=dict)  #: the complete recipe
-    prepare: dict[str, str | bool | int] = Field(
-        default_factory=dict
-    )  #: names of the preparation's rule; its numbers are in prepare.safetensors
+    #: names of the preparation's rule (of a table: its columns, sentinels and derived columns); its numbers are in
+    #: prepare.safetensors
+    prepare: dict[str, Any] = Field(default_factory=dict)
     decisions: tuple[str, ...] = ()  #: what was chosen for the user, and why
     parity: Parity | None = None  #: of the float graph, also where `int8` rounded it afterwards
     int8: Int8 | None = None  #: None = nobody asked for it

@@ -38,6 +38,18 @@ def reference(
     }
 
 
+def reference_table(features: np.ndarray, output: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """The same of a table: what describes an object are its prepared features (n, k), which are its embedding too."""
+    frame = projection(features.shape[1])
+    return {
+        "describe": features.astype(np.float32),
+        "output": output.astype(np.float32),
+        "labels": labels.astype(np.int64),
+        "components": (features @ frame).astype(np.float32),
+        "projection": frame,
+    }
+
+
 def held(parts: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
     """Ids and content hashes of each part, as `held.safetensors` keeps them; `unpack_ids` reads the ids back.
 

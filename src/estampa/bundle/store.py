@@ -18,10 +18,12 @@ import numpy as np
 
 from estampa.bundle import audit as audits
 from estampa.bundle.contract import InputContract
+from estampa.bundle.contract_table import TableContract
 from estampa.bundle.manifest import FORMAT, MANIFEST, Manifest, Thresholds
 from estampa.bundle.session import OUTPUTS, Scores, Session
-from estampa.errors import BundleError, StorageError
+from estampa.errors import BundleError, ContractError, StorageError
 from estampa.files import require_writable, storage_errors, sync_folder
+from estampa.prepare.table import TablePreparation
 
 Tensors = Mapping[str, np.ndarray]
 
@@ -154,9 +156,28 @@ class Bundle:
         return self.manifest.classes
 
     @property
-    def contract(self) -> InputContract:
-        """What one row of input is."""
+    def contract(self) -> InputContract | TableContract:
+        """What one row of input is: a picture, or a row of a table."""
         return self.manifest.contract
+
+    @property
+    def pictures(self) -> InputContract:
+        """The contract of a model of pictures; ContractError where it is one of a table."""
+        if isinstance(self.contract, TableContract):
+            raise ContractError("this is a model of a table, not of pictures", where=self.folder)
+        return self.contract
+
+    @property
+    def table(self) -> TableContract:
+        """The contract of a model of a table; ContractError where it is one of pictures."""
+        if not isinstance(self.contract, TableContract):
+            raise ContractError("this is a model of pictures, not of a table", where=self.folder)
+        return self.contract
+
+    @property
+    def of_table(self) -> bool:
+        """Whether the model is of a table's rows."""
+        return isinstance(self.contract, TableContract)
 
     @property
     def thresholds(self) -> Thresholds:
@@ -168,9 +189,31 @@ class Bundle:
         """The model, loaded."""
         return Session(self._model, self.contract, self.folder / "model.onnx")
 
-    def score(self, images: np.ndarray, *, threads: int | None = None, wanted: tuple[str, ...] = OUTPUTS) -> Scores:
-        """Score images (n, height, width, channels) of the contract's type; see `Session.score`."""
-        return self.session.score(images, threads=threads, wanted=wanted)
+    @cached_property
+    def preparation(self) -> TablePreparation:
+        """Of a model of a table: from raw columns, in the contract's order, to what the graph reads."""
+        table = self.table
+        made = TablePreparation.from_state(self.tensors("prepare"), self.manifest.prepare)
+        if made.columns != table.column_names or made.names != table.names:
+            raise BundleError("the preparation is of other columns than the contract", where=self.folder)
+        return made
+
+    def score(self, rows: np.ndarray, *, threads: int | None = None, wanted: tuple[str, ...] = OUTPUTS) -> Scores:
+        """Score images (n, height, width, channels) of the contract's type; see `Session.score`.
+
+        Of a table: raw rows (n, columns), numbers as in the file with NaN for empty ones, in the contract's order
+        (`bundle.table.column_names`). A row that the model does not answer, as it has a failed measurement and the
+        model leaves such rows out, gets NaN.
+        """
+        if not self.of_table:
+            return self.session.score(rows, threads=threads, wanted=wanted)
+        found = self.session.score(self.preparation.transform(rows), threads=threads, wanted=wanted)
+        if self.table.invalid == "drop":
+            refused = ~self.preparation.usable(rows)
+            for values in (found.output, found.logits):
+                if values is not None and values.size:
+                    values[refused] = np.nan
+        return found
 
     def tensors(self, name: str) -> dict[str, np.ndarray]:
         """The arrays of "weights", "prepare", "reference", "held" or "gallery", checked against the manifest again."""

@@ -20,7 +20,7 @@ def typical(bundle: Bundle) -> np.ndarray:
     of stamps the sky, where the mean would be brighter than any sky.
     """
     kept = bundle.tensors("reference")["describe"]
-    channels = kept.reshape(len(kept), bundle.contract.shape[2], len(STATISTICS))
+    channels = kept.reshape(len(kept), bundle.pictures.shape[2], len(STATISTICS))
     medians, missing = (channels[:, :, STATISTICS.index(name)] for name in ("median", "missing"))
     known = [own[lost < 1] for own, lost in zip(medians.T, missing.T, strict=True)]
     return np.array([np.median(own) if len(own) else np.nan for own in known], np.float32)

@@ -22,7 +22,7 @@ from estampa.explain.occlusion import fill_pixels, occlude
 from estampa.explain.result import Explained
 from estampa.predict import predict
 from estampa.predict.parts import in_class_order, parts_of
-from estampa.predict.source import ArrayRows, Data, DatasetRows, Source, open_source
+from estampa.predict.source import ArrayRows, Data, DatasetRows, PictureSource, open_source
 from estampa.progress import SILENT, Progress
 
 PAGE, TABLE, MAPS, SHORTCUTS = "explain.html", "explained.csv", "maps.npz", "shortcuts.html"
@@ -121,7 +121,7 @@ def explain(
 
 def explain_rows(
     bundle: Bundle,
-    source: Source,
+    source: PictureSource,
     places: np.ndarray,
     answers: tuple[np.ndarray, np.ndarray | None, np.ndarray | None],
     how: How,
@@ -156,16 +156,16 @@ def explain_rows(
     return Explained(
         np.asarray(source.ids)[places], images, predicted[places], None if truth is None else truth[places],
         None if output is None else output[places], joined, trials, bundle.classes, settings,
-        {name: np.concatenate(some) for name, some in apart.items()}, tuple(bundle.contract.channels),
-        None if source.groups is None else source.groups[places], bundle.contract.pixel_scale,
+        {name: np.concatenate(some) for name, some in apart.items()}, tuple(bundle.pictures.channels),
+        None if source.groups is None else source.groups[places], bundle.pictures.pixel_scale,
     )  # fmt: skip
 
 
-def _source(bundle: Bundle, data: Data, part: str, ids: Sequence[str], seed: int) -> tuple[Source, str]:
+def _source(bundle: Bundle, data: Data, part: str, ids: Sequence[str], seed: int) -> tuple[PictureSource, str]:
     """The rows of which pictures are chosen, and the name of their part."""
     if part not in (*PARTS[1:], "", "all"):
         raise InputError(f"there is no part {part!r}", where="--part", allowed=", ".join((*PARTS[1:], "all")))
-    source = open_source(data, bundle.contract)
+    source = open_source(data, bundle.pictures)
     if source.header.shape is None:
         raise InputError(
             "holds a table and no pictures: maps are of pixels", where=source.name,
@@ -198,7 +198,7 @@ def _good(answers: np.ndarray) -> np.ndarray:
     return good
 
 
-def truth_of(source: Source, bundle: Bundle, progress: Progress = SILENT) -> np.ndarray | None:
+def truth_of(source: PictureSource, bundle: Bundle, progress: Progress = SILENT) -> np.ndarray | None:
     """Labels of all rows as class numbers of the bundle (-1: none, or a class that it does not know), or as values;
     None where there are none, or those of another task.
     """
@@ -214,7 +214,7 @@ def truth_of(source: Source, bundle: Bundle, progress: Progress = SILENT) -> np.
     return truth if (truth >= 0).any() else None
 
 
-def _named(source: Source, ids: Sequence[str]) -> np.ndarray:
+def _named(source: PictureSource, ids: Sequence[str]) -> np.ndarray:
     place = {str(name): i for i, name in enumerate(source.ids)}
     for name in ids:
         if name not in place:
@@ -247,7 +247,7 @@ def pick(answers: np.ndarray, truth: np.ndarray | None, n: int, *, alike: bool =
 
 def _channels(bundle: Bundle, wanted: Sequence[str]) -> dict[str, int]:
     """Names of channels -> their numbers; by name, or by number."""
-    names = list(bundle.contract.channels) or [str(i) for i in range(bundle.contract.shape[2])]
+    names = list(bundle.pictures.channels) or [str(i) for i in range(bundle.pictures.shape[2])]
     found = {}
     for name in wanted:
         if name in names:

@@ -290,7 +290,7 @@ def _table(dataset: Dataset) -> np.ndarray:
 
 def _embeddings(bundle: Bundle, dataset: Dataset, rows: np.ndarray, progress: Progress) -> np.ndarray:
     """(m, e) float32, streamed; the data are held against the model's contract as `predict` does."""
-    contract = bundle.contract
+    contract = bundle.pictures
     check_header(contract, dataset.header, dataset.path)
     source = open_source(dataset, contract, rows)
     size = max(1, _CHUNK_BYTES // (int(np.prod(contract.shape)) * np.dtype(contract.dtype).itemsize))

@@ -14,7 +14,7 @@ import numpy as np
 
 from estampa.errors import SourceError
 from estampa.files import require_writable, write_atomic
-from estampa.predict.answers import UNREADABLE, Answers
+from estampa.predict.answers import INVALID, UNREADABLE, Answers
 from estampa.predict.output import LABELS, Table, csv_rows, json_rows, kind_of, label_rows, writer_of
 
 _SHOWN = 20  #: rows in a notebook
@@ -199,7 +199,7 @@ def _read(
     names = [c[2:] for c in inner]
     index = {name: i for i, name in enumerate(classes if classes is not None else names)}
     flags = [r[-2] or "" for r in rows]
-    bad = np.array([f.startswith(f"{UNREADABLE}:") for f in flags], dtype=bool)
+    bad = np.array([f.startswith((f"{UNREADABLE}:", f"{INVALID}:")) for f in flags], dtype=bool)
     ids, answers = np.array([r[0] for r in rows], dtype=np.str_), [r[1] for r in rows]
     model = rows[0][-1] if rows else ""
     if not names:

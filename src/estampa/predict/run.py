@@ -11,6 +11,7 @@ import numpy as np
 
 from estampa import machine
 from estampa.bundle.contract import InputContract, check_header, check_scale
+from estampa.bundle.contract_table import TableContract
 from estampa.bundle.session import batch_size
 from estampa.bundle.store import Bundle
 from estampa.errors import InputError, Interrupted, nearest
@@ -19,10 +20,13 @@ from estampa.predict.answers import Answers, answer
 from estampa.predict.journal import Journal
 from estampa.predict.output import FORMATS, LABELS, Table, kind_of, to_parquet, writer_of
 from estampa.predict.predictions import Predictions
-from estampa.predict.source import Data, Source, open_source
+from estampa.predict.source import Data, PictureSource, open_source, open_table
+from estampa.predict.table_source import TableSource
 from estampa.progress import SILENT, Progress
 
-_CHUNK_ROWS, _CHUNK_BYTES = 1024, 8 << 20  #: of rows that are read, scored and written together
+_CHUNK_ROWS, _CHUNK_BYTES = 1024, 8 << 20  #: of pictures that are read, scored and written together
+_CHUNK_TABLE = 16_384  #: of a table, rows
+Source = PictureSource | TableSource
 
 
 def predict(
@@ -42,7 +46,8 @@ def predict(
     ----------
     run : a run folder, a bundle's folder, or an open Bundle.
     data : a Dataset, any source that `build` reads (it is read as the training files were), or an array
-        (n, height, width, channels).
+        (n, height, width, channels). For a model of a table: its columns are found by name, in any order, and others
+        are left aside; an array is structured, or (n, columns) in the contract's order.
     output : the file to write; None = keep the answers in memory.
     format : "csv", "jsonl" or "parquet"; "" = by the name of `output`.
     labels_only : write only the predicted class (or value), one a line, in row order.
@@ -61,10 +66,7 @@ def predict(
     bundle = run if isinstance(run, Bundle) else Bundle.open(run)
     if target is not None:
         _check_output(target, data, bundle)
-    source = open_source(data, bundle.contract, part)
-    check_header(bundle.contract, source.header, source.name)
-    size = _chunk_size(bundle.contract)
-    check_scale(bundle.contract, source.sample(size), source.name)
+    source = _opened(bundle, data, part)
     table = Table(bundle.classes, bundle.hash)
     progress.start(f"scoring {source.name}", len(source), "rows")
     try:
@@ -73,6 +75,16 @@ def predict(
         return _to_file(bundle, source, target, (kind, labels_only, threads), progress)
     finally:
         progress.finish()
+
+
+def _opened(bundle: Bundle, data: Data, part: str | np.ndarray) -> Source:
+    """The data, held against the contract."""
+    if isinstance(bundle.contract, TableContract):
+        return open_table(data, bundle.contract, part)
+    source = open_source(data, bundle.contract, part)
+    check_header(bundle.contract, source.header, source.name)
+    check_scale(bundle.contract, source.sample(_chunk_size(bundle.contract)), source.name)
+    return source
 
 
 def _in_memory(bundle: Bundle, source: Source, table: Table, threads: int | None, progress: Progress) -> Predictions:
@@ -131,15 +143,19 @@ def _to_file(
 
 def _answers(bundle: Bundle, source: Source, start: int, threads: int | None) -> Iterator[Answers]:
     """Answers chunk by chunk, in the caller's thread, so that Ctrl-C stops a slow source at once."""
-    for chunk in source.chunks(start, _chunk_size(bundle.contract)):
-        yield answer(bundle, chunk, source.ids[chunk.start : chunk.start + len(chunk.images)], threads)
+    size = _chunk_size(bundle.contract)
+    chunks = source.table_chunks(start, size) if isinstance(source, TableSource) else source.chunks(start, size)
+    for chunk in chunks:
+        yield answer(bundle, chunk, source.ids[chunk.start : chunk.start + len(chunk)], threads)
 
 
-def _chunk_size(contract: InputContract) -> int:
+def _chunk_size(contract: InputContract | TableContract) -> int:
     """Rows of a chunk: whole batches, so that a run that goes on makes the same batches as one that never stopped."""
+    batch, most = batch_size(contract), _CHUNK_ROWS
     row = int(np.prod(contract.shape)) * np.dtype(contract.dtype).itemsize
-    batch = batch_size(contract.shape)
-    return max(1, min(_CHUNK_ROWS, _CHUNK_BYTES // row) // batch) * batch
+    if isinstance(contract, TableContract):  # raw columns, which are float64
+        row, most = 8 * len(contract.columns), _CHUNK_TABLE
+    return max(1, min(most, _CHUNK_BYTES // row) // batch) * batch
 
 
 def _format_of(target: Path | None, format: str, labels_only: bool) -> str:

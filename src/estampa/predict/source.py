@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from estampa.bundle.contract import InputContract
+from estampa.bundle.contract_table import TableContract
 from estampa.data.dataset import Dataset
 from estampa.data.layout import is_foreign
 from estampa.data.record import Header, ReadRecord
 from estampa.errors import InputError
+from estampa.predict.rows import Part, Source, part_rows
+from estampa.predict.table_source import ArrayTable, DatasetTable, ReadingTable, TableSource
 
 if TYPE_CHECKING:
     from estampa.data.read import Reading
 
 Data = Path | str | Dataset | np.ndarray | Sequence[Path | str]
-Part = str | np.ndarray  #: the name of a part, row numbers, or "" for all rows
 _SAMPLE = 512  #: pictures whose scale is looked at before the work
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -33,29 +35,16 @@ class Chunk:
     images: np.ndarray
     rejected: dict[int, str] = field(default_factory=dict)
 
-
-class Source:
-    """Rows to be scored. `fingerprint` changes when the data do; `name` is how messages call them."""
-
-    def __init__(self, header: Header, ids: np.ndarray, fingerprint: str, name: str) -> None:
-        self.header, self.ids, self.fingerprint, self.name = header, ids, fingerprint, name
-
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.images)
+
+
+class PictureSource(Source):
+    """Pictures to be scored."""
 
     def chunks(self, start: int, size: int) -> Iterator[Chunk]:
         """Rows from `start` on, in order, `size` at a time."""
         raise NotImplementedError
-
-    @property
-    def labels(self) -> np.ndarray | None:
-        """(n,) as the data state them, class numbers in the order of `header.classes`; None where they do not."""
-        return None
-
-    @property
-    def groups(self) -> np.ndarray | None:
-        """(n,) what belongs together; None where the data do not say."""
-        return None
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """The images of some rows, (m, h, w, c), in the order asked for; those before the last are read on the way."""
@@ -76,21 +65,13 @@ class Source:
         return np.zeros((0, *(self.header.shape or (1, 1, 1))), self.header.dtype)
 
 
-class DatasetRows(Source):
+class DatasetRows(PictureSource):
     """The rows of a Dataset, or some of them: row numbers, or the name of a part."""
 
     def __init__(self, dataset: Dataset, part: Part) -> None:
         self.dataset = dataset
-        if isinstance(part, str):
-            self.rows: np.ndarray = dataset.rows(part) if part else np.arange(dataset.n)
-        else:
-            self.rows = part.astype(np.int64)
-        if not len(self.rows):
-            raise InputError(f"its part {part!r} is empty", where=dataset.path, cure="`estampa split` makes the parts.")
-        chosen, ids = "", dataset.ids
-        if len(part):
-            chosen, ids = f":{sha256(self.rows.tobytes()).hexdigest()}", ids[self.rows]
-        super().__init__(dataset.header, ids, f"{dataset.content_sha256}{chosen}", str(dataset.path))
+        self.rows, marked, ids = part_rows(dataset, part)
+        super().__init__(dataset.header, ids, f"{dataset.content_sha256}{marked}", str(dataset.path))
 
     def chunks(self, start: int, size: int) -> Iterator[Chunk]:
         """Copies of the images, chunk by chunk; the file's pages are given back."""
@@ -119,7 +100,7 @@ class DatasetRows(Source):
         return np.concatenate([self.dataset.take(rows[i : i + 1]) for i in range(len(rows))])
 
 
-class ReadingRows(Source):
+class ReadingRows(PictureSource):
     """The rows of a source that is decoded on the way."""
 
     def __init__(self, reading: Reading, name: str) -> None:
@@ -142,7 +123,7 @@ class ReadingRows(Source):
             yield Chunk(block.start, block.images, dict(block.rejected))
 
 
-class ArrayRows(Source):
+class ArrayRows(PictureSource):
     """An array (n, height, width, channels) in memory; its ids are the row numbers."""
 
     def __init__(self, images: np.ndarray) -> None:
@@ -163,25 +144,51 @@ class ArrayRows(Source):
             yield Chunk(at, self.images[at : at + size])
 
 
-def open_source(data: Data, contract: InputContract, part: Part = "") -> Source:
-    """See `data` as rows; files are read as the training files were (the contract's read record is replayed).
+def open_source(data: Data, contract: InputContract, part: Part = "") -> PictureSource:
+    """See `data` as pictures; files are read as the training files were (the contract's read record is replayed).
 
     Raises SourceError or DatasetError when they cannot be read, InputError when `part` is asked of anything but a
     Dataset.
     """
-    if isinstance(data, (str, Path)) and _is_hdf5(Path(data)) and not is_foreign(Path(data)):
-        data = Dataset.open(data)
+    data = _opened(data, part)
     if isinstance(data, Dataset):
         return DatasetRows(data, part)
-    if len(part):
-        raise InputError("only a Dataset has parts", where="part")
     if isinstance(data, np.ndarray):
         return ArrayRows(data)
+    reading, name = _reading(data, contract)
+    return ReadingRows(reading, name)
+
+
+def open_table(data: Data, contract: TableContract, part: Part = "") -> TableSource:
+    """See `data` as rows of a table, its columns found by name; raises as `open_source` does.
+
+    A missing column, or one in another unit, is a ContractError.
+    """
+    data = _opened(data, part)
+    if isinstance(data, Dataset):
+        return DatasetTable(data, part, contract)
+    if isinstance(data, np.ndarray):
+        return ArrayTable(data, contract)
+    reading, name = _reading(data, contract)
+    return ReadingTable(reading, name, contract)
+
+
+def _opened(data: Data, part: Part) -> Data:
+    """`data`, or the Dataset that is meant by its path; only Datasets have parts."""
+    if isinstance(data, (str, Path)) and _is_hdf5(Path(data)) and not is_foreign(Path(data)):
+        data = Dataset.open(data)
+    if len(part) and not isinstance(data, Dataset):
+        raise InputError("only a Dataset has parts", where="part")
+    return data
+
+
+def _reading(data: Path | str | Sequence[Path | str], contract: InputContract | TableContract) -> tuple[Reading, str]:
+    """The source of files, and its name for messages."""
     from estampa.data.read import ReadOptions, open_reading
 
     paths = [data] if isinstance(data, (str, Path)) else list(data)
     reading = open_reading(paths, ReadOptions(record=contract.read_record))
-    return ReadingRows(reading, ", ".join(map(str, paths[:3])))
+    return reading, ", ".join(map(str, paths[:3]))
 
 
 def _is_hdf5(path: Path) -> bool:
