@@ -80,7 +80,7 @@ def fit_table(
     choice: list[dict[str, Any]] = []
     if plan.searches:
         problem, used = _problem(dataset, plan, rows.train, said, progress)
-        planned = settings(plan.counts, whole.train.seed, whole.model.options)
+        planned = settings(plan.counts, whole.train.seed, whole.model.options, problem.part(0)[2].shape[1])
         tell = "; ".join(f"{count} of {method}" for method, count in plan.counts.items())
         _tell(f"Settings drawn at random: {tell}; each on {problem.folds} folds.", said, progress)
         found = search_table(problem, planned, folder, progress, time_limit=whole.train.time_limit)

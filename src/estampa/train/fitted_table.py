@@ -153,34 +153,6 @@ class FittedTable:
         what = "objects of the validation part and of the folds, by models that had not learned from them"
         return np.concatenate([logits, folds]), np.concatenate([rows, self.held.rows[others]]), what
 
-    @property
-    def task(self) -> str:
-        """What it answers: classes."""
-        return "classification"
-
-    @property
-    def sigmoid(self) -> bool:
-        """Whether each output is a class's own probability: never."""
-        return False
-
-    def probabilities(self, logits: Array) -> NDArray[np.float32]:
-        """(n, classes) from log-probabilities that the temperature has divided."""
-        return finished(logits, 1.0)
-
-    def unseen(self, data: TableSet, rows: Array) -> tuple[Array, Array, str]:
-        """Log-probabilities (m, classes) and row numbers (m,) of objects not learned from, and what they are.
-
-        Those of `rows` by this model, and after a search the folds' answers to the training rows that were searched.
-        """
-        rows = np.asarray(rows, np.int64)
-        own = self.logits(data, rows) if len(rows) else np.zeros((0, len(self.classes)), np.float32)
-        if self.held is None:
-            return own, rows, "validation objects"
-        others = ~np.isin(self.held.rows, rows)
-        folds = np.log(np.maximum(self.held.output[others], LEAST_PROBABILITY))
-        said = "validation objects and objects held out in folds" if len(rows) else "objects held out in folds"
-        return np.concatenate([folds, own]), np.concatenate([self.held.rows[others], rows]), said
-
     def _repr_html_(self) -> str:
         counted = "" if self.parameters is None else f", {self.parameters:,} numbers"
         return (

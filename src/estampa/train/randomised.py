@@ -152,17 +152,19 @@ class Searched:
         return found
 
 
-def settings(counts: dict[str, int], seed: int, fixed: dict[str, Any] | None = None) -> list[Setting]:
+def settings(counts: dict[str, int], seed: int, fixed: dict[str, Any] | None = None, columns: int = 0) -> list[Setting]:
     """`counts[method]` settings of each method, in turns, so that a search cut short has tried every method.
 
-    `fixed` values take the place of drawn ones where a method has the key. Equal settings are tried once.
+    `fixed` values take the place of drawn ones where a method has the key, as do those that the number of prepared
+    `columns` fixes. Equal settings are tried once.
     """
     queues = {}
     for method, count in counts.items():
         module = parts.load(FOLDER, method)
         number = int.from_bytes(hashlib.sha256(method.encode()).digest()[:4], "little")
         rng = np.random.default_rng([seed, number])
-        own = {k: v for k, v in (fixed or {}).items() if k in module.Options.model_fields}
+        limits = module.limited(columns) if hasattr(module, "limited") else {}
+        own = limits | {k: v for k, v in (fixed or {}).items() if k in module.Options.model_fields}
         drawn: list[dict[str, Any]] = []
         for attempt in range(20 * count):
             if len(drawn) == count:

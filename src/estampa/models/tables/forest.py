@@ -17,19 +17,19 @@ COST = 10.0
 class Options(Record):
     """The keys of `[model]`."""
 
-    trees: Annotated[int, Field(ge=1, le=10_000)] = 300  #: how many
-    kind: Literal["random", "extra"] = "random"  #: random forest, or thresholds drawn at random and no resampling
-    columns: Annotated[float, Field(gt=0, le=1)] = 0.3  #: share of the columns that each question may choose from
+    trees: Annotated[int, Field(ge=1, le=10_000)] = 150  #: how many
+    kind: Literal["random", "extra"] = "extra"  #: random forest, or thresholds drawn at random and no resampling
+    columns: Annotated[float, Field(gt=0, le=1)] = 0.5  #: share of the columns that each question may choose from
     leaf: Annotated[int, Field(ge=1)] = 1  #: least objects behind an answer of one tree
     criterion: Literal["gini", "entropy"] = "gini"  #: what a question must lower most
     balance: Annotated[float, Field(ge=0, le=1)] = 0.0  #: power of the class weights: 0 = as they are, 1 = all alike
 
 
 SPACE: dict[str, Range] = {
-    "trees": Choice((300,)),
+    "trees": Choice((150,)),
     "kind": Choice(("random", "extra")),
-    "columns": Number(0.05, 1.0, log=True),
-    "leaf": Whole(1, 20, log=True),
+    "columns": Number(0.1, 1.0, log=True),
+    "leaf": Whole(1, 10, log=True),
     "criterion": Choice(("gini", "entropy")),
     "balance": Choice((0.0, 0.5, 1.0)),
 }

@@ -27,8 +27,13 @@ SPACE: dict[str, Range] = {
     "degree": Choice((1, 2)),
     "balance": Choice((0.0, 0.5, 1.0)),
 }
-#: With more columns than this the products of every two are too many: only degree 1 is drawn.
+#: With more prepared columns than this the products of every two are too many: only degree 1 is tried.
 MOST_COLUMNS = 60
+
+
+def limited(columns: int) -> dict[str, Any]:
+    """Keys that so many prepared columns fix."""
+    return {} if columns <= MOST_COLUMNS else {"degree": 1}
 
 
 def estimator(options: Options, seed: int, threads: int, classes: np.ndarray[Any, Any] | None = None) -> Any:  # noqa: ARG001 - as the others
