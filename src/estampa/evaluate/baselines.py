@@ -1,4 +1,4 @@
-"""What the model must beat: the majority, and two classical methods on the same pixels and the same split."""
+"""What the model must beat on the same split: the majority, and classical methods on the same objects."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from estampa import machine
 from estampa.errors import InputError
+from estampa.evaluate.baselines_pictures import featured
 from estampa.evaluate.judge import Judgement, judge
 from estampa.progress import SILENT, Progress
 
@@ -73,10 +74,11 @@ def baselines(
 ) -> list[Baseline]:
     """Majority (or mean), logistic (or ridge) regression and random forest, learned and judged on the given rows.
 
-    The two learned ones see at most 10,000 training rows, drawn with `seed`, and at most 1,024 values an object; what
-    was cut is said in `note`. `values` gives the values (m, v) of rows (m,), as those of a table; None = pixels. What
-    is not finite among them becomes the training median. Raises InputError when there is nothing to learn from or to
-    judge.
+    Of pictures forests on principal components and on descriptors too (see `baselines_pictures`). The two that learn
+    from pixels or `values` see at most 10,000 training rows, drawn with `seed`, and at most 1,024 values an object;
+    what was cut is said in `note`. `values` gives the values (m, v) of rows (m,), as those of a table; None = pixels.
+    What is not finite among them becomes the training median. Raises InputError when there is nothing to learn from or
+    to judge.
     """
     machine.require("train", "sklearn", needed_for="baselines")
     if not len(train_rows) or not len(test_rows):
@@ -111,6 +113,9 @@ def baselines(
         output, remark = _learned(make(), learn, labels[kept], test, len(classes))
         seconds = time.perf_counter() - began
         found.append(Baseline(title, judged(output), seconds, "; ".join(x for x in (cut, remark) if x), output))
+    if values is None:
+        more = featured(dataset, (kept, test_rows), (learn, test), seed, _learned, progress)
+        found += [Baseline(title, judged(output), spent, note, output) for title, output, spent, note in more]
     return found
 
 

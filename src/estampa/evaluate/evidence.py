@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from estampa.evaluate.baselines import Baseline
     from estampa.evaluate.confidence import Abstention, Calibration
     from estampa.evaluate.crossval import CrossValidation
+    from estampa.evaluate.table_evidence import TableEvidence
     from estampa.explain.brief import Brief
 
 #: Objects on which consistency under mirrors and turns is measured; and where answers are means over these views, so
@@ -82,6 +83,7 @@ class Evidence:
     recipe : the complete recipe as TOML.
     consistency, crossval, calibration, abstention : see there.
     maps : of some right and wrong answers, made through the bundle.
+    table : what is told of a model of a table, or of its fusion with a net.
     twins : (n,) bool over `rows`: the object has a near twin in the training part.
     seconds : stage -> seconds. `peak_memory` in bytes.
     machine : `machine.describe()`.
@@ -113,6 +115,7 @@ class Evidence:
     calibration: Calibration | None = None
     abstention: Abstention | None = None
     maps: Brief | None = None
+    table: TableEvidence | None = None
     twins: np.ndarray | None = None
     trials: Sequence[Mapping[str, Any]] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -146,8 +149,11 @@ class Evidence:
         if self.part != "validation":
             return "not seen in training"
         train = tomllib.loads(self.recipe).get("train", {})
-        chosen = ["the search's values"] if self.trials else []
-        chosen += ["the kept epoch"] if train.get("keep") == "best" or train.get("patience") else []
+        if self.table is not None and self.table.method:
+            chosen = ["the method"] if self.table.choice else []
+        else:
+            chosen = ["the search's values"] if self.trials else []
+            chosen += ["the kept epoch"] if train.get("keep") == "best" or train.get("patience") else []
         chosen += ["the temperature"] if self.calibration is not None else []
         chosen += ["the threshold"] if self.decision is not None else []
         withheld = self.abstention is not None and self.abstention.threshold is not None
@@ -224,6 +230,7 @@ class Evidence:
             "crossval": None if self.crossval is None else self.crossval.to_json(),
             "calibration": None if self.calibration is None else self.calibration.to_json(),
             "abstention": None if self.abstention is None else self.abstention.to_json(),
+            "table": None if self.table is None else self.table.to_json(self.judgement.classes),
         }
         return found
 

@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any
 
+from estampa.evaluate import methods_table
 from estampa.evaluate.evidence import Evidence
 
 #: What was used -> what to cite.
@@ -82,7 +83,10 @@ def methods(evidence: Evidence) -> tuple[str, list[str]]:
     """The paragraph, and the papers it cites, in order of their numbers."""
     cite = _Citing()
     recipe: dict[str, Any] = tomllib.loads(evidence.recipe) if evidence.recipe else {}
-    sentences = [*_data(evidence, cite), *_training(evidence, recipe, cite), *_judging(evidence, cite)]
+    sentences = [
+        *_data(evidence, cite), *_training(evidence, recipe, cite), *methods_table.training(evidence, recipe, cite),
+        *_judging(evidence, cite), *methods_table.explaining(evidence, cite),
+    ]  # fmt: skip
     cite.listed += [c for c in evidence.citations if c not in cite.listed]
     return " ".join(sentences), cite.listed
 
@@ -102,6 +106,7 @@ def _cited_data(evidence: Evidence) -> list[str]:
 def _data(evidence: Evidence, cite: _Citing) -> list[str]:
     data = evidence.dataset
     shape = "" if data.shape is None else f", images of {' x '.join(map(str, data.shape))} (height, width, channels)"
+    shape += f", {len(data.header.columns)} columns" if data.header.columns else ""
     sources = _cited_data(evidence)
     cited = f" {cite(*sources)}" if sources else ""
     kind = f"{len(data.classes)} classes" if data.classes else "a numeric target"
@@ -210,7 +215,7 @@ def _judging(evidence: Evidence, cite: _Citing) -> list[str]:
             f"{found.folds}-fold cross-validation{times}{kept} refitted everything, the preparation included, in each "
             f"fold{', but no temperature' if evidence.calibration is not None else ''}."
         )
-        if evidence.trials:
+        if evidence.trials and (evidence.table is None or not evidence.table.method):
             sentences.append(
                 f"The values that {len(evidence.trials):,} trials of a search chose on the validation part were used "
                 "in every fold; rows of that part, and those that the trials learned from, are held out in some folds, "

@@ -11,7 +11,7 @@ import numpy as np
 
 from estampa import files, measure, page
 from estampa.data.splitfile import drawn_by
-from estampa.evaluate import plots, tables
+from estampa.evaluate import plots, report_table, tables
 from estampa.evaluate.evidence import Evidence, worst_mistakes
 from estampa.evaluate.judge import spelled, words
 from estampa.evaluate.methods import methods
@@ -88,8 +88,9 @@ def _sections(evidence: Evidence, kept: Kept) -> Iterator[Section]:
     yield Section("operating", "At work: misses and false alarms", operating(evidence, kept))
     yield Section("slices", "For which objects", by_columns(evidence, kept))
     yield Section("answers", "Answers drawn at random", answers(evidence))
-    yield Section("mistakes", "Worst mistakes", _mistakes(evidence))
+    yield Section("mistakes", "Worst mistakes", _mistakes(evidence, kept))
     yield Section("maps", "What answers hang on", maps(evidence))
+    yield from report_table.sections(evidence, kept)
     yield Section("twins", "Near duplicates", _twins(evidence, kept))
     yield Section("symmetry", "Mirrors and turns", _symmetry(evidence))
     yield Section("folds", "Cross-validation", _folds(evidence, kept))
@@ -99,11 +100,14 @@ def _sections(evidence: Evidence, kept: Kept) -> Iterator[Section]:
 
 def _result(evidence: Evidence, kept: Kept) -> list[Any]:
     judgement = evidence.judgement
-    wanted = ("accuracy", "balanced_accuracy", "roc_auc", "macro_f1", "rmse", "r2", "spearman")
+    wanted: tuple[str, ...] = ("accuracy", "balanced_accuracy", "roc_auc", "macro_f1", "rmse", "r2", "spearman")
+    if judgement.uneven:
+        wanted = ("balanced_accuracy", "macro_f1", "accuracy")
     first = sorted(wanted, key=lambda name: name != judgement.leading)
     items = [(words(m), judgement.metrics[m], "") for m in first if m in judgement.metrics]
     blocks: list[Any] = [page.Headline(items[:3])]
     blocks += [page.Note("warn", line) for line in evidence.warnings]
+    blocks += report_table.uneven_note(evidence)
     if evidence.baselines:
         spent = evidence.seconds.get("training")
         table = tables.versus(evidence.name, judgement, evidence.baselines, evidence.leads(), spent)
@@ -120,6 +124,8 @@ def _data(evidence: Evidence) -> list[Any]:
         height, width, channels = data.shape
         many = "" if channels == 1 else "s"
         facts["Image"] = f"{height} x {width} pixels, {channels} channel{many}, {data.dtype}"
+    if header.columns:
+        facts["Table"] = f"{len(header.columns)} columns"
     if header.channels:
         facts["Channels"] = ", ".join(header.channels)
     if data.classes:
@@ -206,13 +212,13 @@ def _classes(evidence: Evidence, kept: Kept) -> list[Any]:
     return blocks
 
 
-def _mistakes(evidence: Evidence) -> list[Any]:
+def _mistakes(evidence: Evidence, kept: Kept) -> list[Any]:
     places = worst_mistakes(evidence)
     data = evidence.dataset
     if not len(places):
         return [page.Note("good", f"No mistake among {evidence.judgement.n:,} objects.")]
     if data.shape is None:
-        return []
+        return [report_table.mistakes(evidence, places, kept)]
     truth, output, said = evidence.truth, np.asarray(evidence.output, float), evidence.predicted
     images = np.concatenate([image for row in evidence.rows[places] for _, image in data.blocks(np.array([row]))])
     ids = np.asarray(data.ids)[evidence.rows[places]]
@@ -302,7 +308,7 @@ def _model(evidence: Evidence, kept: Kept) -> list[Any]:
         blocks.append(kept.table("layers", table))
     if evidence.decisions:
         blocks.append(page.Details("What was decided, and why", [page.Text("\n\n".join(evidence.decisions))]))
-    if evidence.trials:
+    if evidence.trials and (evidence.table is None or not evidence.table.method):
         columns = list(evidence.trials[0])
         rows = [[trial.get(c) for c in columns] for trial in evidence.trials]
         caption = "Every setting tried, judged on the validation part only."

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 _HOW = "Beside each value its 95 % interval: bootstrap over {over}, Wilson where a share is exactly 0 or 1."
 
 
+#: Of even and of uneven classes, what stands first when methods are compared.
+_FIRST = {False: ("accuracy", "balanced_accuracy"), True: ("balanced_accuracy", "macro_f1", "accuracy")}
+
+
 def _over(judgement: Judgement) -> str:
     return f"{judgement.groups:,} groups" if judgement.groups else "objects"
 
@@ -52,7 +56,7 @@ def versus(
     """
     shown = [
         m
-        for m in ("accuracy", "balanced_accuracy", "log_loss", "mse", "mae")
+        for m in (*_FIRST[judgement.uneven], "log_loss", "mse", "mae")
         if all(m in one.metrics for one in [judgement, *(b.judgement for b in baselines)])
     ]
     columns = ["method", *(words(m) for m in shown), "lead", "seconds"]
