@@ -143,7 +143,7 @@ class TrainRecipe(Record):
     )
     keep_statistics: bool = False  #: a backbone's BatchNorm stays in eval mode also where its blocks learn
     blend: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = (
-        1.0  #: share of the way from the net whose head alone learned to the last weights; "auto" = by validation, or 0.5
+        1.0  #: how far from the net whose head alone learned to the last weights; "auto" = by validation, or 0.5
     )
     monitor: str = "auto"  #: metric of the validation part that chooses the kept epoch
     patience: Annotated[int, Field(ge=0)] = 0  #: epochs without a better one before stopping; 0 = never

@@ -12,7 +12,7 @@ from torch import nn
 
 from estampa.errors import DatasetError, Interrupted, RecipeError
 from estampa.models._network import DEEP, StagedBody
-from estampa.train import fit, loop, stages
+from estampa.train import blend, fit, loop, stages
 from estampa.train.average import Average
 from estampa.train.feed import Feed
 from estampa.train.fit import fit_net
@@ -491,3 +491,56 @@ def test_a_time_limit_leaves_room_for_the_later_stages(monkeypatch):
     assert {row["stage"] for row in fitted.history} == {1, 2}
     ends = max(row["seconds"] for row in fitted.history if row["stage"] == 1)
     assert 4.8 < ends < 7.5  # a quarter
+
+BLENDED = {"train__head_epochs": 3, "train__epochs": 2, "train__keep_statistics": True, "train__averaging": 0.9}
+
+
+def test_blended_weights_lie_between_those_of_the_head_and_the_last_ones():
+    begun, middle, last = (trained(**BLENDED, train__blend=share) for share in (0.0, 0.25, 1.0))
+    assert same(begun, first_weights(), "parts.")
+    assert not same(last, first_weights(), "parts.")
+    ends = [dict(fitted.network.body.named_parameters()) for fitted in (begun, last)]
+    for name, value in middle.network.body.named_parameters():
+        torch.testing.assert_close(value, torch.lerp(ends[0][name], ends[1][name], 0.25), rtol=0, atol=1e-6)
+    assert middle.history[-1]["validation_loss"] == last.history[-1]["validation_loss"]
+    (said,) = [line for line in middle.decisions if "of the way from the net whose head alone had learned" in line]
+    assert said.startswith("The weights are 0.25 ")
+    assert not [line for line in last.decisions if "of the way" in line]
+
+
+def test_a_blend_is_chosen_by_validation_where_that_can_tell(monkeypatch):
+    few = trained(**BLENDED, train__blend="auto")
+    assert "The weights are 0.5 of the way" in few.decisions[-1]
+    assert "40 validation pictures with a class cannot tell" in few.decisions[-1]
+    monkeypatch.setattr(blend, "LEAST", 40)
+    real, seen = blend._loss, []
+    monkeypatch.setattr(blend, "_loss", lambda *told: seen.append(real(*told)) or seen[-1])
+    many = trained(**BLENDED, train__blend="auto")
+    best = blend.SHARES[int(np.argmin(seen))]
+    assert len(seen) == len(blend.SHARES)
+    assert len({round(loss, 6) for loss in seen}) > 1
+    assert f"The weights are {best:g} of the way" in many.decisions[-1]
+    told = trained(**BLENDED, train__blend=best)
+    assert np.array_equal(weights(many), weights(told))
+
+
+@pytest.mark.parametrize("after", [2, 4, 5])
+def test_interrupted_the_same_blend_comes_out(after, tmp_path):
+    changes = {**BLENDED, "train__blend": "auto"}
+    with pytest.raises(Interrupted, match=rf"stopped after epoch {after} of 5"):
+        trained(tmp_path, Teller(stop_after=after), **changes)
+    assert np.array_equal(weights(trained(**changes)), weights(trained(tmp_path, **changes)))
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ({"train__blend": 0.5}, "no two nets to blend"),
+        ({"train__blend": 0.5, "train__unfreeze": "none"}, "no two nets to blend"),
+        ({"train__blend": "auto", "train__head_epochs": 2}, "statistics cannot be blended"),
+    ],
+)
+def test_a_blend_without_two_nets_or_their_statistics_is_refused(told, why):
+    with pytest.raises(RecipeError, match=why):
+        plan(**told)
+    assert plan(train__blend="auto") == plan()  # there is but one stage

@@ -24,7 +24,8 @@ from estampa.train.choose import complete, labelled_rows
 from estampa.train.estimators import NetClassifier, NetRegressor
 from estampa.train.feed import ArraySet, Feed
 from estampa.train.fitted import Fitted, ImageSet
-from estampa.train.loop import Job, Loop
+from estampa.train.job import Job
+from estampa.train.loop import Loop
 from estampa.train.losses import Loss, make_loss
 
 Array = np.ndarray[Any, Any]

@@ -6,7 +6,6 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,12 @@ from torch import Tensor
 
 from estampa import files, measure
 from estampa.errors import EstampaError, Interrupted
-from estampa.models._network import Network, at_once
+from estampa.models._network import at_once
 from estampa.progress import Progress
-from estampa.recipe import Recipe
-from estampa.train import checkpoint, memory
+from estampa.train import blend, checkpoint, memory
 from estampa.train.average import Average
 from estampa.train.feed import Feed
-from estampa.train.losses import Loss
+from estampa.train.job import Job, Outcome
 from estampa.train.optim import Flat, Optimizer, rate_at
 from estampa.train.probe import threads_set
 from estampa.train.stages import Batch, Cache, answers_of, augment_of, learning, paces, plan, staged
@@ -32,34 +30,6 @@ CHECKPOINT_SECONDS = 2.0
 #: Steps between two looks at the loss.
 LOOK_EVERY = 16
 ANSWER_BATCH = 256
-
-
-@dataclass
-class Job:
-    """All that the loop needs; `recipe` is complete (nothing "auto" that it reads)."""
-
-    network: Network
-    recipe: Recipe
-    train: Feed
-    validation: Feed | None
-    loss: Loss
-    truth: dict[
-        str, np.ndarray[Any, Any]
-    ]  #: "train", "validation", "test": labels in the target's unit, as metrics want them
-    fingerprint: str = ""
-    watched: Feed | None = None  #: the test part where its curve is drawn; nothing is chosen by it
-    spent: float = 0.0  #: seconds of training before the loop, which count towards the time limit
-
-
-@dataclass
-class Outcome:
-    """How the loop ended; the network holds the kept weights. `told` has a sentence for each of several stages."""
-
-    history: list[dict[str, float]]
-    kept_epoch: int
-    seconds: float
-    stopped: str
-    told: list[str] = field(default_factory=list)
 
 
 class Loop:
@@ -82,6 +52,9 @@ class Loop:
         self.told: list[str] = []
         self._enter(0)
         self.kept: dict[str, Tensor] = {}
+        self.begun: dict[
+            str, Tensor
+        ] = {}  #: after the head's stage, where the last weights are to be blended with those
         self.kept_epoch, self.earlier, self.stopped = 0, job.spent, ""
         self.began = self.wrote = time.perf_counter()
         self.pending: checkpoint.Checkpoint | None = None  #: taken down, not yet written
@@ -136,6 +109,8 @@ class Loop:
     def _next(self) -> None:
         """From the weights that count of this stage to the next one."""
         self._end()
+        if self.stage.cached and self.recipe.blend != 1.0:
+            self.begun = blend.taken_aside(self.body)
         self.progress.advance(self.first + self.stage.epochs - len(self.history))
         self._enter(self.number + 1)
 
@@ -325,6 +300,10 @@ class Loop:
         self.kept_epoch = self.kept_epoch or len(self.history)
         self.body.freeze(0)
         self.body.eval()
+        if self.begun:
+            classes = self.network.task == "classification"
+            self.told.append(blend.blended(self.network, self.begun, self.recipe, self.job.validation, classes))
+            self.progress.say(self.told[-1])
 
     def _end(self) -> None:
         """Leave the net with the weights that count: the best epoch's so far, or the last one's, averaged or not."""
@@ -339,7 +318,7 @@ class Loop:
         if self.folder is None:
             return
         tensors = {f"now.{k}": v for k, v in self.average.everything().items()}
-        tensors |= {f"kept.{k}": v for k, v in self.kept.items()}
+        tensors |= {f"kept.{k}": v for k, v in self.kept.items()} | {f"begun.{k}": v for k, v in self.begun.items()}
         tensors |= {f"optimizer.{k}": v.clone() for k, v in self.optimizer.state.items()}
         tensors |= checkpoint.random_states(self.random)
         state = {
@@ -392,6 +371,7 @@ class Loop:
         for name, value in self.optimizer.state.items():
             value.copy_(tensors[f"optimizer.{name}"])
         self.kept = {k.removeprefix("kept."): v for k, v in tensors.items() if k.startswith("kept.")}
+        self.begun = {k.removeprefix("begun."): v for k, v in tensors.items() if k.startswith("begun.")}
         self.average.restore({k.removeprefix("now."): v for k, v in tensors.items() if k.startswith("now.")})
         checkpoint.restore_random(self.random, tensors)
         self.progress.say(f"Going on after epoch {len(self.history)} of an earlier training in {self.folder}.")

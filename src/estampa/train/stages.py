@@ -21,6 +21,7 @@ from estampa.errors import DatasetError, RecipeError
 from estampa.models._network import DEEP, Body, Network, StagedBody, parameter_count
 from estampa.prepare.augment import Augment
 from estampa.recipe import PrepareRecipe, Recipe, TrainRecipe
+from estampa.train.blend import require_line
 from estampa.train.feed import Feed
 from estampa.train.optim import Flat
 
@@ -69,6 +70,7 @@ def plan(recipe: TrainRecipe, body: Body) -> list[Stage]:
     each other.
     """
     assert isinstance(recipe.epochs, int)
+    require_line(recipe, staged=bool(recipe.head_epochs) and recipe.unfreeze != "none")
     if _plain(recipe):
         return [Stage("all", recipe.epochs, recipe.rate)]
     blocks = len(body.blocks())
