@@ -492,6 +492,7 @@ def test_a_time_limit_leaves_room_for_the_later_stages(monkeypatch):
     ends = max(row["seconds"] for row in fitted.history if row["stage"] == 1)
     assert 4.8 < ends < 7.5  # a quarter
 
+
 BLENDED = {"train__head_epochs": 3, "train__epochs": 2, "train__keep_statistics": True, "train__averaging": 0.9}
 
 
