@@ -103,7 +103,7 @@ def _model(recipe: Recipe, said: list[str]) -> Recipe:
                 f"no model {name!r} for a table", where="model.name", allowed=", ".join(known),
                 cure=nearest(name, known) or "The nets learn from pictures.",
             )  # fmt: skip
-    if recipe.model.name != "auto" or recipe.search.methods:
+    if recipe.model.name != "auto" or (recipe.search.methods and recipe.name != "auto"):
         return recipe
     default = read(TABLES)
     own: dict[str, Any] = {}
