@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+
+import numpy as np
 
 from estampa.data.builders._sdss_answer import refuse_html
 from estampa.data.builders._sdss_columns import KNOWN, role_of, unit_of
 from estampa.data.read import open_reading
-from estampa.data.sources._base import Reading, ReadOptions
+from estampa.data.sources._base import Block, Reading, ReadOptions
 from estampa.errors import SourceError
 from estampa.files import sha256_of
 
@@ -21,6 +23,21 @@ NAMES: Mapping[str, str] = MappingProxyType({
     "raj2000": "ra", "dej2000": "dec", "ra_deg": "ra", "dec_deg": "dec",
 })  # fmt: skip
 _LOWER = {name.lower(): name for name in KNOWN}
+
+
+@dataclass(kw_only=True)
+class _Named(Reading):
+    """Another reading of a table alone under a header of our own; columns are in the same order."""
+
+    inner: Reading
+
+    def blocks(self, start: int = 0, size: int | None = None) -> Iterator[Block]:
+        """See Reading."""
+        return self.inner.blocks(start, size)
+
+    def table_blocks(self, start: int = 0, size: int | None = None) -> Iterator[tuple[int, np.ndarray, dict[int, str]]]:
+        """See Reading."""
+        return self.inner.table_blocks(start, size)
 
 
 def of_file(path: Path, release: int | None) -> Reading:
@@ -41,7 +58,7 @@ def of_file(path: Path, release: int | None) -> Reading:
     renamed = _renamed(header.columns)
     told = {old: new for old, new in zip(header.columns, renamed, strict=True) if old != new}
     roles, units = header.roles or ("feature",) * len(renamed), header.column_units or ("",) * len(renamed)
-    reading.header = replace(
+    named = replace(
         header,
         columns=renamed,
         roles=tuple(role_of(new) if new in KNOWN else role for new, role in zip(renamed, roles, strict=True)),
@@ -49,10 +66,12 @@ def of_file(path: Path, release: int | None) -> Reading:
         release="" if release is None else f"SDSS DR{release}; Galaxy Zoo 1 table 2",
         origin={**header.origin, "builder": "sdss", "sha256": sha256_of(path), "names": told},
     )
-    if told:
-        names = ", ".join(f"{old} is {new}" for old, new in told.items())
-        reading.notes.append(f"{path.name}: columns under other names: {names}")
-    return reading
+    names = ", ".join(f"{old} is {new}" for old, new in told.items())
+    return _Named(
+        header=named, ids=reading.ids, labels=reading.labels, groups=reading.groups, split=reading.split, inner=reading,
+        fingerprint=reading.fingerprint,
+        notes=[*reading.notes, *([f"{path.name}: columns under other names: {names}"] if told else [])],
+    )  # fmt: skip
 
 
 def _renamed(columns: tuple[str, ...]) -> tuple[str, ...]:

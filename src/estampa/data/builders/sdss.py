@@ -90,7 +90,7 @@ def build(output: Path, options: Mapping[str, str], progress: Progress = SILENT)
     reading.header = replace(reading.header, origin={**reading.header.origin, "asked": _key(options)})
     for note in reading.notes:
         progress.say(note)
-    return write_reading(reading, output, progress)
+    return write_reading(reading, output, progress, skip_bad=asked.file is not None)
 
 
 # ---------------------------------------------------------------------------------------------- from SkyServer
