@@ -16,7 +16,7 @@ from estampa.bundle.card import card
 from estampa.bundle.contract_table import BATCH, TableContract, table_contract_of
 from estampa.bundle.manifest import Parity, metadata
 from estampa.bundle.session import TABLE_INPUT, Session
-from estampa.bundle.store import Bundle, Content, plain, write
+from estampa.bundle.store import Bundle, Content, plain, record_tensor, write
 from estampa.bundle.table_graph import IR, ML, ML_OPSET, OPSET, Graph, probabilities, tied
 from estampa.data.dataset import Dataset
 from estampa.errors import BundleError
@@ -76,7 +76,7 @@ def bundle_from_table(
         Content(
             manifest=tree,
             onnx=onnx,
-            prepare=fitted.preparation.state(),
+            prepare={**fitted.preparation.state(), **record_tensor(fitted.preparation.record())},
             reference=_reference(fitted, session, dataset, _spread(validation if len(validation) else train)),
             held=references.held({p: (dataset.ids[r], dataset.hashes[r]) for p, r in rows.items()}),
             card=card(plain(tree), extra.get("card")),
@@ -194,7 +194,10 @@ def _manifest(
             "estimator": type(fitted.estimator).__name__, "counted": _size(fitted),
             "temperature": fitted.temperature,
         },
-        "prepare": fitted.preparation.record(),
+        "prepare": {
+            "kind": "table", "invalid": fitted.preparation.how, "scaled": fitted.preparation.scaled,
+            "rules": len(fitted.preparation.rules), "derived": [item.name for item in fitted.preparation.made],
+        },
         "recipe": recipe,
         "decisions": fitted.decisions,
         "hashes": {

@@ -122,8 +122,7 @@ class Manifest(Record):
     data: dict[str, Any] = Field(default_factory=dict)  #: where the data came from: origin, release, licence, name
     model: dict[str, Any] = Field(default_factory=dict)  #: name, parameters, kept epoch
     recipe: dict[str, Any] = Field(default_factory=dict)  #: the complete recipe
-    #: names of the preparation's rule (of a table: its columns, sentinels and derived columns); its numbers are in
-    #: prepare.safetensors
+    #: names of the preparation's rule; its numbers, and of a table everything else of it, are in prepare.safetensors
     prepare: dict[str, Any] = Field(default_factory=dict)
     decisions: tuple[str, ...] = ()  #: what was chosen for the user, and why
     parity: Parity | None = None  #: of the float graph, also where `int8` rounded it afterwards

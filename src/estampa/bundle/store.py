@@ -26,6 +26,7 @@ from estampa.files import require_writable, storage_errors, sync_folder
 from estampa.prepare.table import TablePreparation
 
 Tensors = Mapping[str, np.ndarray]
+RECORD = "record"  #: among the arrays of a table's preparation: what is no number in it, as JSON
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,22 @@ def pack(tensors: Tensors) -> bytes:
     from safetensors.numpy import save
 
     return bytes(save({name: np.asarray(value, order="C") for name, value in tensors.items()}))
+
+
+def record_tensor(record: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """A record of plain types as a tensor of its JSON: that of 10,000 columns is too large for the manifest."""
+    return {RECORD: np.frombuffer(json.dumps(record, ensure_ascii=False, allow_nan=False).encode(), np.uint8)}
+
+
+def read_record(state: Tensors) -> dict[str, Any]:
+    """The record that `record_tensor` put among arrays; BundleError where there is none."""
+    try:
+        found = json.loads(state[RECORD].tobytes())
+    except (KeyError, ValueError, RecursionError) as error:
+        raise BundleError("the preparation of the table is damaged", got=repr(error)[:120]) from error
+    if not isinstance(found, dict):
+        raise BundleError("the preparation of the table is damaged", got=type(found).__name__)
+    return found
 
 
 def plain(value: Any) -> Any:
@@ -193,7 +210,8 @@ class Bundle:
     def preparation(self) -> TablePreparation:
         """Of a model of a table: from raw columns, in the contract's order, to what the graph reads."""
         table = self.table
-        made = TablePreparation.from_state(self.tensors("prepare"), self.manifest.prepare)
+        state = self.tensors("prepare")
+        made = TablePreparation.from_state(state, read_record(state))
         if made.columns != table.column_names or made.names != table.names:
             raise BundleError("the preparation is of other columns than the contract", where=self.folder)
         return made

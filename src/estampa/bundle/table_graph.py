@@ -80,6 +80,8 @@ def probabilities(graph: Graph, estimator: Any) -> str:
         return _boosting(graph, estimator)
     if kind == "KNeighborsClassifier":
         return _neighbours(graph, estimator)
+    if kind == "LogisticRegression":
+        return _squashed(graph, _converted(graph, estimator, raw_scores=True), len(estimator.classes_))
     return _converted(graph, estimator)
 
 
@@ -95,14 +97,17 @@ def _vote(graph: Graph, estimator: Any) -> str:
     return graph.add("Sum", *parts)
 
 
-def _converted(graph: Graph, estimator: Any) -> str:
+def _converted(graph: Graph, estimator: Any, **options: Any) -> str:
     """What skl2onnx makes of any other estimator."""
     from onnx import compose
     from skl2onnx import to_onnx
 
     example = np.zeros((1, graph.features), np.float32)
     made = to_onnx(
-        estimator, example, options={id(estimator): {"zipmap": False}}, target_opset={"": OPSET, ML: ML_OPSET}
+        estimator,
+        example,
+        options={id(estimator): {"zipmap": False, **options}},
+        target_opset={"": OPSET, ML: ML_OPSET},
     )
     made = compose.add_prefix(made, f"{graph.name()}_")
     known = {made.graph.input[0].name: graph.input}
@@ -146,10 +151,10 @@ def _forest(graph: Graph, trees: Sequence[Any]) -> str:
     some = []
     for tree in trees:
         share = tree.value[:, 0, :] / tree.value[:, 0, :].sum(axis=1, keepdims=True) / len(trees)
-        weights = share[:, 1:] if classes == 2 else share
-        some.append(Tree(tree.children_left, tree.children_right, tree.feature, tree.threshold, weights))
-    total = _summed(graph, some)
-    return _both(graph, total) if classes == 2 else total
+        some.append(Tree(tree.children_left, tree.children_right, tree.feature, tree.threshold, share))
+    # Both classes of two are summed: 1 - p is not 0 where p is a sum of float32 that should be 1, and a temperature
+    # makes much of so little.
+    return _summed(graph, some)
 
 
 def _boosting(graph: Graph, estimator: Any) -> str:
@@ -168,7 +173,9 @@ def _boosting(graph: Graph, estimator: Any) -> str:
             trees.append(Tree(left, right, nodes["feature_idx"], nodes["num_threshold"], weights))
     base = np.asarray(estimator._baseline_prediction, np.float64).reshape(1, -1)
     raw = graph.add("Add", _summed(graph, trees), graph.constant(base.astype(np.float32)))
-    return _both(graph, graph.add("Sigmoid", raw)) if targets == 1 else graph.add("Softmax", raw, axis=1)
+    if targets == 1:
+        return _squashed(graph, graph.add("Concat", graph.add("Neg", raw), raw, axis=1), 2)
+    return _squashed(graph, raw, targets)
 
 
 def _summed(graph: Graph, trees: Sequence[Tree]) -> str:
@@ -221,9 +228,12 @@ def _one(graph: Graph) -> str:
     return graph.constant(np.ones(1, np.float32))
 
 
-def _both(graph: Graph, second: str) -> str:
-    """Probabilities of two classes from those of the second, (n, 1)."""
-    return graph.add("Concat", graph.add("Sub", _one(graph), second), second, axis=1)
+def _squashed(graph: Graph, scores: str, classes: int) -> str:
+    """Probabilities from scores (n, classes): softmax; of two classes, whose scores are -s and s, the logistic of each.
+
+    The second is not taken as 1 less the first, which leaves few digits of a small one.
+    """
+    return graph.add("Sigmoid", scores) if classes == 2 else graph.add("Softmax", scores, axis=1)
 
 
 # ---------------------------------------------------------------------------------------------------- neighbours
@@ -305,7 +315,8 @@ def _inverse(graph: Graph, distances: str) -> str:
 
 def tied(estimator: Any, features: np.ndarray) -> np.ndarray:
     """Rows (n,) bool whose last neighbour is as far as the first that is left out: either answer is right."""
-    if type(estimator).__name__ != "KNeighborsClassifier" or estimator.n_neighbors >= estimator.n_samples_fit_:
+    asked = type(estimator).__name__ == "KNeighborsClassifier" and len(features)
+    if not asked or estimator.n_neighbors >= estimator.n_samples_fit_:
         return np.zeros(len(features), bool)
     far, _ = estimator.kneighbors(features, estimator.n_neighbors + 1)
     return np.asarray(far[:, -1] - far[:, -2] <= 1e-9 * (1 + far[:, -1]))
