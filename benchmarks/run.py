@@ -1,6 +1,6 @@
 """Speed and memory against the peers, side by side in one run; writes benchmarks/results.md.
 
-    python -m benchmarks.run [--keras-seeds 2] [--seeds 5] [--only train,million,folder,galaxies,hits,pca,explore,transfer] [--keep FOLDER]
+    python -m benchmarks.run [--keras-seeds 2] [--seeds 5] [--only train,million,folder,galaxies,hits,pca,explore,transfer,tables] [--keep FOLDER]
 
 Ratios count, not absolute times: machines differ, and this one may be shared. Each side runs as a process of its own,
 the peers in an environment of their own (benchmarks/.peers), one after the other. `million` needs `train` before it.
@@ -18,11 +18,21 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import explore, galaxies, hits, pca, transfer
+from benchmarks import explore, galaxies, hits, pca, tables, transfer
 from benchmarks.sides import HERE, found, lines_of, median, peers_python
 
 RESULTS = HERE / "results.md"
-PARTS = ("train", "million", "folder", "galaxies", "hits", "pca", "explore", "transfer")  #: in the order of results.md
+PARTS = (
+    "train",
+    "million",
+    "folder",
+    "galaxies",
+    "hits",
+    "pca",
+    "explore",
+    "transfer",
+    "tables",
+)  #: in the order of results.md
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 FAST, OURS = "fashion-fast", "pictures-fast"
 PICTURES, SIDE = 3000, 424
@@ -209,6 +219,7 @@ def main() -> None:
             "hits": lambda: hits.race(scratch, asked.seeds),
             "pca": lambda: pca.race(scratch),
             "explore": explore.race,
+            "tables": lambda: tables.race(scratch),
             "transfer": lambda: transfer.race(scratch, min(asked.seeds, transfer.MOST_SEEDS)),
         }
         for name in (part for part in PARTS if part in asked.only.split(",")):
