@@ -11,7 +11,7 @@ from test_resume import Teller
 from torch import nn
 
 from estampa.errors import DatasetError, Interrupted, RecipeError
-from estampa.models._network import DEEP, StagedBody
+from estampa.models._network import DEEP, Network, StagedBody
 from estampa.train import blend, fit, loop, stages
 from estampa.train.average import Average
 from estampa.train.feed import Feed
@@ -355,7 +355,7 @@ def test_statistics_are_found_from_even_pieces(left_over):
 
     torch.manual_seed(0)
     body, data = Flattened(), bars(DEEP + left_over)
-    network = loop.Network(
+    network = Network(
         body, shape=(10, 10, 2), dtype="uint8", task="classification", rule={"stretch": "none", "local": 0, "mask": 0},
         constants={"centre": [0.0], "softening": [1.0], "offset": [0.0], "factor": [1 / 255], "fill": [0.0]},
     )  # fmt: skip
@@ -545,3 +545,34 @@ def test_a_blend_without_two_nets_or_their_statistics_is_refused(told, why):
     with pytest.raises(RecipeError, match=why):
         plan(**told)
     assert plan(train__blend="auto") == plan()  # there is but one stage
+
+
+@pytest.mark.parametrize(
+    ("limit", "told"),
+    [
+        (300.0, "4 x 120 x 6 float32, 0.0 MB"),
+        (31.0, "2 x 120 x"),
+        (5.0, "1 x 10 x 6 float32, 0.0 MB (120 entries would"),
+    ],
+)
+def test_the_pass_for_features_keeps_to_the_time_limit(limit, told, monkeypatch):
+    """0.1 s a picture: 12 s a view of 120, and 0.8 of the limit for all of them."""
+    clock, real = {"now": 0.0}, Small.features
+
+    def slow(self, x):
+        clock["now"] += 0.1 * len(x)
+        return real(self, x)
+
+    monkeypatch.setattr(Small, "features", slow)
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: clock["now"])
+    monkeypatch.setattr(stages, "LEAST_CACHED", 10)
+    caches, made_one = [], stages.Cache.__init__
+    monkeypatch.setattr(stages.Cache, "__init__", lambda self, *told: caches.append(self) or made_one(self, *told))
+    trained(train__unfreeze="none", train__epochs=1, train__time_limit=limit, train__threads=1)
+    (cache,) = caches
+    assert cache.told.startswith(told)
+    assert len(cache.entries) == cache.features.shape[1] == cache.mirrored.shape[1]
+    assert cache.entries.unique().tolist() == cache.entries.tolist()
+    classes = cache.feed.targets[cache.entries]
+    assert 0 < int((classes == 0).sum()) < len(classes)
+    assert bool(cache.features.abs().sum(2).all())

@@ -23,7 +23,7 @@ from estampa.train.feed import Feed
 from estampa.train.job import Job, Outcome
 from estampa.train.optim import Flat, Optimizer, rate_at
 from estampa.train.probe import threads_set
-from estampa.train.stages import Batch, Cache, answers_of, augment_of, learning, paces, plan, staged
+from estampa.train.stages import CACHE_SHARE, Batch, Cache, answers_of, augment_of, learning, paces, plan, staged
 
 #: Seconds between two writings of the checkpoint; an interruption writes the last epoch's in any case.
 CHECKPOINT_SECONDS = 2.0
@@ -180,6 +180,12 @@ class Loop:
         limit = self.recipe.time_limit
         return limit is not None and self.seconds >= limit * self.stage.ends
 
+    def _left(self) -> float | None:
+        """Seconds that the pass for cached features may still take; None without a time limit."""
+        if self.recipe.time_limit is None:
+            return None
+        return self.entered + CACHE_SHARE * (self.recipe.time_limit * self.stage.ends - self.entered) - self.seconds
+
     def _train(self, epoch: int) -> tuple[float, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """One pass; returns the mean loss, the outputs and the places (in the training part) they belong to."""
         learning(self.body, self.recipe)
@@ -230,7 +236,7 @@ class Loop:
 
     def _batches(self) -> Iterator[Batch]:
         if self.stage.cached:
-            self.cache = self.cache or Cache(self.network, self.job.train, self.job.recipe)
+            self.cache = self.cache or Cache(self.network, self.job.train, self.job.recipe, self._left)
             learning(self.body, self.recipe)
             yield from self.cache.batches(self.batch, self.smallest, self.random)
             return

@@ -7,7 +7,7 @@ freed, each learning more slowly than the next one (`paces`; Howard & Ruder 2018
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import NamedTuple
@@ -27,6 +27,8 @@ from estampa.train.optim import Flat
 
 #: Share of the machine's memory that cached features may take.
 MEMORY_SHARE = 0.2
+#: Share of the time of the head's stage that the pass for its features may take, and entries that it takes in any case.
+CACHE_SHARE, LEAST_CACHED = 0.8, 64
 #: Share of a time limit that the head's own stage may take where others follow.
 HEAD_SHARE = 0.25
 
@@ -175,42 +177,73 @@ class Cache:
     views of each picture. An epoch so costs next to nothing, and sees `views` versions of a picture in all, where
     training without a cache would see a new one each time. An entry is a picture, or a turned copy of one
     (`prepare.balance = "copies"`). The views are drawn by a generator of their own, so that a training that goes on
-    after an interruption finds the same ones.
+    after an interruption finds the same ones. Where time is short there are fewer views, and where there is no time for
+    one of every entry, some entries drawn at random.
     """
 
-    def __init__(self, network: Network, feed: Feed, recipe: Recipe) -> None:
-        self.network, self.feed = network, feed
-        augment = augment_of(recipe.prepare)
-        plain = Augment(crop=augment.crop, side=augment.side)
-        entries, turned = np.arange(len(feed)), None
+    def __init__(
+        self, network: Network, feed: Feed, recipe: Recipe, left: Callable[[], float | None] = lambda: None
+    ) -> None:
+        """Run the backbone; `left()` says how many seconds that may still take, None = as many as it needs."""
+        self.network, self.feed, self.left = network, feed, left
+        entries, self.turned = np.arange(len(feed)), None
         if feed.copies is not None:
             order = np.argsort(feed.copies[0], kind="stable")
-            entries, turned = feed.copies[0][order], torch.from_numpy(np.asarray(feed.copies[1])[order])
+            entries, self.turned = feed.copies[0][order], torch.from_numpy(np.asarray(feed.copies[1])[order])
+        self.all = entries
+        self.chosen = np.arange(len(entries))  #: places in `all` whose features are kept
+        self.features, self.mirrored = torch.zeros(0), torch.zeros(0)
+        self._run(recipe)
+        self.features, self.mirrored = self.features[:, self.chosen], self.mirrored[:, self.chosen]
+        self.entries = torch.from_numpy(self.all[self.chosen])
+
+    def _run(self, recipe: Recipe) -> None:
+        """Make a view of every entry after the other, as many views as there is room and time for."""
+        augment = augment_of(recipe.prepare)
+        plain = Augment(crop=augment.crop, side=augment.side)
         random = torch.Generator().manual_seed(recipe.train.seed)
-        network.body.eval()
-        views, start = recipe.train.head_views, 0
-        self.features = torch.zeros(0)
-        with torch.no_grad():
-            for images, _ in feed.ordered(DEEP):
-                first, last = np.searchsorted(entries, [start, start + len(images)])
-                for low in range(first, last, DEEP):
-                    place = slice(low, min(low + DEEP, last))
-                    rows = torch.from_numpy(entries[place] - start)
-                    angles = None if turned is None else turned[place]
-                    for view in range(views):
-                        batch = _looked_at(network, images, rows, augment if view else plain, random, angles)
-                        found = staged(network.body).features(batch.images)
-                        if not len(self.features):
-                            most = MEMORY_SHARE * machine.memory_total()
-                            kind, views = room_for(len(entries), views, found.shape[1], most)
-                            self.features = torch.zeros(views, len(entries), found.shape[1], dtype=kind)
-                            self.mirrored = torch.zeros(views, len(entries), dtype=torch.bool)
-                        self.features[view, place] = found.to(self.features)
-                        self.mirrored[view, place] = batch.mirrored.to("cpu")
-                        if view + 1 == views:  # fewer than wished for, in the first round
-                            break
-                start += len(images)
-        self.entries = torch.from_numpy(entries)
+        self.network.body.eval()
+        view, views = 0, recipe.train.head_views
+        while view < views:
+            before = self.left()
+            views = self._view(view, views, augment if view else plain, random)
+            view, now = view + 1, self.left()
+            if now is not None and before is not None and now < before - now:  # another view would take too long
+                break
+        self.features, self.mirrored = self.features[:view], self.mirrored[:view]
+
+    def _view(self, view: int, views: int, augment: Augment, random: torch.Generator) -> int:
+        """Features of one view of every entry that is kept; returns for how many views there is room."""
+        start, began = 0, self.left()
+        for images, _ in self.feed.ordered(DEEP):
+            first, last = np.searchsorted(self.all, [start, start + len(images)])
+            own = self.chosen[slice(*np.searchsorted(self.chosen, [first, last]))]
+            for low in range(0, len(own), DEEP):
+                place = torch.from_numpy(own[low : low + DEEP])
+                rows = torch.from_numpy(self.all[own[low : low + DEEP]] - start)
+                angles = None if self.turned is None else self.turned[place]
+                with torch.no_grad():
+                    batch = _looked_at(self.network, images, rows, augment, random, angles)
+                    found = staged(self.network.body).features(batch.images)
+                if not len(self.features):
+                    most = MEMORY_SHARE * machine.memory_total()
+                    kind, views = room_for(len(self.all), views, found.shape[1], most)
+                    self.features = torch.zeros(views, len(self.all), found.shape[1], dtype=kind)
+                    self.mirrored = torch.zeros(views, len(self.all), dtype=torch.bool)
+                    self._shorten(len(place), began, random.initial_seed())
+                self.features[view, place] = found.to(self.features)
+                self.mirrored[view, place] = batch.mirrored.to("cpu")
+            start += len(images)
+        return views
+
+    def _shorten(self, done: int, began: float | None, seed: int) -> None:
+        """Keep as many entries, drawn at random, as there is time for one view of, by what the first `done` took."""
+        now = self.left()
+        if began is None or now is None or now * done >= (began - now) * (len(self.all) - done):
+            return
+        count = min(len(self.all), max(LEAST_CACHED, int(now * done / max(began - now, 1e-9))))
+        drawn = np.random.default_rng(seed).permutation(len(self.all))[:count]
+        self.chosen = np.sort(drawn)
 
     @property
     def told(self) -> str:
@@ -218,7 +251,8 @@ class Cache:
         views, entries, width = self.features.shape
         size = self.features.element_size() * self.features.numel()
         kind = str(self.features.dtype).removeprefix("torch.")
-        return f"{views} x {entries:,} x {width:,} {kind}, {size / 1e6:.1f} MB"
+        few = f" ({len(self.all):,} entries would have taken too long)" if entries < len(self.all) else ""
+        return f"{views} x {entries:,} x {width:,} {kind}, {size / 1e6:.1f} MB{few}"
 
     def batches(self, size: int, smallest: int, random: torch.Generator) -> Iterator[Batch]:
         """An epoch of batches of `size`, shuffled, a view of each; a rest of fewer than `smallest` is left out."""
