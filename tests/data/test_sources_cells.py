@@ -73,7 +73,7 @@ def test_several_columns_of_pictures_are_channels(tmp_path: Path) -> None:
 def test_flattened_cells_with_a_shape(tmp_path: Path) -> None:
     pixels = images()
     path = written(tmp_path / "a.fits", {**facts(), "stamp": pixels.reshape(N, -1)})
-    with pytest.raises(SourceError, match="no column of files"):
+    with pytest.raises(SourceError, match="may be a flattened picture"):
         open_reading([path])
     dataset = build(path, tmp_path / "a.h5", ReadOptions(reshape=(SIDE, SIDE, 3)))
     np.testing.assert_array_equal(dataset.images, pixels)

@@ -64,14 +64,19 @@ def write_skeleton(
     table: np.ndarray | None,
     facts: Mapping[str, str],
 ) -> int | None:
-    """Write a Dataset file that lacks only its pixels; returns the byte offset where they belong (None: no images).
+    """Write a Dataset file that lacks only its pixels; returns the byte offset where they belong.
 
-    The file is sparse: the room for the pixels is allocated, not filled.
+    Without images it lacks the numbers of its table, float64, unless `table` holds them (then there is no offset). The
+    file is sparse: the room is allocated, not filled.
     """
     with h5py.File(
         path, "w", libver=("v108", "v108"), alignment_threshold=IMAGES_AT, alignment_interval=IMAGES_AT
     ) as file:
-        images_at = _allocate_images(file, header) if header.shape is not None else None
+        images_at: int | None = None
+        if header.shape is not None:
+            images_at = _allocate(file, b"images", header.dtype, (header.n, *header.shape))
+        elif table is None:
+            images_at = _allocate(file, b"table", "f8", (header.n, len(header.columns)))
         if table is not None:
             file.create_dataset("table", data=table)
         for name, column in (("ids", columns.ids), ("groups", columns.groups)):
@@ -100,15 +105,13 @@ def _text_column(file: h5py.File, name: str, column: np.ndarray) -> None:
     file.create_dataset(name, data=column.astype(text), dtype=text)
 
 
-def _allocate_images(file: h5py.File, header: Header) -> int:
-    assert header.shape is not None
+def _allocate(file: h5py.File, name: bytes, dtype: str, shape: tuple[int, ...]) -> int:
     plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     plan.set_layout(h5py.h5d.CONTIGUOUS)
     plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    kind = h5py.h5t.py_create(np.dtype(header.dtype))
-    space = h5py.h5s.create_simple((header.n, *header.shape))
-    return int(h5py.h5d.create(file.id, b"images", kind, space, plan).get_offset())
+    kind = h5py.h5t.py_create(np.dtype(dtype))
+    return int(h5py.h5d.create(file.id, name, kind, h5py.h5s.create_simple(shape), plan).get_offset())
 
 
 def begins_like_hdf5(path: Path) -> bool:

@@ -241,7 +241,11 @@ def _stream(reading: Reading, exclusion: Exclusion, target: Path, fingerprint: s
             progress.say(f"goes on after {writer.done:,} of {header.n:,} rows that an earlier run finished")
         progress.start(f"building {target.name}", header.n, "rows")
         progress.advance(writer.done)
-        if header.shape is not None and writer.done < header.n:
+        if header.shape is None and reading.table is None and writer.done < header.n:
+            for first, values, rejected in reading.table_blocks(writer.done):
+                writer.write(first, values, rejected)
+                progress.advance(len(values))
+        elif header.shape is not None and writer.done < header.n:
             for block in reading.blocks(writer.done):
                 writer.write(block.start, block.images, block.rejected)
                 progress.advance(len(block.images))

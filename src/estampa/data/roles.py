@@ -264,22 +264,23 @@ def _is_band_error(lower: str, names: Sequence[str]) -> bool:
     return f"g{lower[1:]}" in others and f"r{lower[1:]}" in others
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """A column's name for comparison: case, blanks and underscores aside."""
     return name.strip().lower().replace("_", "").replace(" ", "")
 
 
 def _first(names: Sequence[str], known: Sequence[str], taken: Mapping[str, Role], fits: object) -> str:
     """The first of `known` names that there is, is not `taken` and `fits`, else ""."""
-    lower = {_plain(name): name for name in reversed(names) if name not in taken}
+    lower = {plain(name): name for name in reversed(names) if name not in taken}
     assert callable(fits)
     return next((lower[key] for key in known if key in lower and fits(lower[key])), "")
 
 
 def _answer(facts: Mapping[str, ColumnFacts], names: Sequence[str]) -> str:
-    beside_x = any(_plain(name) == "x" for name in names)
+    beside_x = any(plain(name) == "x" for name in names)
 
     def fits(name: str) -> bool:
-        if _plain(name) == "y" and (beside_x or is_band(name, names)):
+        if plain(name) == "y" and (beside_x or is_band(name, names)):
             return False
         return facts[name].filled > 0
 
@@ -288,15 +289,15 @@ def _answer(facts: Mapping[str, ColumnFacts], names: Sequence[str]) -> str:
 
 def _groups(name: str, facts: Mapping[str, ColumnFacts]) -> bool:
     """Whether a column ties rows together: not all of its cells differ, and it is no number within a field."""
-    lower = {_plain(other) for other in facts}
-    if _plain(name) == "obj" and {"run", "camcol", "field"} <= lower:
+    lower = {plain(other) for other in facts}
+    if plain(name) == "obj" and {"run", "camcol", "field"} <= lower:
         return False
     return not facts[name].unique and facts[name].filled > 0 and not facts[name].rounded
 
 
 def _id(facts: Mapping[str, ColumnFacts], names: Sequence[str], taken: Mapping[str, Role], notes: list[str]) -> str:
     """The column that names the rows; what is wrong with others is noted."""
-    lower = {_plain(name): name for name in reversed(names) if name not in taken}
+    lower = {plain(name): name for name in reversed(names) if name not in taken}
     for name in (lower[key] for key in IDS if key in lower):
         one = facts[name]
         if one.rounded:
@@ -374,5 +375,5 @@ def _tells(values: np.ndarray, labels: np.ndarray) -> bool:
 
 __all__ = [
     "DEC", "IDS", "RA", "UNKNOWN", "ColumnFacts", "Role", "Roles", "class_of", "features_of", "infer", "is_unknown",
-    "role_of", "with_told",
+    "plain", "role_of", "with_told",
 ]  # fmt: skip

@@ -145,8 +145,11 @@ def invalid(values: np.ndarray, names: Sequence[str], rules: Sequence[Rule]) -> 
 
 
 def tally(values: np.ndarray, names: Sequence[str], rules: Sequence[Rule]) -> tuple[Tally, ...]:
-    """Count what is invalid in `values` (n, columns) by column and rule, in the order of columns; zeros are left out."""
+    """Count what is invalid in `values` (n, columns) by column and rule, in the order of columns; no zeros."""
     counts: list[Tally] = []
+    own: dict[str, list[Rule]] = {}
+    for rule in rules:
+        own.setdefault(rule.column, []).append(rule)
     for i, name in enumerate(names):
         column = values[:, i]
         seen = np.isnan(column)
@@ -154,7 +157,7 @@ def tally(values: np.ndarray, names: Sequence[str], rules: Sequence[Rule]) -> tu
         infinite = np.isinf(column)
         counts.append(Tally(name, "infinite", "an infinite value", int(infinite.sum())))
         seen = seen | infinite
-        for rule in (rule for rule in rules if rule.column == name):
+        for rule in own.get(name, ()):
             mine = rule.hits(column) & ~seen
             counts.append(Tally(name, rule.words(), rule.why, int(mine.sum())))
             seen |= mine

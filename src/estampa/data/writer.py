@@ -73,7 +73,9 @@ class DatasetWriter:
         self._table: np.ndarray | None = None
         self._excluded = np.zeros(header.n, bool)
         self._excluded_hashes: frozenset[int] = frozenset()
-        self._row_bytes = int(np.prod(header.shape)) * np.dtype(header.dtype).itemsize if header.shape else 0
+        self._row: tuple[int, ...] = header.shape or (len(header.columns),)  # of what is streamed
+        self._kind = np.dtype(header.dtype) if header.shape else np.dtype(np.float64)
+        self._row_bytes = int(np.prod(self._row)) * self._kind.itemsize
         self._keep = np.zeros(header.n, bool)
         self._digests: list[np.ndarray] = []
         self._rejected: dict[int, str] = {}
@@ -99,16 +101,17 @@ class DatasetWriter:
     def write(self, start: int, images: np.ndarray, rejected: Mapping[int, str] | None = None) -> None:
         """Write rows `start`, `start + 1`, ... ; `images` (m, h, w, c) has the header's shape and dtype.
 
+        Without a shape they are rows of the table, (m, columns) float64; or `put_table` gives all of them at once.
         `rejected` maps rows (of the source, not of the block) to the reason why they are left out.
         """
         reasons, rows = dict(rejected or {}), len(images)
         if start != self.done or start + rows > self.header.n:
             raise ValueError(f"rows {start} to {start + rows} written where row {self.done} of {self.header.n} is due")
-        if images.shape[1:] != self.header.shape or images.dtype != np.dtype(self.header.dtype):
+        if images.shape[1:] != self._row or images.dtype != self._kind:
             raise SourceError(
-                "images are not what their header says",
+                "images are not what their header says" if self.header.shape else "rows are not what their header says",
                 where=f"rows {start} to {start + rows - 1}",
-                allowed=f"{self.header.shape} {self.header.dtype}",
+                allowed=f"{self._row} {self._kind}",
                 got=f"{images.shape[1:]} {images.dtype}",
             )
         keep = ~self._excluded[start : start + rows]
@@ -234,7 +237,7 @@ class DatasetWriter:
         keep = np.ones(rows, bool)
         keep[line["left_out"]] = False
         count = int(keep.sum())
-        images = np.empty((count, *(self.header.shape or ())), self.header.dtype)
+        images = np.empty((count, *self._row), self._kind)
         if not _read_all(self._file, images, IMAGES_AT + self.kept * self._row_bytes):
             return False
         digests = row_digests(images) if count else _NO_DIGESTS

@@ -5,7 +5,8 @@ images `images | x` (else every array of three axes or more, which must agree), 
 ids `ids | id | candid | sourceid | fname | file`, groups `groups | group | drawer | objectid`, `classes`, `channels`,
 `units`, `pixel_scale`; other arrays of one number a row are columns. A .npy is told by its name: labels, y, ids,
 groups, classes; one axis of numbers: a column; all else is images. A .csv given beside them has one line per row.
-A folder of such files, with nothing else in it but texts to read, stands for the files in it.
+A folder of such files, with nothing else in it but texts to read, stands for the files in it. A single .npy of records
+with named fields is a catalogue, as the source `table` reads one.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from pathlib import Path
 from estampa.data.sources._arrayfiles import ArrayFile, members
 from estampa.data.sources._base import Reading, ReadOptions
 from estampa.data.sources._planes import Rows
+from estampa.data.sources._sheetreading import reading_of_sheet
+from estampa.data.sources._sheets import ArraySheet
 from estampa.data.sources._stack import LABEL_KEYS, Found, reading_of, sort_keyed
 from estampa.data.sources._tables import Table, read_table
 from estampa.errors import SourceError, nearest
@@ -43,6 +46,10 @@ def read(paths: Sequence[Path], options: ReadOptions) -> Reading:
     Python objects.
     """
     paths = _files(paths)
+    if len(paths) == 1 and paths[0].suffix.lower() == ".npy":
+        array = ArrayFile(paths[0])
+        if array.dtype.names and len(array.shape) == 1:
+            return reading_of_sheet("arrays", paths, ArraySheet(array), options)
     return reading_of("arrays", paths, _collect(paths, options), options)
 
 

@@ -4,6 +4,7 @@ Either **pixels in columns** (pixel0, pixel1, ...; px_0_0; several words are cha
 of file names (`file`, `filename`, `path`, `image`) relative to its folder: of .npy arrays, one picture each; of
 pictures, where it is a TSV or Parquet file (the source `folder` takes a CSV of pictures). Other columns are labels,
 groups, ids, parts, and numbers for the Dataset's table. Cells of a VOTable, FITS or ECSV table may hold a picture each.
+Any other table is a **catalogue**, a Dataset without images: what its columns are for is said by `data/roles.py`.
 Parquet needs the extra `tables`, the astronomers' formats the extra `astro`.
 """
 
@@ -25,8 +26,10 @@ from estampa.data.sources._base import Reading, ReadOptions
 from estampa.data.sources._cells import Cells
 from estampa.data.sources._fitsfile import SUFFIXES as FITS
 from estampa.data.sources._planes import Held, extremes_of
-from estampa.data.sources._rowplan import FILE_COLUMNS, MANIFEST_IDS, file_column, from_manifest, require_inside
+from estampa.data.sources._rowplan import MANIFEST_IDS, file_column, from_manifest, require_inside
 from estampa.data.sources._rows import forbid, reshape_of
+from estampa.data.sources._sheetreading import reading_of_sheet
+from estampa.data.sources._sheets import sheet_of
 from estampa.data.sources._stack import Found, reading_of
 from estampa.data.sources._tables import Table, heading, read_table
 from estampa.data.sources._wide import PARQUET, WideCsv, WideParquet, open_parquet, parquet_table, pixel_columns
@@ -36,7 +39,7 @@ SUFFIXES = (*TEXTS, *PARQUET, *VOTABLE, *FITS, *ECSV)
 
 
 def is_mine(paths: Sequence[Path], options: ReadOptions) -> str | None:
-    """None for one table with pixels in columns or names of files, that no other source reads; else why not."""
+    """None for one table that no other source reads; else why not."""
     if len(paths) != 1 or not paths[0].is_file() or not paths[0].name.lower().endswith(SUFFIXES):
         return f"not one file that ends in {', '.join(SUFFIXES)}"
     path = paths[0]
@@ -45,16 +48,6 @@ def is_mine(paths: Sequence[Path], options: ReadOptions) -> str | None:
             return f"the source {name} reads it"
     if kind_of(path) and machine.version_of("astropy") is None:
         return None if kind_of(path) != "fits" else "the source fits reads it"  # `read` says what is lacking
-    if kind_of(path):
-        cells = Cells(path)
-        if cells.pictures(reshape_of(options) is not None):
-            return None
-    heads = cells.heads if kind_of(path) else _heads(path)
-    if not file_column(heads) and pixel_columns(heads, reshape_of(options)) is None:
-        return (
-            f"no column of files ({', '.join(FILE_COLUMNS[:4])}) and no pixels in columns (pixel0, pixel1, ... or "
-            "px_0_0, ...; other words with --reshape HxW)"
-        )
     return None
 
 
@@ -71,6 +64,8 @@ def read(paths: Sequence[Path], options: ReadOptions) -> Reading:
     forbid(options, path, "layout")
     pixels = pixel_columns(heads, reshape_of(options))
     found = Found()
+    if pixels is None and not file_column(heads):
+        return reading_of_sheet("table", paths, sheet_of(path), options)
     if pixels is not None:
         wide = WideParquet(path, pixels) if _is_parquet(path) else WideCsv(path, heads, pixels)
         if len(wide.bad) == len(wide) > 0:
@@ -91,8 +86,16 @@ def _of_cells(paths: Sequence[Path], options: ReadOptions) -> Reading:
             found.put("images", name, cells.picture(name))
         found.tables.append(cells.texts(arrays))
         return reading_of("table", paths, found, options)
+    flat = cells.pictures(True)
+    if flat:
+        raise SourceError(
+            f"column {flat[0]!r} holds many numbers a row, which may be a flattened picture", where=path,
+            cure="Say its shape with --reshape HxW, or export the table without it.",
+        )  # fmt: skip
     forbid(options, path, "layout")
     pixels = pixel_columns(cells.heads, reshape_of(options))
+    if pixels is None and not file_column(cells.heads):
+        return reading_of_sheet("table", paths, sheet_of(path), options)
     if pixels is None:
         return _of_files(paths, cells.texts(), options)
     found.put("images", path.stem, cells.wide(pixels.names, pixels.shape))
