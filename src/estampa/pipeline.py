@@ -98,7 +98,8 @@ def train(
     with clock.of("check"):
         twins, warnings = checked(dataset, progress)
     river = tables if tables.are_meant(dataset, chosen) else images
-    stage = Stage(folder or made_folder(unnamed(chosen, dataset)), dataset, rows_of(dataset), progress, clock)
+    name = river.default_name(dataset) if chosen.name == "auto" else chosen.name
+    stage = Stage(folder or made_folder(unnamed(name)), dataset, rows_of(dataset), progress, clock)
     fitted, trials = river.learn(stage, chosen, decisions, follow=habits.follow_test)
     with clock.of("calibration"):
         settled = river.settled(stage, fitted)

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from estampa.train.fitted import Fitted
 
 
+def default_name(dataset: Dataset) -> str:
+    """The recipe of who names none."""
+    from estampa.train.choose import default_for
+
+    return default_for(dataset)[0]
+
+
 def planned(dataset: Dataset, recipe: Recipe, train_rows: np.ndarray, decisions: list[str]) -> Plan:
     """What would be trained on `train_rows` of a Dataset."""
     from estampa.train.choose import complete

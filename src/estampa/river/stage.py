@@ -16,7 +16,6 @@ from estampa.evaluate.judge import spelled, words
 from estampa.files import require_writable
 from estampa.plain import duration
 from estampa.progress import Clock, Progress
-from estampa.recipe import Recipe
 
 if TYPE_CHECKING:
     from estampa.evaluate.evidence import Evidence
@@ -35,12 +34,10 @@ class Stage:
     clock: Clock
 
 
-def unnamed(recipe: Recipe, dataset: Dataset) -> Path:
+def unnamed(name: str) -> Path:
     """runs/<time>-<recipe>, for who names no folder."""
-    from estampa.train.choose import default_for
-
     stamp = datetime.datetime.now(tz=datetime.UTC).strftime("%Y%m%d-%H%M%S")
-    return Path("runs") / f"{stamp}-{default_for(dataset)[0] if recipe.model.name == 'auto' else recipe.name}"
+    return Path("runs") / f"{stamp}-{name}"
 
 
 def made_folder(folder: Path) -> Path:

@@ -37,6 +37,13 @@ def are_meant(dataset: Dataset, recipe: Recipe) -> bool:
     return dataset.shape is None or recipe.model.name in parts.names("models/tables") or bool(recipe.search.methods)
 
 
+def default_name(dataset: Dataset) -> str:  # noqa: ARG001 - all tables have one
+    """The recipe of who names none."""
+    from estampa.train.choose_table import TABLES
+
+    return TABLES
+
+
 def planned(dataset: Dataset, recipe: Recipe, train_rows: np.ndarray, decisions: list[str]) -> Plan:
     """What would be searched and trained on `train_rows` of a Dataset."""
     from estampa.train.choose_table import complete_table
