@@ -21,7 +21,7 @@ from estampa.errors import InputError
 from estampa.explain import explain, regions, spots
 from estampa.explain.brief import brief
 from estampa.explain.overlay import overlay
-from estampa.explain.run import pick
+from estampa.explain.picking import pick
 from estampa.explain.shortcuts import leanings
 from made_bundles import make, pictures
 

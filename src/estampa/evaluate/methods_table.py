@@ -89,8 +89,8 @@ def _search(
     folds = recipe.get("search", {}).get("folds", 10)
     found = [
         (
-            f"{numbered(len(trials), 'setting')} of {', '.join(told)} were drawn at random {cite(_SEARCH)} and judged by "
-            f"balanced accuracy in {folds} stratified folds of the training part, the preparation refitted in each."
+            f"{numbered(len(trials), 'setting')} of {', '.join(told)} were drawn at random {cite(_SEARCH)} and judged "
+            f"by balanced accuracy in {folds} stratified folds of the training part, the preparation refitted in each."
         )
     ]
     if choice:

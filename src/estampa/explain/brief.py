@@ -8,8 +8,9 @@ import numpy as np
 
 from estampa.bundle.store import Bundle
 from estampa.data.dataset import Dataset
+from estampa.explain.picking import pick
 from estampa.explain.result import Explained
-from estampa.explain.run import How, explain_rows, pick, seconds_a_picture
+from estampa.explain.run import How, explain_rows, seconds_a_picture
 from estampa.plain import duration
 from estampa.predict.source import DatasetRows
 from estampa.progress import SILENT, Progress

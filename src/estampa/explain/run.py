@@ -7,21 +7,22 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
 from estampa import files
-from estampa.bundle.reference import gallery_rows
 from estampa.bundle.store import Bundle
 from estampa.data.dataset import PARTS
 from estampa.errors import InputError, nearest
 from estampa.explain import occlusion, spots
 from estampa.explain.filling import MEDIAN
 from estampa.explain.occlusion import fill_pixels, occlude
+from estampa.explain.picking import good, named, pick, truth_of
 from estampa.explain.result import Explained
+from estampa.explain.table import ExplainedTable, explain_table
 from estampa.predict import predict
-from estampa.predict.parts import in_class_order, parts_of
+from estampa.predict.parts import parts_of
 from estampa.predict.source import ArrayRows, Data, DatasetRows, PictureSource, open_source
 from estampa.progress import SILENT, Progress
 
@@ -59,6 +60,35 @@ class Wanted(TypedDict, total=False):
 
 
 def explain(
+    run: Path | str | Bundle,
+    data: Data,
+    output: Path | str | None = None,
+    *,
+    n: int | None = None,
+    ids: Sequence[str] = (),
+    part: str = "",
+    progress: Progress = SILENT,
+    **how: Any,
+) -> Explained | ExplainedTable:
+    """Show what the answers of a run hang on: `explain_pictures`, or `explain_table` for a model of a table.
+
+    `how`: settings of either; of maps for pictures, and `seed`. Raises InputError for settings of maps with a table.
+    """
+    bundle = run if isinstance(run, Bundle) else Bundle.open(run)
+    if not bundle.of_table:
+        return explain_pictures(bundle, data, output, n=n, ids=ids, part=part, progress=progress, **how)
+    seed = int(how.pop("seed", 0))
+    plain = vars(How())
+    for name, value in how.items():
+        if value != plain.get(name, False) and not (name == "channels" and not value):
+            raise InputError(
+                f"{name!r} is of maps, and a table has no pixels", where=bundle.folder,
+                cure="Of a table say n, ids, part and seed.",
+            )  # fmt: skip
+    return explain_table(bundle, data, output, n=n, ids=ids, part=part, seed=seed, progress=progress)
+
+
+def explain_pictures(
     run: Path | str | Bundle,
     data: Data,
     output: Path | str | None = None,
@@ -104,8 +134,8 @@ def explain(
     answers = _answers(bundle, found.predicted, found.probabilities)
     truth = truth_of(source, bundle, progress)
     wanted = (SUMMED if shortcuts else SHOWN) if n is None else n
-    places = _named(source, ids) if ids else pick(answers, truth, max(1, wanted), alike=shortcuts, seed=asked.seed)
-    places = places[_good(answers[places])]
+    places = named(source, ids) if ids else pick(answers, truth, max(1, wanted), alike=shortcuts, seed=asked.seed)
+    places = places[good(answers[places])]
     if not len(places):
         raise InputError("there is no picture with an answer to explain", where=source.name)
     explained = explain_rows(bundle, source, places, (answers, found.probabilities, truth), asked, progress)
@@ -191,58 +221,6 @@ def _answers(bundle: Bundle, predicted: np.ndarray, probabilities: np.ndarray | 
         return np.asarray(predicted, np.float64)
     numbers = {name: c for c, name in enumerate(bundle.classes)}
     return np.array([numbers.get(str(name), -1) for name in predicted], np.int64)
-
-
-def _good(answers: np.ndarray) -> np.ndarray:
-    good: np.ndarray = answers >= 0 if answers.dtype.kind == "i" else np.isfinite(answers)
-    return good
-
-
-def truth_of(source: PictureSource, bundle: Bundle, progress: Progress = SILENT) -> np.ndarray | None:
-    """Labels of all rows as class numbers of the bundle (-1: none, or a class that it does not know), or as values;
-    None where there are none, or those of another task.
-    """
-    labels = source.labels
-    if labels is None or source.header.task != bundle.task:
-        return None
-    if not bundle.classes:
-        return np.asarray(labels, np.float64)
-    truth = in_class_order(labels, source.header.classes, bundle.classes)
-    strange = sorted({source.header.classes[int(c)] for c in np.unique(labels[(truth < 0) & (labels >= 0)])})
-    if strange:
-        progress.warn(f"not among the model's classes, so taken for not labelled: {', '.join(strange[:8])}")
-    return truth if (truth >= 0).any() else None
-
-
-def _named(source: PictureSource, ids: Sequence[str]) -> np.ndarray:
-    place = {str(name): i for i, name in enumerate(source.ids)}
-    for name in ids:
-        if name not in place:
-            raise InputError(f"there is no object {name!r}", where=source.name, cure=nearest(name, place))
-    return np.array([place[name] for name in ids])
-
-
-def pick(answers: np.ndarray, truth: np.ndarray | None, n: int, *, alike: bool = False, seed: int = 0) -> np.ndarray:
-    """Which rows are explained, (at most n,): one of each answer in turn; half of them wrong if there are so many,
-    but with `alike` right and wrong as they come.
-
-    `answers` (m,) class numbers (-1: none) or values (NaN: none); `truth` the same, or None.
-    """
-    good = np.flatnonzero(_good(answers))
-    classes = int(answers.max(initial=-1)) + 1 if answers.dtype.kind == "i" else 0
-    labels = answers.astype(np.int64) if classes else np.zeros(len(answers), np.int64)
-
-    def dealt(some: np.ndarray, most: int) -> np.ndarray:
-        found: np.ndarray = some[gallery_rows(labels[some], classes, seed, most)]
-        return found
-
-    if alike or not classes or truth is None:
-        return dealt(good, n)
-    wrong, right = good[(truth[good] >= 0) & (answers[good] != truth[good])], good[answers[good] == truth[good]]
-    if not len(wrong) + len(right):
-        return dealt(good, n)
-    errors = dealt(wrong, max(n // 2, n - len(right)))
-    return np.sort(np.concatenate([errors, dealt(right, n - len(errors))]))
 
 
 def _channels(bundle: Bundle, wanted: Sequence[str]) -> dict[str, int]:
