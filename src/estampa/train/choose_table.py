@@ -47,8 +47,8 @@ class TablePlan:
 
     @property
     def searches(self) -> bool:
-        """Whether there is more than one setting."""
-        return sum(self.counts.values()) > 1
+        """Whether a setting is yet to be found."""
+        return sum(self.counts.values()) > 1 or self.recipe.model.name == "auto"
 
 
 def complete_table(recipe: Recipe, dataset: TableSet, train_rows: Array | None = None) -> TablePlan:
