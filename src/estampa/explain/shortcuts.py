@@ -16,6 +16,7 @@ from estampa.explain.overlay import lined, overlay
 from estampa.explain.pages import PAPERS, grid, how_to_read, made_by, percent
 from estampa.explain.result import Explained
 from estampa.measure import Interval
+from estampa.plain import numbered
 
 KINDS = ("hidden", "random", "alone", "chance")
 _FEW = 10  #: answers of a class below which nothing is said of it
@@ -91,7 +92,7 @@ def to_json(explained: Explained, size: int) -> dict[str, Any]:
 def sentence(one: Leaning, even: np.ndarray, size: int) -> str:
     """What is to be said of a class, in plain words."""
     if len(one.places) < _FEW:
-        return f"{one.name}: {len(one.places)} answers, too few to say anything."
+        return f"{one.name}: {numbered(len(one.places), 'answer')}, too few to say anything ({_FEW} are needed)."
     top = one.region(even)
     share, fair = one.shares[top], even[top]
     where = regions.names(size)[top]
