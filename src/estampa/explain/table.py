@@ -214,7 +214,7 @@ def from_features(bundle: Bundle, features: np.ndarray) -> np.ndarray:
     values = np.tile(preparation.fill[: len(preparation.columns)], (len(features), 1))
     for f, place in enumerate(preparation.kept):
         if place < len(preparation.columns):
-            values[:, place] = features[:, f] / preparation.factor[place] + preparation.offset[place]
+            values[:, place] = preparation.restored(f, features[:, f])
     return values
 
 

@@ -11,6 +11,8 @@ magnitudes. What is derived, with m a magnitude, r a half-light radius in arcsec
 - concentration log10(R90 / R50) of the Petrosian radii (Strateva et al. 2001, AJ 122, 1861, section 4);
 - size log10 r; of two fitted profiles log10(r_deV / r_exp) and log10(q_deV / q_exp); of one radius in neighbouring
   measured bands the logarithm of the ratio;
+- the change from band to band of the fourth adaptive moment (`m4_u`, `mCr4_u`) and of the concentration, which differ
+  where a galaxy's light of one colour lies elsewhere than that of another;
 - ellipticity 1 - q;
 - surface brightness m + 2.5 log10(2 pi r^2), mag / arcsec^2, the mean within the half-light radius (Blanton et al.
   2001, AJ 121, 2358, section 3.2), and for fitted profiles the same within the ellipse, m + 2.5 log10(2 pi q r^2);
@@ -40,6 +42,7 @@ FORMULAS = {
     "difference": "{0} - {1}",
     "sum": "the sum of {0}",
     "log": "log10({0})",
+    "log_ratio_change": "log10({0} / {1}) - log10({2} / {3})",
     "log_ratio": "log10({0} / {1})",
     "ellipticity": "1 - {0}",
     "surface_brightness": "{0} + 2.5 log10(2 pi {1}^2)",
@@ -118,6 +121,8 @@ def _value(kind: str, inputs: list[Array]) -> Array:
         value = np.log10(first)
     elif kind == "log_ratio":
         value = np.log10(first) - np.log10(inputs[1])
+    elif kind == "log_ratio_change":
+        value = np.log10(first) - np.log10(inputs[1]) - np.log10(inputs[2]) + np.log10(inputs[3])
     elif kind == "ellipticity":
         value = 1 - first
     elif kind == "arcsinh_difference":
@@ -205,6 +210,13 @@ def _concentrations(families: dict[str, dict[str, str]]) -> Iterator[Derived]:
     for band in half:
         if band in most:
             yield Derived(f"concentration_{band}", "log_ratio", (most[band], half[band]))
+    both = [band for band in half if band in most]
+    for blue, red in itertools.pairwise(both):
+        inputs = (most[blue], half[blue], most[red], half[red])
+        yield Derived(f"concentration_{blue}-{red}", "log_ratio_change", inputs)
+    for word in ("m4", "mcr4"):
+        for blue, red in itertools.pairwise(_like(families, word).values()):
+            yield Derived(f"{blue}-{red}", "difference", (blue, red))
 
 
 def _shapes(families: dict[str, dict[str, str]]) -> Iterator[Derived]:

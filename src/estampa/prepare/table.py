@@ -6,8 +6,9 @@ estimator, and the graph that the bundle holds, see nothing but its float32 outp
 In order: values that mark a failed measurement become missing, by the rules of `data/sentinels.py` that were drawn up
 from the training part; measurements are derived (`prepare/derived.py`); what is missing takes the median of its column,
 and, with `invalid="impute"`, one more column `missing:NAME` per raw column that has failed in training says where;
-columns that tell nothing (all failed, or constant) are left out; the others are centred on their median, divided by
-their robust deviation, and cut at 10 deviations, so that no single wild value rules a distance or a sum.
+columns that tell nothing (all failed, or constant) are left out; of the others the median is taken off, the robust
+deviation divided by, and the arcsinh taken, which leaves values within a deviation nearly as they are and makes those
+far out logarithmic, so that no single wild value rules a distance or a sum. Trees ask the same questions either way.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -28,12 +30,10 @@ Array = NDArray[Any]
 FORMAT = 1
 #: Names of the fitted arrays: what `prepare.safetensors` holds.
 STATE = ("fill", "offset", "factor", "kept", "flagged")
-#: Scaled values are cut here, in robust deviations.
-CUT = 10.0
 #: The distance of the quartiles of a normal distribution, in standard deviations.
 QUARTILES = 1.3489795003921634
 MISSING = "missing:"
-_LARGEST = float(np.finfo(np.float32).max)
+_LARGEST, _WIDEST = float(np.finfo(np.float32).max), float(np.finfo(np.float64).max)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class TablePreparation:
     columns : names of the raw columns, in the order in which `transform` reads them.
     names : names of the prepared features, in the order in which the model reads them.
     how : what happens to failed measurements: "impute", or "drop" (the caller leaves such rows out; see `invalid`).
-    scaled : whether features are centred and scaled.
+    scaled : whether features are centred, scaled and compressed: arcsinh((x - offset) * factor).
     rules : what marks a failed measurement (`data/sentinels.py`).
     made : the derived columns.
     fill : (m,) medians of the raw and derived columns, in their units: what a missing value becomes.
@@ -86,7 +86,7 @@ class TablePreparation:
         units : (c) units as the file has them, or ().
         invalid : "impute": medians and `missing:` columns; "drop": rows with a failed measurement are not learned from.
         derive : add the measurements of `prepare/derived.py`.
-        scale : centre and scale.
+        scale : centre, scale and compress; without it features are in the units of the file.
 
         Raises DatasetError when no row or no column is left to learn from, InputError for wrong arguments.
         """
@@ -124,16 +124,21 @@ class TablePreparation:
     def transform(self, values: Array) -> NDArray[np.float32]:
         """(n, k) float32, every value finite, from raw (n, c) float64 in the order of `columns`."""
         values = _checked(values, self.columns)
-        bad = sentinels.invalid(values, self.columns, self.rules)
+        bad = self._marks.invalid(values)
         full = _joined(values, bad, self.columns, self.made)[:, self.kept]
         full = np.where(np.isnan(full), self.fill[self.kept], full)
-        full = (full - self.offset[self.kept]) * self.factor[self.kept]
-        edge = CUT if self.scaled else _LARGEST
-        return np.hstack([np.clip(full, -edge, edge), bad[:, self.flagged]]).astype(np.float32)
+        with np.errstate(over="ignore"):  # what overflows is as far out as can be
+            full = np.clip((full - self.offset[self.kept]) * self.factor[self.kept], -_WIDEST, _WIDEST)
+        full = np.arcsinh(full) if self.scaled else np.clip(full, -_LARGEST, _LARGEST)
+        return np.hstack([full, bad[:, self.flagged]]).astype(np.float32)
 
     def invalid(self, values: Array) -> NDArray[np.bool_]:
         """(n, c): which raw values mark a failed or missing measurement, by the rules found in training."""
-        return np.asarray(sentinels.invalid(_checked(values, self.columns), self.columns, self.rules))
+        return self._marks.invalid(_checked(values, self.columns))
+
+    @cached_property
+    def _marks(self) -> sentinels.Marks:
+        return sentinels.Marks.of(self.columns, self.rules)
 
     def usable(self, values: Array) -> NDArray[np.bool_]:
         """(n,): the rows that can be learned from and answered; all of them with "impute".
@@ -155,10 +160,16 @@ class TablePreparation:
 
     def in_units(self, feature: int, value: float) -> float:
         """A prepared value of feature number `feature` in the column's own unit, as 15.2 mag; flags stay 0 to 1."""
+        return float(self.restored(feature, np.array([value]))[0])
+
+    def restored(self, feature: int, values: Array) -> NDArray[np.float64]:
+        """Prepared values (n,) of feature number `feature` in the column's own unit; what had failed is the median."""
+        plain = np.asarray(values, np.float64)
         if feature >= len(self.kept):
-            return value
+            return plain
         place = self.kept[feature]
-        return float(value / self.factor[place] + self.offset[place])
+        plain = np.sinh(plain) if self.scaled else plain
+        return np.asarray(plain / self.factor[place] + self.offset[place])
 
     def formula(self, feature: int) -> str:
         """How feature number `feature` is had: "" for a raw column, "mag_u - mag_g" for a derived one."""
