@@ -15,8 +15,10 @@ from estampa.recipe import Record
 
 #: A value is out of range when it lies beyond every valid training value by this share of the column's span.
 MARGIN = 0.5
-#: Rows scored together by a graph that keeps no rows of its own: a tree stays in the cache while they pass.
-BATCH = 4096
+#: Rows scored together by a graph that keeps no rows of its own: a tree stays in the cache while many pass ...
+BATCH, FEWEST = 16_384, 64
+#: ... as long as they hold no more values than this.
+_VALUES = 1 << 20
 _SHOWN = 8  #: names that a message holds
 
 
@@ -87,6 +89,11 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + more
 
 
+def batch_of(columns: int, features: int) -> int:
+    """Rows that a graph takes at once, by the width of a row before and after preparation."""
+    return int(np.clip(_VALUES // max(columns, features), FEWEST, BATCH))
+
+
 def table_contract_of(
     header: Header, columns: Sequence[str], names: Sequence[str], values: np.ndarray, invalid: np.ndarray, **how: Any
 ) -> TableContract:
@@ -101,8 +108,8 @@ def table_contract_of(
     """
     units = dict(zip(header.columns, header.column_units, strict=True)) if header.column_units else {}
     told = [
-        Column(name=name, unit=units.get(name, ""), **_range(values[~invalid[:, i], i]))
-        for i, name in enumerate(columns)
+        Column(name=name, unit=units.get(name, ""), **own)
+        for name, own in zip(columns, _ranges(np.where(invalid, np.nan, values)), strict=True)
     ]
     return TableContract(
         columns=tuple(told), names=tuple(names), invalid=how.get("invalid_rule", "impute"),
@@ -110,13 +117,16 @@ def table_contract_of(
     )  # fmt: skip
 
 
-def _range(values: np.ndarray) -> dict[str, float]:
-    if not len(values):
-        return {}
-    low, high = np.quantile(values, (0.001, 0.999))
-    return {
-        "low": float(low), "high": float(high), "minimum": float(values.min()), "maximum": float(values.max())
-    }  # fmt: skip
+def _ranges(values: np.ndarray) -> list[dict[str, float]]:
+    """low, high (nearest ranks), minimum and maximum of each column's values that are not NaN; {} where all are."""
+    ordered = np.sort(values, axis=0)  # NaN comes last
+    last = (~np.isnan(values)).sum(axis=0) - 1
+    ranks = {"low": np.rint(0.001 * last), "high": np.rint(0.999 * last), "minimum": 0 * last, "maximum": last}
+    found = {
+        key: np.take_along_axis(ordered, np.maximum(rank, 0).astype(np.int64)[None], axis=0)[0].tolist()
+        for key, rank in ranks.items()
+    }
+    return [{k: found[k][i] for k in ranks} if last[i] >= 0 else {} for i in range(values.shape[1])]
 
 
 def places(contract: TableContract, names: Sequence[str], units: Sequence[str], where: object) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 from estampa import machine
 from estampa.bundle import reference as references
 from estampa.bundle.card import card
-from estampa.bundle.contract_table import BATCH, TableContract, table_contract_of
+from estampa.bundle.contract_table import TableContract, batch_of, table_contract_of
 from estampa.bundle.manifest import Parity, metadata
 from estampa.bundle.session import TABLE_INPUT, Session
 from estampa.bundle.store import Bundle, Content, plain, record_tensor, write
@@ -93,7 +93,7 @@ def graph_of(fitted: FittedTable) -> Graph:
     """
     machine.require("train", "onnx", "skl2onnx", needed_for="export")
     names = fitted.preparation.names
-    graph = Graph(TABLE_INPUT, len(names), BATCH)
+    graph = Graph(TABLE_INPUT, len(names), batch_of(len(fitted.preparation.columns), len(names)))
     known = np.asarray(fitted.estimator.classes_, np.int64)
     chances = probabilities(graph, fitted.estimator)
     if len(known) != len(fitted.classes):  # a class that training had no object of: its probability is 0

@@ -19,7 +19,7 @@ from estampa.errors import BundleError
 
 #: Trees of one operator hold at most so many nodes together: what a processor's second cache keeps while a batch of
 #: rows passes. Fewer, larger operators are slower on many rows, more are slower on a single one.
-GROUP_NODES = 40_000
+GROUP_NODES = 30_000
 #: Rows that nearest neighbours may keep: the file, and the time of an answer, grow with them.
 MOST_NEIGHBOURS = 100_000
 #: Distances between a batch's rows and the kept ones that are held at once.

@@ -172,7 +172,7 @@ def finished(logits: Array, temperature: float) -> NDArray[np.float32]:
 def raw_rows(data: TableSet, columns: Sequence[str], rows: Array | None = None) -> NDArray[np.float64]:
     """(m, c) float64: the named columns of `rows` (None = all), raw; ContractError for a missing one."""
     known = tuple(data.header.columns)
-    missing = [name for name in columns if name not in known]
+    missing = sorted(set(columns) - set(known), key=columns.index)
     if missing:
         raise ContractError(
             f"lacks the column {missing[0]!r}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else ""),
@@ -186,4 +186,5 @@ def raw_rows(data: TableSet, columns: Sequence[str], rows: Array | None = None) 
         values = np.asarray(reader(chosen), np.float64)
     else:
         values = np.zeros((len(chosen), 0)) if table is None else np.asarray(table[chosen], np.float64)
-    return values if tuple(columns) == known else values[:, [known.index(name) for name in columns]]
+    place = {name: i for i, name in enumerate(known)}
+    return values if tuple(columns) == known else values[:, [place[name] for name in columns]]
