@@ -17,6 +17,7 @@ from estampa.data.exclude import Exclusion, emptied, read_exclusion
 from estampa.data.grow import added, adds
 from estampa.data.layout import begins_like_hdf5
 from estampa.data.record import FORMAT
+from estampa.data.roles import told_by_name
 from estampa.data.sources._base import Block, Reading, ReadOptions, fingerprint_of
 from estampa.data.splitfile import write_split
 from estampa.data.view import Dataset
@@ -392,6 +393,8 @@ def _read(name: str, paths: Sequence[Path], options: ReadOptions) -> Reading:
     reading: Reading = source.read(paths, options)
     if options.crop and reading.header.read.crop != options.crop:
         raise SourceError("--crop cuts pictures, which these data are not", where=paths[0], cure="Leave it out.")
+    if name != "dataset":
+        reading.header = told_by_name(reading.header)
     if reading.header.n == 0:
         raise SourceError("holds no rows", where=paths[0], cure="Point to data with at least one object.")
     return reading

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -56,6 +56,7 @@ _IGNORED = (
              r"filter|fid", "says which exposure, not what"),
     _pattern(r"mjd\w*|h?jd|epoch|date|time|year|night", "says when, not what"),
     _pattern(r"index|row|rownum|unnamed.*", "a number of the row"),
+    _pattern(r"position_angle|pixel_scale", "says how the picture lies"),
     _pattern(r"(?:\w+_)?flags?(?:_[ugriz])?|(?:\w+_)?(?:mask|status|insidemask|clean)", "flags of the pipeline"),
 )  # fmt: skip
 _LEAKS = (
@@ -233,6 +234,13 @@ def role_of(name: str, names: Sequence[str] = ()) -> tuple[str, str]:
         if pattern.fullmatch(lower):
             return "ignore", reason
     return "feature", "a column of numbers"
+
+
+def told_by_name(header: Header) -> Header:
+    """Return a header of pictures in which columns beside them have the roles that their names tell."""
+    if header.shape is None or not header.columns or header.roles:
+        return header
+    return replace(header, roles=tuple(role_of(name, header.columns)[0] for name in header.columns))
 
 
 def is_unknown(name: str) -> bool:
