@@ -178,7 +178,7 @@ def test_every_recipe_key_is_documented() -> None:
     assert Recipe().name
 
 
-@pytest.mark.parametrize("folder", ["data/sources", "data/builders", "models", "studies"])
+@pytest.mark.parametrize("folder", ["data/sources", "data/builders", "models", "models/tables", "studies"])
 def test_every_part_is_documented(folder: str) -> None:
     text = documentation()
     assert parts.names(folder)
