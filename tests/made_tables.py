@@ -69,6 +69,6 @@ def make(folder: Path, estimator: Any = None, *, n: int = 600, classes: int = 2,
     folder.parent.mkdir(parents=True, exist_ok=True)
     values, labels = galaxies(n, classes)
     data = dataset(folder.parent / "galaxies.h5", values, labels)
-    model = fitted(data, estimator or RandomForestClassifier(20, random_state=0), **how)
+    model = fitted(data, estimator if estimator is not None else RandomForestClassifier(20, random_state=0), **how)
     rows = {part: data.rows(part) for part in ("train", "validation", "test")}
     return bundle_from_table(model, data, rows, {}, folder)
