@@ -78,7 +78,7 @@ class Console:
         if self._bar is not None:
             task = self._bar.task_ids[0]
             rate = self._done / max(time.monotonic() - self._began, 1e-9)
-            self._bar.update(task, advance=count, note=note or f"{self._unit}, {rate:,.0f}/s")
+            self._bar.update(task, advance=count, note=note or f"{self._unit}, {_pace(rate)}")
         elif self._unit == "epoch":
             width = len(str(self._total))
             self.say(f"  epoch {self._done:>{width}}/{self._total}  {note}{self._left()}")
@@ -86,7 +86,7 @@ class Console:
             self._shown = time.monotonic()
             rate = self._done / max(self._shown - self._began, 1e-9)
             of = f" of {self._total:,}" if self._total else ""
-            self.say(f"{self._what}: {self._done:,}{of} {self._unit}, {rate:,.0f}/s{self._left()} {note}".rstrip())
+            self.say(f"{self._what}: {self._done:,}{of} {self._unit}, {_pace(rate)}{self._left()} {note}".rstrip())
 
     def _left(self) -> str:
         """Time left at the rate so far, as the tail of a line."""
@@ -110,6 +110,11 @@ class Console:
             for line in lines:
                 print(line)
         sys.stdout.flush()
+
+
+def _pace(rate: float) -> str:
+    """How fast it goes, as "12/s", or "14 s each" where that says more."""
+    return f"{rate:,.0f}/s" if rate >= 1 or rate <= 0 else f"{duration(1 / rate)} each"
 
 
 def change_lines(found: Changes) -> list[str]:
