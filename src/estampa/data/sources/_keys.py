@@ -15,6 +15,36 @@ _PLACES = "Or match by position: --match-radius 2arcsec (columns ra and dec, in 
 _SHORTEST = 17  #: digits of a whole number from which on a tail of zeros is no chance: 15 kept, two or more lost
 
 
+class Rounded:
+    """Looks for ids that went through floating point, texts a stretch at a time; see `looks_rounded`."""
+
+    def __init__(self) -> None:
+        self._scientific = ""
+        self._long, self._zeros = 0, 0
+        self._ends: list[str] = []  # the first two different ids that end in zeros
+
+    def add(self, texts: Sequence[str]) -> None:
+        """Take in some ids."""
+        for given in texts:
+            text = given.strip()
+            if not self._scientific and ("e" in text or "E" in text) and _SCIENTIFIC.fullmatch(text):
+                self._scientific = text
+            if len(text) >= _SHORTEST and _WHOLE.fullmatch(text):
+                digits = _digits(text)
+                if len(digits) >= _SHORTEST:
+                    self._long += 1
+                    if not digits[_KEPT:].strip("0"):
+                        self._zeros += 1
+                        if len(self._ends) < 2 and text not in self._ends:
+                            self._ends.append(text)
+
+    @property
+    def sign(self) -> str:
+        """The first text that shows it, or ""."""
+        zeros = self._ends[0] if len(self._ends) > 1 and 2 * self._zeros >= self._long else ""
+        return self._scientific or zeros
+
+
 def looks_rounded(texts: Sequence[str]) -> str:
     """The first text that shows that ids went through floating point, or "" when none does.
 
@@ -22,13 +52,9 @@ def looks_rounded(texts: Sequence[str]) -> str:
     which half or more end in zeros beyond the 15th digit: a spreadsheet keeps 15 (two ids at least: one alone may
     end so by chance, and some may have been kept as text). Empty texts are passed over.
     """
-    filled = [text.strip() for text in texts if text.strip()]
-    for text in filled:
-        if _SCIENTIFIC.fullmatch(text):
-            return text
-    long = [text for text in filled if _WHOLE.fullmatch(text) and len(_digits(text)) >= _SHORTEST]
-    zeros = [text for text in long if not _digits(text)[_KEPT:].strip("0")]
-    return zeros[0] if len(set(zeros)) > 1 and 2 * len(zeros) >= len(long) else ""
+    seen = Rounded()
+    seen.add(texts)
+    return seen.sign
 
 
 def require_exact(texts: Sequence[str], where: object, cure: str = "") -> None:

@@ -91,16 +91,22 @@ def from_texts(
     values: Sequence[str], classes: Sequence[str] = (), where: object = "", lenient: bool = False
 ) -> Answers:
     """Turn a column of a text table into answers: numbers where all of them are, else class names; see `encode`."""
-    filled = [v.strip() for v in values if v.strip().lower() not in MISSING]
-    for kind, missing in ((np.int64, -1), (np.float64, np.nan)):
+    for kind in (np.int64, np.float64):
         try:
-            numbers = [kind(v) for v in filled]
+            column = as_numbers(values, kind)
         except (ValueError, OverflowError):
             continue
-        column: np.ndarray = np.full(len(values), missing, kind)
-        column[[v.strip().lower() not in MISSING for v in values]] = numbers
         return encode(column, classes, where, lenient)
     return encode(np.array([v.strip() for v in values]), classes, where, lenient)
+
+
+def as_numbers(values: Sequence[str], kind: type[np.int64] | type[np.float64]) -> np.ndarray:
+    """(n,) numbers of texts, -1 or NaN where none is given; ValueError, OverflowError when one is no such number."""
+    missing = [v.strip().lower() in MISSING for v in values]
+    numbers = [kind(v.strip()) for v, lacks in zip(values, missing, strict=True) if not lacks]
+    column: np.ndarray = np.full(len(values), -1 if kind is np.int64 else np.nan, kind)
+    column[np.logical_not(missing)] = numbers
+    return column
 
 
 def require_unique(ids: np.ndarray, where: object) -> np.ndarray:

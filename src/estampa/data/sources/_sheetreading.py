@@ -13,10 +13,10 @@ from estampa.data.record import Header
 from estampa.data.roles import DEC, IDS, RA, Role, Roles, class_of, infer, is_unknown, plain, with_told
 from estampa.data.skytext import column_of_degrees
 from estampa.data.sources._base import Block, Reading, ReadOptions, fingerprint_of, stat_facts, table_rows_per_block
-from estampa.data.sources._labels import NO_ANSWERS, Answers, encode, from_texts
+from estampa.data.sources._labels import MISSING, NO_ANSWERS, Answers, as_numbers, encode
 from estampa.data.sources._rows import forbid, record_of
 from estampa.data.sources._sheets import OTHER_LENGTH, Sheet
-from estampa.data.sources._sheetscan import Scan, floats, scan
+from estampa.data.sources._sheetscan import Parsed, Scan, floats, parsed, scan
 from estampa.data.sources._tables import GROUP_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMNS, Table, split_of
 from estampa.errors import SourceError
 from estampa.plain import numbered
@@ -30,6 +30,7 @@ class SheetReading(Reading):
     """Rows of a table alone: there are no images, and the numbers are read a block at a time."""
 
     sheet: Sheet
+    held: list[Parsed] | None  #: all of it, where it is small enough
 
     def blocks(self, start: int = 0, size: int | None = None) -> Iterator[Block]:  # noqa: ARG002 - there are no images
         """Yield nothing: a table alone has no images."""
@@ -40,15 +41,17 @@ class SheetReading(Reading):
         columns, step = self.header.columns, table_rows_per_block(self.header, size)
         values, filled = np.empty((step, len(columns))), 0
         first, rejected = start, dict[int, str]()
-        for some in self.sheet.stretches(start, columns):
+        for some in parsed(self.sheet, start, columns) if self.held is None else self.held:
+            if some.start + some.rows <= start:
+                continue
             numbers = np.empty((some.rows, len(columns)))
             bad = dict(some.bad)
             for i, name in enumerate(columns):
-                numbers[:, i], texts = floats(some.cells[name])
+                numbers[:, i], texts = some.numbers[name]
                 for at, text in texts.items():
                     bad.setdefault(some.start + at, _fault(name, text))
             numbers[[row - some.start for row in bad]] = np.nan
-            taken = 0
+            taken = max(0, start - some.start)
             while taken < some.rows:
                 count = min(step - filled, some.rows - taken)
                 values[filled : filled + count] = numbers[taken : taken + count]
@@ -114,6 +117,7 @@ def reading_of_sheet(source: str, paths: Sequence[Path], sheet: Sheet, options: 
         fingerprint=fingerprint_of("sheet 1", source, stat_facts(paths), options),
         notes=[*told, *roles.notes, *([f"ids: {named}"] if named else []), *_notes(roles, sheet), *warned],
         sheet=sheet,
+        held=seen.held,
     )
 
 
@@ -145,8 +149,7 @@ def _answers(seen: Scan, roles: Roles, path: Path, options: ReadOptions) -> tupl
     if unknown.any():
         count = int(unknown[at].sum())
         notes.append(f"{numbered(count, 'row')} labelled {', '.join(kinds[unknown])}: taken as without a label")
-    known = np.where(unknown, "", kinds)
-    return from_texts(known[at].tolist(), classes, where, lenient), notes
+    return _of_kinds(np.where(unknown, "", kinds), at, classes, (where, lenient)), notes
 
 
 def _of_one_hot(seen: Scan, names: Sequence[str], path: Path, options: ReadOptions) -> tuple[Answers, list[str]]:
@@ -163,8 +166,9 @@ def _of_one_hot(seen: Scan, names: Sequence[str], path: Path, options: ReadOptio
     classes = [class_of(name) for name in names]
     given = [name if not is_unknown(name) or name in options.classes else "" for name in classes]
     at = ones.argmax(1)
-    texts = np.where(alone, np.array(given, dtype=str)[at], "")
-    answers = from_texts(texts.tolist(), options.classes, path, options.record is not None)
+    kinds = np.array([*given, ""], dtype=str)
+    lenient = options.record is not None
+    answers = _of_kinds(kinds, np.where(alone, at, len(given)), options.classes, (str(path), lenient))
     notes = [f"label: columns {', '.join(names)}, of which a row has one"]
     for name, known in zip(classes, given, strict=True):
         if not known:
@@ -173,6 +177,27 @@ def _of_one_hot(seen: Scan, names: Sequence[str], path: Path, options: ReadOptio
     if not alone.all():
         notes.append(f"{numbered(int((~alone).sum()), 'row')} with no class or several: taken as without a label")
     return answers, notes
+
+
+def _of_kinds(kinds: np.ndarray, at: np.ndarray, classes: Sequence[str], how: tuple[str, bool]) -> Answers:
+    """Answers of rows, of which row i has the text kinds[at[i]]: as `from_texts`, without a list of all texts.
+
+    `how` is where they stand, and whether what is none of the classes is left unlabelled.
+    """
+    where, lenient = how
+    for kind in (np.int64, np.float64):
+        try:
+            numbers = as_numbers(kinds.tolist(), kind)
+        except (ValueError, OverflowError):
+            continue
+        return encode(numbers[at], classes, where, lenient)
+    found = encode(
+        kinds, classes or tuple(sorted(k for k in kinds.tolist() if k.lower() not in MISSING)), where, lenient
+    )
+    if found.values is None:
+        return found
+    lost = (found.values < 0) & np.array([k.lower() not in MISSING for k in kinds.tolist()])
+    return Answers(found.values[at], found.classes, found.task, int(lost[at].sum()) if found.strange else 0)
 
 
 def _candidates(seen: Scan, roles: Roles) -> str:

@@ -123,22 +123,20 @@ class ParquetSheet(Sheet):
         """See Sheet."""
         wanted = list(self.names if names is None else names)
         file, at = open_parquet(self.path), 0
-        groups: list[int] = []  # row groups that hold rows from `start` on
-        for number in range(file.metadata.num_row_groups):
+        for number in range(file.metadata.num_row_groups):  # one by one: else all of the file is fetched ahead
             count = file.metadata.row_group(number).num_rows
-            if at + count > start or groups:
-                groups.append(number)
-            else:
-                at += count
-        if not groups:
-            return
+            if at + count > start:
+                yield from self._group(file, number, at, max(start, at), wanted)
+            at += count
+
+    def _group(self, file: Any, number: int, at: int, start: int, wanted: list[str]) -> Iterator[Stretch]:
+        """Rows of one row group, which begins at row `at`, from `start` on."""
         try:
-            for batch in file.iter_batches(batch_size=self.step(wanted), row_groups=groups, columns=wanted):
-                skipped = max(0, min(batch.num_rows, start - at))
-                some = batch.slice(skipped)
+            for batch in file.iter_batches(batch_size=self.step(wanted), row_groups=[number], columns=wanted):
+                some = batch.slice(max(0, min(batch.num_rows, start - at)))
                 if some.num_rows:
                     cells = {name: _of_arrow(some.column(name)) for name in wanted}
-                    yield Stretch(at + skipped, some.num_rows, cells)
+                    yield Stretch(at + batch.num_rows - some.num_rows, some.num_rows, cells)
                 at += batch.num_rows
         except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
             raise SourceError("damaged or truncated", where=self.path, got=str(error)) from error

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from estampa.data.roles import ColumnFacts
-from estampa.data.sources._keys import looks_rounded
+from estampa.data.sources._keys import Rounded
 from estampa.data.sources._labels import MISSING
 from estampa.data.sources._sheets import Cells, Sheet
 from estampa.errors import SourceError
@@ -18,9 +18,22 @@ _EXACT = 1 << 53  #: whole numbers beyond it are not all float64
 _COMMA = re.compile(r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d+),\d+(?:[eE][+-]?\d+)?")
 _QUOTED = re.compile(r'="(.*)"')  #: how spreadsheets are told that a number is a text
 _TRUTH = {"true": 1.0, "false": 0.0}
-_SAMPLE = 1 << 22  #: numbers of the sample, all columns together
+_SAMPLE = 1 << 21  #: numbers of the sample, all columns together
+_HELD = 1 << 23  #: numbers of a table that are kept from the first look, so that it is parsed once: 64 MiB
 _SAMPLE_ROWS = 100_000
 _TEXTS = 64  #: cells without a number after which a column that has few is one of texts
+
+Numbers = tuple[np.ndarray, dict[int, str]]  #: (m,) float64, and the texts that are no numbers by place
+
+
+@dataclass
+class Parsed:
+    """A stretch of rows whose cells are parsed."""
+
+    start: int
+    rows: int
+    numbers: Mapping[str, Numbers]
+    bad: Mapping[int, str]
 
 
 @dataclass
@@ -38,7 +51,8 @@ class _Column:
     binary: bool = True
     ones: list[np.ndarray] = field(default_factory=list)  #: uint8, while it is binary
     sample: list[np.ndarray] = field(default_factory=list)
-    cells: list[np.ndarray] = field(default_factory=list)  #: kept ones: texts, or numbers as the file has them
+    cells: list[np.ndarray] = field(default_factory=list)  #: kept ones: UTF-8, or numbers as the file has them
+    rounded: Rounded | None = None  #: of a column that may name the rows
 
     @property
     def mixed(self) -> bool:
@@ -59,16 +73,20 @@ class Scan:
     facts: list[ColumnFacts]
     bad: int  #: rows of another length than the heading line
     first_bad: str = ""
+    held: list[Parsed] | None = None  #: all numbers of a table that is small enough
 
     def texts(self, name: str) -> np.ndarray:
         """All cells of a kept column as (n,) texts, blanks around them off."""
-        cells = self.columns[name].cells
-        return np.concatenate([_as_texts(part) for part in cells])
+        joined = np.concatenate([_as_bytes(part) for part in self.columns[name].cells])
+        try:
+            return joined.astype(str)  # ASCII, without an object for each cell
+        except UnicodeDecodeError:
+            return np.char.decode(joined, "utf-8")
 
     def kept(self, name: str) -> np.ndarray | None:
         """All cells of a kept column as (n,) numbers; None when some are texts."""
         cells = self.columns[name].cells
-        return None if any(part.dtype.kind == "U" for part in cells) else np.concatenate(cells)
+        return None if any(part.dtype.kind == "S" for part in cells) else np.concatenate(cells)
 
     def ones(self, names: Sequence[str]) -> np.ndarray:
         """(n, k) uint8 of binary columns."""
@@ -86,13 +104,20 @@ def scan(sheet: Sheet, keep: Collection[str], ids: Collection[str], one_hot: boo
 
     Raises SourceError for a table with decimal commas.
     """
-    columns = {name: _Column(name, name in keep or name in ids) for name in sheet.names}
+    columns = {
+        name: _Column(name, name in keep or name in ids, rounded=Rounded() if name in ids else None)
+        for name in sheet.names
+    }
     n = bad = 0
+    held: list[Parsed] | None = []
     first_bad = ""
     most = max(100, min(_SAMPLE_ROWS, _SAMPLE // max(1, len(columns))))
     for some in sheet.stretches():
-        for name, column in columns.items():
-            _look(column, some.cells[name], some.start, most - n, one_hot)
+        numbers = {name: _look(c, some.cells[name], some.start, most - n, one_hot) for name, c in columns.items()}
+        if held is not None and (n + some.rows) * len(columns) <= _HELD:
+            held.append(Parsed(some.start, some.rows, numbers, some.bad))
+        else:
+            held = None
         n += some.rows
         bad += len(some.bad)
         if some.bad and not first_bad:
@@ -100,18 +125,24 @@ def scan(sheet: Sheet, keep: Collection[str], ids: Collection[str], one_hot: boo
             first_bad = f"row {row + 1}: {why}"
     for column in columns.values():
         _require_points(column, sheet)
-    return Scan(n, columns, [_facts(column, name in ids) for name, column in columns.items()], bad, first_bad)
+    return Scan(n, columns, [_facts(column) for column in columns.values()], bad, first_bad, held)
 
 
-def _as_texts(cells: np.ndarray) -> np.ndarray:
-    """Kept cells as texts: whole numbers without a point, NaN empty."""
+def _as_bytes(cells: np.ndarray) -> np.ndarray:
+    """Kept cells as texts in UTF-8: whole numbers without a point, NaN empty."""
     if cells.dtype.kind != "f":
-        return cells if cells.dtype.kind == "U" else cells.astype(str)
+        return cells if cells.dtype.kind == "S" else cells.astype(bytes)
     whole = ["" if np.isnan(v) else str(int(v)) if np.isfinite(v) and v % 1 == 0 else repr(v) for v in cells.tolist()]
-    return np.array(whole, dtype=str)
+    return np.array(whole, dtype=bytes)
 
 
-def floats(cells: Cells) -> tuple[np.ndarray, dict[int, str]]:
+def parsed(sheet: Sheet, start: int, names: Sequence[str]) -> Iterator[Parsed]:
+    """Yield the rows from `start` on, parsed again."""
+    for some in sheet.stretches(start, names):
+        yield Parsed(some.start, some.rows, {name: floats(some.cells[name]) for name in names}, some.bad)
+
+
+def floats(cells: Cells) -> Numbers:
     """Numbers (m,) float64 of cells, NaN where one is empty or says so, and the texts that are no numbers by place."""
     if isinstance(cells, np.ndarray):
         return cells.astype(np.float64, copy=False), {}
@@ -119,7 +150,7 @@ def floats(cells: Cells) -> tuple[np.ndarray, dict[int, str]]:
         values = np.fromiter(map(float, cells), np.float64, len(cells))
     except ValueError:
         return _one_by_one(cells)
-    if any("_" in cell for cell in cells):  # Python takes 1_000 for a number
+    if "_" in "".join(cells):  # Python takes 1_000 for a number
         return _one_by_one(cells)
     return values, {}
 
@@ -148,13 +179,17 @@ def _one_by_one(cells: Sequence[str]) -> tuple[np.ndarray, dict[int, str]]:
     return values, bad
 
 
-def _look(column: _Column, cells: Cells, start: int, room: int, one_hot: bool) -> None:
-    """Take in a stretch of one column's cells."""
-    if column.keep:
-        kept = cells if isinstance(cells, np.ndarray) else np.array([bare(cell) for cell in cells])
-        column.cells.append(kept)
+def _look(column: _Column, cells: Cells, start: int, room: int, one_hot: bool) -> Numbers:
+    """Take in a stretch of one column's cells, and return its numbers."""
+    if column.keep and isinstance(cells, np.ndarray):
+        column.cells.append(cells)
+    elif column.keep:
+        texts = [bare(cell) for cell in cells]
+        column.cells.append(np.array([text.encode("utf-8", "replace") for text in texts]))
+        if column.rounded is not None:
+            column.rounded.add(texts)
     if column.texts > max(_TEXTS, column.numbers):  # texts: there is nothing more to learn of it
-        return
+        return np.empty(0), {}
     values, bad = floats(cells)
     known = ~np.isnan(values)
     count = int(np.count_nonzero(known))
@@ -168,6 +203,7 @@ def _look(column: _Column, cells: Cells, start: int, room: int, one_hot: bool) -
     if column.binary:
         column.binary = count == len(values) and bool(((values == 0) | (values == 1)).all())
         column.ones = [*column.ones, values.astype(np.uint8)] if column.binary and one_hot else []
+    return values, bad
 
 
 def _look_at_texts(column: _Column, bad: dict[int, str], start: int) -> None:
@@ -203,13 +239,10 @@ def _require_points(column: _Column, sheet: Sheet) -> None:
         )  # fmt: skip
 
 
-def _facts(column: _Column, may_name: bool) -> ColumnFacts:
+def _facts(column: _Column) -> ColumnFacts:
     number, rounded, unique = column.number, "", False
-    if may_name:
-        texts = [part for part in column.cells if part.dtype.kind == "U"]
-        rounded = looks_rounded(np.concatenate(texts).tolist()) if texts else ""
-        if not rounded and not texts:
-            rounded = _rounded_floats(column.cells)
+    if column.rounded is not None:
+        rounded = column.rounded.sign or _rounded_floats(column.cells)
         number = number and not rounded
         unique = not rounded and _all_differ(column.cells)
     sample = np.concatenate(column.sample) if number and column.sample else None
@@ -231,8 +264,8 @@ def _all_differ(cells: Sequence[np.ndarray]) -> bool:
     """Whether no two cells are alike and none is empty; by hashes, which take little memory."""
     codes = []
     for part in cells:
-        if part.dtype.kind == "U":
-            if (part == "").any():
+        if part.dtype.kind == "S":
+            if (part == b"").any():
                 return False
             codes.append(np.fromiter(map(hash, part.tolist()), np.int64, len(part)))
         elif part.dtype.kind == "f":
