@@ -127,7 +127,8 @@ def test_columns_are_told_with_role_unit_range_and_what_failed_by_rule(evidence:
 def test_a_column_of_nothing_and_a_table_without_roles(catalogue: Dataset) -> None:
     facts = column_facts(catalogue, (), ())
     assert {c.role for c in facts if c.name != "p_el_debiased"} <= {"left out", "ignore"}
-    assert facts[4].low == -9999  # without rules a sentinel is a value
+    assert facts[4].low > 0  # what is not learned from has rules of its own
+    assert facts[4].invalid == {"-9999": 7}
 
 
 def test_importance_dependence_and_reasons_are_those_of_the_model(evidence: Evidence) -> None:

@@ -160,6 +160,11 @@ class Evidence:
         chosen += ["the confidence to answer from"] if withheld else []
         return f"not learned from, but they chose {' and '.join(chosen)}" if chosen else "not seen in training"
 
+    def calibrated_on(self) -> str:
+        """Which objects the temperature was found on, as the end of "1,000 validation objects"."""
+        folds = self.calibration is not None and self.calibration.n > self.counts.get("validation", 0)
+        return "held-out objects of the folds and of the validation part" if folds else "validation objects"
+
     @property
     def decision(self) -> float | None:
         """Of two classes the probability from which the second is answered; None = the more probable one is."""

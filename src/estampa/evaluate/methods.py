@@ -199,7 +199,7 @@ def _judging(evidence: Evidence, cite: _Citing) -> list[str]:
         calibrated = evidence.calibration
         sentences.append(
             f"The logits were divided by a temperature of {calibrated.temperature:.3f}, which minimises the log loss "
-            f"of {calibrated.n:,} validation objects {cite(PAPERS['ece'])}."
+            f"of {calibrated.n:,} {evidence.calibrated_on()} {cite(PAPERS['ece'])}."
         )
     names = [b.name for b in evidence.baselines]
     if "random forest" in names:

@@ -7,6 +7,8 @@ from typing import Any
 
 from estampa.evaluate.evidence import Evidence
 from estampa.evaluate.fusion import FUSED
+from estampa.evaluate.judge import words
+from estampa.evaluate.table_evidence import TableEvidence
 from estampa.explain import sections
 from estampa.plain import numbered
 
@@ -65,7 +67,7 @@ def training(evidence: Evidence, recipe: Mapping[str, Any], cite: Cite) -> list[
             f"feature of their own; {scaled}."
         )
     name, papers = METHODS.get(found.method, (found.method, ()))
-    sentences += _search(found.trials, found.choice, recipe, cite)
+    sentences += _search(found, recipe, cite)
     source = f" {cite(*papers)}" if papers else ""
     sentences.append(f"The model is {name}{source}, by scikit-learn {cite(_SKLEARN)}.")
     return sentences
@@ -79,9 +81,8 @@ def _derived(name: str, formula: str) -> bool:
     return bool(formula) and not name.startswith("missing:")
 
 
-def _search(
-    trials: Sequence[Mapping[str, Any]], choice: Sequence[Mapping[str, Any]], recipe: Mapping[str, Any], cite: Cite
-) -> list[str]:
+def _search(evidence: TableEvidence, recipe: Mapping[str, Any], cite: Cite) -> list[str]:
+    trials, choice = evidence.trials, evidence.choice
     if not trials:
         return []
     methods = list(dict.fromkeys(str(t.get("method")) for t in trials))
@@ -90,10 +91,11 @@ def _search(
     found = [
         (
             f"{numbered(len(trials), 'setting')} of {', '.join(told)} were drawn at random {cite(_SEARCH)} and judged "
-            f"by balanced accuracy in {folds} stratified folds of the training part, the preparation refitted in each."
+            f"by {words(evidence.metric)} in {folds} stratified folds of the training part, the preparation refitted "
+            "in each."
         )
     ]
-    if choice:
+    if len(choice) > 1:
         found.append(
             "Of the methods the simplest was taken whose paired bootstrap difference to the best, on objects that were "
             "not learned from, is not beyond chance."

@@ -17,7 +17,7 @@ _MOST_PANELS = 6
 _LEAST_SHOWN = 0.25  #: of the height: settings that fail are cut off below, so that the good ones can be told apart
 
 
-def search(trials: Sequence[Mapping[str, Any]], chosen: str) -> page.Drawn:
+def search(trials: Sequence[Mapping[str, Any]], chosen: str, metric: str) -> page.Drawn:
     """Score of every setting by method, best first, with its spread over folds; the chosen method is named so."""
     methods = list(dict.fromkeys(str(t["method"]) for t in trials))
     colours = page.colours(methods)
@@ -38,9 +38,10 @@ def search(trials: Sequence[Mapping[str, Any]], chosen: str) -> page.Drawn:
         low = max(
             float(scores.min()), float(np.quantile(scores, _LEAST_SHOWN)) - 2 * float(np.ptp(scores)) * _LEAST_SHOWN
         )
-        room = 0.1 * (float(scores.max()) - low) + 0.005
-        axis.set_ylim(low - room, float(scores.max()) + 2 * room)
-        axis.set_ylabel(words(str(trials[0].get("metric", "balanced_accuracy"))))
+        top = max(float(t["score"]) + float(t.get("spread") or 0) for t in trials)
+        room = 0.06 * (top - low) + 0.002
+        axis.set_ylim(low - 3 * room, top + room)
+        axis.set_ylabel(words(metric))
         return page.figure(fig)
 
 

@@ -27,23 +27,27 @@ def calibration(evidence: Evidence, kept: Kept) -> list[Any]:
         "the objects. "
     )
     if found is not None:
-        caption += "Orange, open: at temperature 1, as the net was trained; blue: after the temperature. "
+        caption += "Orange, open: at temperature 1, as the model was trained; blue: after the temperature. "
     caption += f"Expected calibration error {spelled(evidence.judgement.metrics['ece'])}."
     blocks: list[Any] = []
     if found is not None:
-        blocks.append(page.Text(_said(found, evidence.part)))
+        blocks.append(page.Text(_said(found, evidence)))
     blocks.append(kept.figure("reliability", drawn, caption, "Reliability diagram"))
     if found is not None:
         blocks.append(kept.table("calibration", _table(found, evidence.judgement.n)))
     return blocks
 
 
-def _said(found: Calibration, part: str) -> str:
-    kind = "softened: the net was too sure of itself" if found.temperature > 1 else "sharpened: it was not sure enough"
-    own = " The judged objects are the same, so this shows the best that one temperature does." * (part == "validation")
+def _said(found: Calibration, evidence: Evidence) -> str:
+    kind = (
+        "softened: the model was too sure of itself" if found.temperature > 1 else "sharpened: it was not sure enough"
+    )
+    own = " The judged objects are the same, so this shows the best that one temperature does." * (
+        evidence.part == "validation"
+    )
     return (
-        f"One temperature, {found.temperature:.3f}, found on {found.n:,} validation objects, divides the logits inside "
-        f"the exported model. The probabilities are {kind}. No answer changes.{own}"
+        f"One temperature, {found.temperature:.3f}, found on {found.n:,} {evidence.calibrated_on()}, divides the "
+        f"logits inside the exported model. The probabilities are {kind}. No answer changes.{own}"
     )
 
 

@@ -19,6 +19,11 @@ from estampa.measure import Interval
 from estampa.page import Kept, Section, Table
 from estampa.plain import numbered
 
+_RULE = (
+    "The rule: the simplest method whose difference to the best one is not beyond chance on objects that were not "
+    "learned from (paired bootstrap over the held-out answers of the folds and of the validation part). The judged "
+    "part had no say."
+)
 _MOST_COLUMNS = 60  #: of which the table of columns shows a row
 
 
@@ -61,9 +66,9 @@ def columns(found: TableEvidence, kept: Kept) -> list[Any]:
         for c in ranked
     ]
     caption = (
-        "All rows. Smallest, median and largest of the values that were measured; then how many were not, by rule: "
-        "missing is an empty field or NaN, the others are values that surveys write where a measurement failed, or "
-        "that are impossible. Columns that are not learned from are looked at for missing values alone."
+        "All rows. Smallest, median and largest of the values that were measured; then what was not, by rule and how "
+        "often: missing is an empty field or NaN, the others are values that surveys write where a measurement failed, "
+        "or that are impossible."
     )
     titles = ["column", "role", "unit", "smallest", "median", "largest", "not measured"]
     align = dict.fromkeys(("smallest", "median", "largest"), "right")
@@ -85,7 +90,8 @@ def _failed(found: TableEvidence) -> str:
     """How many rows have a failed measurement, by part, and what became of them."""
     parts = [f"{bad:,} of {n:,} {part}" for part, (bad, n) in found.failed.items() if bad]
     if found.dropped:
-        return "Objects with a failed measurement in a column that is learned from were left out."
+        bad, n = found.failed.get("labelled", (0, 0))
+        return f"Left out, as a measurement failed in a column that is learned from: {bad:,} of {n:,} labelled objects."
     if not parts:
         return (
             "No object that was used has a failed measurement in a column that is learned from." if found.failed else ""
@@ -97,7 +103,7 @@ def _failed(found: TableEvidence) -> str:
 
 
 def _rules(counts: Mapping[str, int]) -> str | None:
-    return "; ".join(f"{rule}: {n:,}" for rule, n in counts.items()) or None
+    return ", ".join(f"{rule} ({n:,})" for rule, n in counts.items()).replace("-", "\N{MINUS SIGN}") or None
 
 
 def _plain(value: float) -> str | None:
@@ -108,36 +114,31 @@ def search(found: TableEvidence, kept: Kept) -> list[Any]:
     """Every setting tried with score and spread, and which method was chosen by what rule."""
     blocks: list[Any] = []
     if found.choice:
-        blocks.append(page.Text(_choice_words(found)))
+        blocks.append(page.Text(str(found.choice[0].get("sentence") or f"Chosen: {found.method}.")))
+    if len(found.choice) > 1:
+        blocks.append(page.Text(_RULE))
         blocks.append(kept.table("choice", _choice(found.choice, found.method)))
     good = [t for t in found.trials if t.get("score") is not None]
     if good:
-        drawn = plots_table.search(good, found.method)
-        metric = words(str(good[0].get("metric", "balanced_accuracy")))
+        drawn = plots_table.search(good, found.method, found.metric)
+        metric = words(found.metric)
         caption = (
-            f"{metric.capitalize()} of every setting in folds of the training part, best first within its method; "
-            "whiskers: standard deviation over the folds. Settings beside one another are draws from wide ranges: how "
-            "far they lie apart is what tuning can give."
+            f"{metric[0].upper()}{metric[1:]} of every setting in folds of the training part, best first within its "
+            "method; whiskers: standard deviation over the folds. Settings beside one another are draws from wide "
+            "ranges: how far they lie apart is what tuning can give."
         )
         blocks.append(kept.figure("search", drawn, caption, "Every setting that was tried"))
     if found.trials:
         rows = [[t.get("number"), t.get("method"), _values(t.get("values")), t.get("score"), t.get("spread"),
                  t.get("seconds"), t.get("error") or None] for t in found.trials]  # fmt: skip
         titles = ["number", "method", "values", "score", "spread", "seconds", "error"]
-        caption = "Every setting; score: mean over the folds of the training part, spread: its standard deviation."
+        metric = words(found.metric)
+        caption = f"Score: {metric}, mean over the folds of the training part; spread: its standard deviation."
         table = kept.table(
             "settings", Table(titles, rows, caption=caption, decimals={"score": 4, "spread": 4, "seconds": 1})
         )
         blocks.append(page.Details(f"All {len(rows):,} settings", [table]))
     return blocks
-
-
-def _choice_words(found: TableEvidence) -> str:
-    return (
-        f"Chosen: {found.method}. The rule: the simplest method whose difference to the best one is not beyond chance "
-        "on objects that were not learned from (paired bootstrap over the held-out answers in the folds and the "
-        "validation part). The judged part had no say."
-    )
 
 
 def _choice(rows: Sequence[Mapping[str, Any]], method: str) -> Table:
@@ -151,8 +152,8 @@ def _choice(rows: Sequence[Mapping[str, Any]], method: str) -> Table:
         for row in rows
     ]  # fmt: skip
     caption = (
-        "Each method at its best setting, simplest first, on held-out objects; the difference with its paired 95 % "
-        "bootstrap interval. An interval that holds 0 makes a simpler method good enough."
+        "Each method at its best setting, on held-out objects; the difference to the best with its paired 95 % "
+        "bootstrap interval. Where that interval holds 0, the simpler method is good enough."
     )
     return Table(titles, cells, caption=caption, decimals=4)
 

@@ -90,7 +90,8 @@ class Uncertain:
 class TableEvidence:
     """What is told of a model of a table. Parts that are None or empty are left out.
 
-    `failed`: part -> rows with a failed measurement in a column that is learned from. `trials`, `choice`: as
+    `failed`: part -> (rows with a failed measurement in a column that is learned from, rows); where such rows were
+    left out, of "labelled" objects alone. `metric`: what ranked settings. `trials`, `choice`: as
     `FittedTable` has them. `names`: prepared features; `dropped`: whether rows with failed measurements were left out.
     """
 
@@ -100,6 +101,7 @@ class TableEvidence:
     formulas: Sequence[str] = ()
     dropped: bool = False
     method: str = ""
+    metric: str = "balanced_accuracy"
     trials: Sequence[Mapping[str, Any]] = ()
     choice: Sequence[Mapping[str, Any]] = ()
     importance: Importance | None = None
@@ -126,10 +128,12 @@ class TableEvidence:
 def column_facts(dataset: Dataset, read: Sequence[str], rules: Sequence[sentinels.Rule]) -> list[ColumnFacts]:
     """Every column of a Dataset: those in `read` are learned from; `rules` mark failed measurements.
 
-    Columns that are not learned from are looked at for empty and infinite values only.
+    Those of the columns that are not learned from are drawn up here, from all rows.
     """
     header = dataset.header
     table = np.asarray(dataset.table, np.float64)
+    own = sentinels.rules_for(header.columns, table, header.column_units)
+    rules = [*rules, *(rule for rule in own if rule.column not in read)]
     tallies: dict[str, dict[str, int]] = {name: {} for name in header.columns}
     for one in sentinels.tally(table, header.columns, rules):
         tallies[one.column][one.rule] = tallies[one.column].get(one.rule, 0) + one.count
@@ -195,7 +199,7 @@ def witness_table(
     found = TableEvidence(
         column_facts(dataset, columns, preparation.rules), _failed(fitted, dataset, parts), preparation.names,
         [preparation.formula(f) for f in range(len(preparation.names))], preparation.how == "drop",
-        fitted.recipe.model.name, fitted.trials, fitted.choice,
+        fitted.recipe.model.name, fitted.recipe.train.monitor, fitted.trials, fitted.choice,
     )  # fmt: skip
 
     def score(values: np.ndarray) -> np.ndarray:
@@ -243,8 +247,8 @@ def _tied(found: Importance, columns: Sequence[str]) -> tuple[tuple[int, ...], .
 
 def _failed(fitted: FittedTable, dataset: Dataset, parts: Mapping[str, np.ndarray]) -> dict[str, tuple[int, int]]:
     """Part -> (rows with a failed measurement, rows)."""
-    found = {}
-    for part, rows in parts.items():
+    found, known = {}, {"labelled": np.flatnonzero(dataset.labelled())}
+    for part, rows in (known if fitted.preparation.how == "drop" else parts).items():
         if len(rows):
             bad = fitted.preparation.invalid(values_of(dataset, fitted.preparation.columns, rows)).any(axis=1)
             found[part] = int(bad.sum()), len(rows)
