@@ -133,7 +133,7 @@ def is_built(dataset: Dataset, options: Mapping[str, str]) -> bool:
 def build(output: Path, options: Mapping[str, str], progress: Progress = SILENT) -> Dataset:
     """Simulate the catalogue into the Dataset file `output`. See OPTIONS. Raises InputError, StorageError."""
     origin, file = _understood(options)
-    table = file or output.with_name(f"{output.stem}.csv.part")
+    table = file or output.with_name(f".{output.stem}.csv")
     require_writable(table)
     write_atomic(table, as_csv(simulate_photometry(origin["n"], origin["seed"])))
     return _written(table, origin, output, progress, kept=file is not None)
