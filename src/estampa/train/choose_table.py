@@ -22,9 +22,9 @@ TABLES = "tables"
 #: Objects of which a search takes no more: what ranks settings is known well enough from these.
 MOST_ROWS = 10_000
 #: Settings of each method at most, and at least, when nobody says how many.
-MOST_SETTINGS, LEAST_SETTINGS = 24, 4
+MOST_SETTINGS, LEAST_SETTINGS = 16, 4
 #: Seconds of work, on one core of a laptop, that a method's settings may take together when nobody says how many.
-BUDGET = 60.0
+BUDGET = 30.0
 #: Seconds that a fit of one fold takes by method, for `rows` x `columns` in units of 10,000 values, rough; the share
 #: that does not depend on the data first. Boosting's and logistic regression's go with the number of classes besides.
 SECONDS = {
