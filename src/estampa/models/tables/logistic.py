@@ -23,7 +23,7 @@ class Options(Record):
 
 
 SPACE: dict[str, Range] = {
-    "strength": Number(1e-3, 1e3, log=True),
+    "strength": Number(1e-3, 100, log=True),
     "degree": Choice((1, 2)),
     "balance": Choice((0.0, 0.5, 1.0)),
 }
