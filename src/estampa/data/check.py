@@ -10,11 +10,12 @@ import numpy as np
 
 from estampa.data.cleaning import Doubts, cleaning
 from estampa.data.dataset import Dataset
-from estampa.data.duplicates import exact_duplicates, near_duplicates
+from estampa.data.duplicates import Twins, exact_duplicates, near_duplicates
 from estampa.data.findings import CheckResult, Finding, all_findings, leaking
 from estampa.data.quality import quality
 from estampa.data.rawfiles import RawFiles, look_at_files
 from estampa.data.read import open_any, open_reading
+from estampa.data.same import same_objects
 from estampa.data.sheet import contact_sheet
 from estampa.data.survey import survey
 from estampa.files import require_writable, write_atomic
@@ -42,7 +43,7 @@ def check(
     ----------
     source : what to look through: a Dataset, its file, or whatever `build` reads (built once into the cache). Of
         folders and archives of pictures the files are looked at too: sizes, frames, what cannot be read.
-    near : look for near duplicates too (see duplicates.py).
+    near : look for near duplicates too (see duplicates.py); of a table alone, for rows of one object (see same.py).
     page : where to write the contact sheet, an HTML page with what one may leave out, to be ticked, examples and
         histograms. What is suggested is written beside it, as `listed`.
     listed : where to write the suggestions, a CSV file of id and reason that `build --exclude` takes; None = beside
@@ -62,7 +63,9 @@ def check(
     pictures = dataset.shape is not None
     looked = survey(dataset, progress) if pictures else None
     exact = exact_duplicates(dataset.hashes)
-    twins = near_duplicates(dataset, progress=progress) if near and pictures else None
+    twins = None
+    if near:
+        twins = near_duplicates(dataset, progress=progress) if pictures else _same(dataset)
     suspects = None
     if listed is not None:
         measures = None if looked is None else (looked, quality(dataset, looked, progress))
@@ -90,6 +93,13 @@ def _opened(
     return dataset, look_at_files(open_reading(paths), paths, progress)
 
 
+def _same(dataset: Dataset) -> Twins:
+    """Rows of a table alone that are one object, as twins."""
+    pairs = same_objects(dataset).pairs
+    return Twins(pairs, np.ones(len(pairs), np.float32))
+
+
 def near_across(dataset: Dataset, *, progress: Progress = SILENT) -> np.ndarray:
     """Return the rows of the test part that have an exact or near twin in the train or validation part, (m,) int64."""
-    return leaking(dataset, exact_duplicates(dataset.hashes), near_duplicates(dataset, progress=progress))
+    twins = _same(dataset) if dataset.shape is None else near_duplicates(dataset, progress=progress)
+    return leaking(dataset, exact_duplicates(dataset.hashes), twins)

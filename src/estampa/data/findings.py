@@ -13,6 +13,7 @@ from estampa.data.cleaning import Cleaning
 from estampa.data.dataset import PARTS, Dataset
 from estampa.data.deal import TEST, TRAIN, VALIDATION
 from estampa.data.duplicates import Twins
+from estampa.data.findings_table import roles_in_words, table_findings
 from estampa.data.split import is_published
 from estampa.data.survey import FILL, Survey
 from estampa.errors import CheckFailed
@@ -31,7 +32,8 @@ class Finding:
 
     `kind` is one of exact_across, near_across, group_torn, label_conflict, exact, near, missing_pixels, fill_values,
     missing_table, empty, constant, flat_channel, constant_channel, rejected, unlabelled, small_class, imbalance,
-    similar_ids. `sets` holds the rows that belong together (twins, a torn group); `rows` all rows concerned, sorted.
+    similar_ids; of a table alone also leak_columns, roles, invalid, empty_column, constant_column. `sets`
+    holds the rows that belong together (twins, a torn group); `rows` all rows concerned, sorted.
     """
 
     kind: str
@@ -83,6 +85,7 @@ class CheckResult:
             "refused": self.refused,
             "near_pairs": None if self.near is None else len(self.near),
             "near_across": self.near_across[:_LISTED].tolist(),
+            "roles": roles_in_words(self.dataset),
             "cleaning": None if self.cleaning is None else self.cleaning.counts(),
             "suggested": None if self.cleaning is None else len(self.cleaning.suggested()),
             "listed": None if self.listed is None else str(self.listed),
@@ -136,6 +139,10 @@ def _count(things: Sequence[Any] | np.ndarray, noun: str) -> str:
     return f"{len(things):,} {noun}{'' if len(things) == 1 else 's'}"
 
 
+def _noun(dataset: Dataset) -> str:
+    return "object" if dataset.shape is None else "picture"
+
+
 def _named(dataset: Dataset, rows: np.ndarray) -> str:
     """The first few ids of rows, in words."""
     names = [f"{dataset.ids[r]} (row {r})" for r in rows[:_NAMED].tolist()]
@@ -166,6 +173,7 @@ def all_findings(
         *_groups(dataset),
         *_twins(dataset, exact, twins),
         *_missing(dataset, looked),
+        *(Finding(*told) for told in (table_findings(dataset) if dataset.shape is None else ())),
         *_labels(dataset),
         *_ids(dataset),
     ]
@@ -178,7 +186,7 @@ def _across(dataset: Dataset, exact: list[np.ndarray], twins: Twins | None) -> I
     if torn:
         rows = _joined(torn)
         whose = "the published split" if _severity(dataset) == "warn" else "the split"
-        message = f"{_count(torn, 'picture')} on both sides of {whose}: {_named(dataset, torn[0])}"
+        message = f"{_count(torn, _noun(dataset))} on both sides of {whose}: {_named(dataset, torn[0])}"
         message += "" if len(torn) == 1 else ", …"
         yield Finding("exact_across", _severity(dataset), message, rows, torn)
     if twins is not None and len(twins):
@@ -220,18 +228,19 @@ def _twins(dataset: Dataset, exact: list[np.ndarray], twins: Twins | None) -> It
             says = ", ".join(
                 f"{dataset.ids[r]} is {dataset.classes[labels[r]]!r}" for r in first[:2].tolist() if known[r]
             )
-            message = f"{_count(odd, 'picture')} with a twin under another label: {says}{', …' if len(odd) > 1 else ''}"
+            message = (
+                f"{_count(odd, _noun(dataset))} with a twin under another label: {says}{', …' if len(odd) > 1 else ''}"
+            )
             yield Finding("label_conflict", "warn", message, _joined(odd), odd)
     if exact:
         extra = sum(len(rows) - 1 for rows in exact)
         message = f"{extra:,} exact {'copy' if extra == 1 else 'copies'} of other objects: {_named(dataset, exact[0])}"
         yield Finding("exact", "note", message, _joined(exact), exact)
     if twins is not None and len(twins):
+        what = "near duplicates" if dataset.shape else "one object (within 1 arcsec, or equal measurements)"
         order = np.argsort(-twins.correlation, kind="stable")
         pairs = list(twins.pairs[order])
-        message = (
-            f"{_count(pairs, 'pair')} of near duplicates: {_named(dataset, pairs[0])}{', …' if len(pairs) > 1 else ''}"
-        )
+        message = f"{_count(pairs, 'pair')} of {what}: {_named(dataset, pairs[0])}{', …' if len(pairs) > 1 else ''}"
         yield Finding("near", "note", message, _joined(pairs), pairs)
 
 
@@ -256,7 +265,7 @@ def _missing(dataset: Dataset, looked: Survey | None) -> Iterator[Finding]:
         yield Finding("constant", "warn", message, looked.constant)
     if looked is not None:
         yield from _channels(dataset, looked)
-    if dataset.table is not None:
+    if dataset.shape is not None and dataset.table is not None:
         bad = ~np.isfinite(dataset.table)
         rows = np.flatnonzero(bad.any(axis=1))
         if len(rows):

@@ -165,7 +165,9 @@ class Marks:
             else:
                 equal[i] += rule.values
         most = max(map(len, equal), default=0)
-        return cls(np.array([[*v, *[np.nan] * (most - len(v))] for v in equal]).reshape(len(equal), most).T, at_most, low, high)
+        return cls(
+            np.array([[*v, *[np.nan] * (most - len(v))] for v in equal]).reshape(len(equal), most).T, at_most, low, high
+        )
 
     def invalid(self, values: np.ndarray) -> np.ndarray:
         """(n, columns) bool, of (n, columns) float64; comparisons with NaN are false."""

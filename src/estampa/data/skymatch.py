@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,6 +104,25 @@ def match(
     return Matches(index, separation, (nearest >= 0) & ~won, won & (within > 1))
 
 
+def close_pairs(ra: ArrayLike, dec: ArrayLike, radius: float, whose: object = "an object") -> NDArray[np.int64]:
+    """Pairs of objects within `radius` (degrees) of each other, (m, 2) with the smaller row first, sorted.
+
+    `ra` and `dec` are (n,) degrees, NaN where nothing is known. Of objects at one and the same place each is paired
+    with the first of them alone. Raises SourceError for a declination beyond 90 degrees.
+    """
+    places = _unit(ra, dec, whose)
+    known = np.flatnonzero(np.isfinite(places[:, 0]))
+    own, first, at = np.unique(places[known], axis=0, return_index=True, return_inverse=True)
+    at = at.reshape(-1)
+    same = np.stack([known[first[at]], known], 1)
+    found = [same[same[:, 0] != same[:, 1]]]
+    chord = 2 * np.sin(np.radians(radius) / 2)
+    for who, row, _ in _within(own, own, chord):
+        apart = who != row
+        found.append(np.sort(known[first[np.stack([who[apart], row[apart]], 1)]], axis=1))
+    return np.unique(np.concatenate(found), axis=0).astype(np.int64)
+
+
 def _unit(ra: ArrayLike, dec: ArrayLike, whose: object) -> NDArray[np.float64]:
     """Unit vectors (n, 3) of positions in degrees; NaN where one is not finite."""
     longitude, latitude = (np.asarray(part, np.float64).reshape(-1) for part in (ra, dec))
@@ -125,7 +145,20 @@ def _unit(ra: ArrayLike, dec: ArrayLike, whose: object) -> NDArray[np.float64]:
 def _nearest(
     places: NDArray[np.float64], rows: NDArray[np.float64], chord: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-    """Nearest row (n,) of each place (-1 = none), its squared chord (n,), and how many rows lie within (n,).
+    """Nearest row (n,) of each place (-1 = none), its squared chord (n,), and how many rows lie within (n,)."""
+    nearest = np.full(len(places), -1, np.int64)
+    best, within = np.full(len(places), np.inf), np.zeros(len(places), np.int64)
+    for who, row, squared in _within(places, rows, chord):
+        within[who] += 1
+        closer = (squared < best[who]) | ((squared == best[who]) & (row < nearest[who]))
+        best[who[closer]], nearest[who[closer]] = squared[closer], row[closer]
+    return nearest, best, within
+
+
+def _within(
+    places: NDArray[np.float64], rows: NDArray[np.float64], chord: float
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]]:
+    """Yield (places, their rows, squared chords) of pairs within `chord`, no place twice in one turn.
 
     Space is cut into cubes with sides of at least `chord`, so whatever is near lies in the 27 cubes around. Cubes are
     numbered so that three along z follow each other: nine stretches of the sorted rows are searched for each place.
@@ -137,8 +170,6 @@ def _nearest(
     order = np.argsort(keys, kind="stable")
     keys, original = keys[order], good[order]
     sorted_rows = rows[original]
-    nearest = np.full(len(places), -1, np.int64)
-    best, within = np.full(len(places), np.inf), np.zeros(len(places), np.int64)
     asking = np.flatnonzero(np.isfinite(places[:, 0]))
     cells = _cells(places[asking], side)
     for step_x in (-1, 0, 1):
@@ -151,13 +182,9 @@ def _nearest(
                 who, candidate = asking[live], at[live]
                 squared = ((places[who] - sorted_rows[candidate]) ** 2).sum(1)
                 near = squared <= chord**2
-                within[who] += near
-                row = original[candidate]
-                closer = near & ((squared < best[who]) | ((squared == best[who]) & (row < nearest[who])))
-                best[who[closer]], nearest[who[closer]] = squared[closer], row[closer]
+                yield who[near], original[candidate[near]], squared[near]
                 at[live] += 1
                 live = live[at[live] < end[live]]
-    return nearest, best, within
 
 
 def _cells(vectors: NDArray[np.float64], side: float) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ import numpy as np
 from estampa.data.dataset import Dataset
 from estampa.data.deal import units
 from estampa.data.duplicates import exact_duplicates, near_duplicates
+from estampa.data.same import same_objects
 from estampa.progress import SILENT, Progress
 
 MOST_SHARE = 0.1  #: of the rows that a set of near copies may hold; more are look-alikes, not copies
@@ -38,7 +39,7 @@ def ties_of(
     free: np.ndarray | None = None,
     progress: Progress = SILENT,
 ) -> Ties:
-    """Tie the rows of a group, exact copies, and near copies (see duplicates.py).
+    """Tie the rows of a group, exact copies, and near copies (see duplicates.py; of a table alone, same.py).
 
     Parameters
     ----------
@@ -48,9 +49,10 @@ def ties_of(
     """
     exact = exact_duplicates(dataset.hashes)
     copies = sum(map(len, exact))
-    if not near or dataset.shape is None:
+    if not near:
         return Ties(units(groups, dataset.hashes, dataset.n), copies)
-    pairs = near_duplicates(dataset, progress=progress).pairs
+    alone = dataset.shape is None
+    pairs = same_objects(dataset).pairs if alone else near_duplicates(dataset, progress=progress).pairs
     if free is not None:
         pairs = pairs[free[pairs].all(axis=1)]
     pairs, ignored = plausible(pairs, dataset.n)

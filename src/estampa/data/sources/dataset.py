@@ -12,7 +12,7 @@ import numpy as np
 
 from estampa.data.layout import is_foreign
 from estampa.data.record import Header
-from estampa.data.sources._base import Block, Reading, ReadOptions, fingerprint_of, rows_per_block
+from estampa.data.sources._base import Block, Reading, ReadOptions, fingerprint_of, rows_per_block, table_rows_per_block
 from estampa.data.split import is_published
 from estampa.data.view import Dataset
 from estampa.errors import SourceError
@@ -71,8 +71,8 @@ def joined(
         groups=groups,
         split=split,
         table=np.concatenate([one.table[own] for one, own in some if one.table is not None])
-        if header.columns
-        else None,
+        if header.columns and header.shape is not None
+        else None,  # of a table alone rows are read when they are asked for
         fingerprint=fingerprint_of(facts, header.to_json()),
         split_record=record,
         notes=notes,
@@ -96,10 +96,18 @@ class DatasetReading(Reading):
                 yield Block(first + begin, one.take(rows[begin : begin + step]))
             first += len(rows)
 
+    def table_blocks(self, start: int = 0, size: int | None = None) -> Iterator[tuple[int, np.ndarray, dict[int, str]]]:
+        """Yield the rows of the tables in order; see Reading."""
+        step, first = table_rows_per_block(self.header, size), 0
+        for one, rows in zip(self.sets, self.kept, strict=True):
+            for begin in range(max(0, start - first), len(rows) if self.header.columns else 0, step):
+                yield first + begin, one.table_rows(rows[begin : begin + step]), {}
+            first += len(rows)
+
 
 def _require_alike(one: Dataset, other: Dataset) -> None:
     """Refuse to join what was not measured or read in the same way."""
-    facts = ("shape", "dtype", "task", "channels", "units", "pixel_scale", "columns")
+    facts = ("shape", "dtype", "task", "channels", "units", "pixel_scale", "columns", "roles", "column_units")
     pairs = {name: (getattr(one.header, name), getattr(other.header, name)) for name in facts}
     for name in ("mode", "crop", "size", "fit", "resample", "alpha", "exif"):
         pairs[f"read.{name}"] = (getattr(one.header.read, name), getattr(other.header.read, name))

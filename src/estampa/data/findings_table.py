@@ -1,0 +1,89 @@
+"""What can be wrong with a table alone: columns that tell the answer or nothing, and failed measurements."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+
+from estampa.data import sentinels
+from estampa.data.dataset import Dataset
+from estampa.plain import numbered
+
+_NAMED = 12  #: columns named in a message
+_SAMPLE = 1 << 21  #: numbers that the rules are found on
+_BLOCK = 1 << 16
+_WORDS = {"feature": "learned from", "leak": "tells the answer", "ignore": "kept aside", "weight": "weight"}
+Told = tuple[str, Literal["warn", "note"], str, np.ndarray]  #: kind, severity, message, rows
+
+
+def roles_in_words(dataset: Dataset) -> dict[str, list[str]]:
+    """Names of the table's columns by what they are for."""
+    header = dataset.header
+    found: dict[str, list[str]] = {}
+    for name, role in zip(header.columns, header.roles or ("feature",) * len(header.columns), strict=True):
+        found.setdefault(_WORDS[role], []).append(name)
+    return found
+
+
+def table_findings(dataset: Dataset) -> Iterator[Told]:
+    """Yield what is found in a table alone; numbers are read a block at a time."""
+    nobody = np.zeros(0, np.int64)
+    roles = roles_in_words(dataset)
+    leaks = roles.get(_WORDS["leak"], [])
+    if leaks:
+        message = (
+            f"{numbered(len(leaks), 'column')} left out of training, since what they say tells the answer: "
+            f"{_listed(leaks)}; --also COLUMN takes one all the same"
+        )
+        yield "leak_columns", "note", message, nobody
+    counts = [
+        f"{numbered(len(roles[words]), 'column')} {words} ({_listed(roles[words])})"
+        for role, words in _WORDS.items()
+        if role != "leak" and words in roles
+    ]
+    if counts:
+        yield "roles", "note", "; ".join(counts), nobody
+    yield from _failed(dataset)
+
+
+def _failed(dataset: Dataset) -> Iterator[Told]:
+    """Failed measurements by column and rule; columns without one measurement, or of one value."""
+    names, n = dataset.header.columns, dataset.n
+    some = np.linspace(0, n - 1, max(1, min(n, _SAMPLE // max(1, len(names))))).astype(np.int64)
+    rules = sentinels.rules_for(names, dataset.table_rows(np.unique(some)), dataset.header.column_units)
+    counts: Counter[tuple[str, str]] = Counter()
+    valid = np.zeros(len(names), np.int64)
+    low, high = np.full(len(names), np.inf), np.full(len(names), -np.inf)
+    rows = []
+    for start in range(0, n, _BLOCK):
+        block = dataset.table_rows(np.arange(start, min(n, start + _BLOCK)))
+        bad = sentinels.invalid(block, names, rules)
+        rows.append(start + np.flatnonzero(bad.any(axis=1)))
+        valid += (~bad).sum(0)
+        low = np.minimum(low, np.where(bad, np.inf, block).min(0))
+        high = np.maximum(high, np.where(bad, -np.inf, block).max(0))
+        for one in sentinels.tally(block, names, rules):
+            counts[one.column, one.rule] += one.count
+    where = np.concatenate(rows)
+    if len(where):
+        by_column: dict[str, list[str]] = {}
+        for (column, rule), count in counts.items():
+            by_column.setdefault(column, []).append(f"{rule} {count:,}")
+        told = [f"{name} ({', '.join(by_column[name])})" for name in names if name in by_column]
+        more = f" and {len(told) - _NAMED} more columns" if len(told) > _NAMED else ""
+        message = f"{numbered(len(where), 'object')} with a failed measurement: {'; '.join(told[:_NAMED])}{more}"
+        yield "invalid", "note", message, where.astype(np.int64)
+    empty = [name for name, count in zip(names, valid, strict=True) if not count]
+    if empty:
+        yield "empty_column", "warn", f"without one measurement: {_listed(empty)}", np.zeros(0, np.int64)
+    flat = [names[i] for i in np.flatnonzero((valid > 0) & ~(low < high)).tolist()]
+    if flat:
+        message = f"one value in every object, which tells nothing: {_listed(flat)}"
+        yield "constant_column", "warn", message, np.zeros(0, np.int64)
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
