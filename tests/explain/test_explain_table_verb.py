@@ -17,6 +17,7 @@ from estampa.data.dataset import Dataset
 from estampa.errors import ContractError, InputError
 from estampa.explain import sections
 from estampa.explain.table import explain_table, from_features
+from estampa.progress import Progress
 from made_tables import COLUMNS, galaxies, make
 
 
@@ -132,3 +133,17 @@ def test_lines_for_a_terminal(model: Bundle, data: Dataset) -> None:
     assert lines[0] == found.headline()
     assert any("95 % interval" in line for line in lines)
     assert sum("typical objects" in line for line in lines) == 2
+
+
+def test_objects_that_were_learned_from_are_warned_of(model: Bundle, data: Dataset) -> None:
+    said: list[str] = []
+
+    class Telling(Progress):
+        def warn(self, text: str) -> None:
+            said.append(text)
+
+    explain_table(model, data, n=1, part="all", progress=Telling())
+    assert any("360 of 600 objects have the id" in line for line in said)
+    said.clear()
+    explain_table(model, data, n=1, progress=Telling())
+    assert not said

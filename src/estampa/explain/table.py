@@ -26,7 +26,7 @@ from estampa.explain.reasons import Reasons, reasons
 from estampa.measure import decide
 from estampa.page import Kept
 from estampa.plain import numbered, table
-from estampa.predict.parts import parts_of
+from estampa.predict.parts import held_of, parts_of
 from estampa.predict.source import Data, open_table
 from estampa.predict.table_source import DatasetTable, TableSource
 from estampa.progress import SILENT, Progress
@@ -128,21 +128,9 @@ def explain_table(
     places, values, found = places[good], values[good], found[good]
     known = truth_of(source, bundle, progress)
     truth = np.full(len(places), -1) if known is None else known[places]
+    _warn_of_learned(bundle, np.asarray(source.ids)[places], chosen, progress)
+    ranked, followed = (None, []) if ids else _ranked(bundle, source, (places, values, truth), seed, progress)
     answers = decide(found, bundle.thresholds.decision)
-    ranked = None
-    if not ids and _enough(truth):
-        judged = truth >= 0
-        groups = None if source.groups is None else np.asarray(source.groups)[places][judged]
-        how = Permuting(decision=bundle.thresholds.decision, seed=seed)
-        ranked = importance(
-            scored, values[judged], truth[judged], columns, groups=groups, invalid=preparation.invalid, how=how,
-            progress=progress,
-        )  # fmt: skip
-    units = [column.unit for column in contract.columns]
-    wanted = ranked.order[:FOLLOWED] if ranked is not None else columns[:FOLLOWED]
-    followed = dependence(
-        scored, values, columns, wanted, units=units, invalid=preparation.invalid, seed=seed
-    ) if not ids and len(values) >= FEWEST else []  # fmt: skip
     shown = np.arange(len(places)) if ids else pick(answers, truth, SHOWN if n is None else max(1, n), seed=seed)
     typical, of = _typical(bundle, source)
     told = reasons(
@@ -157,6 +145,39 @@ def explain_table(
     if output is not None:
         write(Path(output), explained, bundle)
     return explained
+
+
+def _ranked(
+    bundle: Bundle, source: TableSource, some: tuple[np.ndarray, np.ndarray, np.ndarray], seed: int, progress: Progress
+) -> tuple[Importance | None, list[Dependence]]:
+    """What the columns count for, where enough objects have a label, and how answers follow them.
+
+    `some`: places in the source, raw values, class numbers (-1: no label) of the objects.
+    """
+    places, values, truth = some
+    columns, invalid, scored = bundle.table.column_names, bundle.preparation.invalid, _score(bundle)
+    ranked, judged = None, truth >= 0
+    if _enough(truth):
+        groups = None if source.groups is None else np.asarray(source.groups)[places][judged]
+        how = Permuting(decision=bundle.thresholds.decision, seed=seed)
+        ranked = importance(
+            scored, values[judged], truth[judged], columns, groups=groups, invalid=invalid, how=how, progress=progress
+        )
+    if len(values) < FEWEST:
+        return ranked, []
+    wanted = ranked.order[:FOLLOWED] if ranked is not None else columns[:FOLLOWED]
+    units = [column.unit for column in bundle.table.columns]
+    return ranked, dependence(scored, values, columns, wanted, units=units, invalid=invalid, seed=seed)
+
+
+def _warn_of_learned(bundle: Bundle, ids: np.ndarray, part: str, progress: Progress) -> None:
+    """Warn of objects that the model learned from, by their ids."""
+    learned = int(np.isin(ids.astype(np.str_), held_of(bundle, "train")[0]).sum())
+    if learned and part != "train":
+        progress.warn(
+            f"{learned:,} of {len(ids):,} objects have the id of one that the model learned from: columns may count "
+            "for what it remembers"
+        )
 
 
 def _score(bundle: Bundle) -> Score:
