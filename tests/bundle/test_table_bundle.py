@@ -194,7 +194,7 @@ def test_neighbours_as_far_as_each_other_are_counted_not_refused(tmp_path: Path)
 
 
 def test_too_many_kept_rows_are_refused(monkeypatch: pytest.MonkeyPatch, tables: dict[int, Any]) -> None:
-    monkeypatch.setattr(table_graph, "MOST_NEIGHBOURS", 100)
+    monkeypatch.setattr(table_graph, "MOST_ROWS", 100)
     with pytest.raises(BundleError, match=r"keep every row.*100 rows.*540"):
         graph_of(fitted(tables[2], KNeighborsClassifier(3)))
 
@@ -357,3 +357,19 @@ def test_ten_thousand_columns(tmp_path: Path) -> None:
 
 def test_tolerance_is_what_is_promised() -> None:
     assert export_table.TOLERANCE == 1e-5
+
+
+def test_a_fit_of_neighbours_keeps_so_many_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, tables: dict[int, Any], tmp_path: Path
+) -> None:
+    from estampa.recipe import Recipe
+    from estampa.train import classical
+
+    monkeypatch.setattr(classical, "MOST_NEIGHBOURS", 200)
+    data = tables[2]
+    recipe = Recipe().with_values({"name": "few", "model.name": "knn", "model.neighbours": 5})
+    model = classical.fit_table(data, recipe, train_rows=data.rows("train"), validation_rows=data.rows("validation"))
+    assert model.estimator.n_samples_fit_ == 180
+    assert any("keep their objects in the model: 180 of 540" in line for line in model.decisions)
+    bundle = bundle_from_table(model, data, parts(data), {}, tmp_path / "model")
+    assert "180 rows of the training part, kept in the model" in (bundle.folder / "README.md").read_text()

@@ -13,6 +13,8 @@ import pytest
 from estampa.data.dataset import DatasetWriter, Header
 from estampa.predict import predict, read_predictions
 from made_bundles import make, pictures
+from made_tables import COLUMNS, galaxies
+from made_tables import make as make_of_table
 
 ROOT = Path(__file__).parents[2]
 #: What pip says when packages cannot be had: then nothing can be shown here.
@@ -76,6 +78,18 @@ def test_the_base_install_scores_a_bundle(base: Path, tmp_path: Path) -> None:
     told = run(base, "python", "-c", PROBE, tmp_path / "run", tmp_path / "set.h5").stdout
     assert told.startswith("300 0 ")
     assert str(ROOT) not in told  # the installed package, not the checkout
+
+
+def test_the_base_install_scores_a_table(base: Path, tmp_path: Path) -> None:
+    bundle = make_of_table(tmp_path / "run" / "model")
+    raw, _ = galaxies(200, seed=8)
+    with (tmp_path / "t.csv").open("w") as stream:
+        stream.write(",".join(reversed(COLUMNS)) + "\n")
+        stream.writelines(",".join("" if np.isnan(v) else repr(v) for v in row[::-1]) + "\n" for row in raw.tolist())
+    run(base, "estampa", "predict", tmp_path / "run", tmp_path / "t.csv", "-o", tmp_path / "p.csv")
+    theirs = read_predictions(tmp_path / "p.csv").probabilities
+    assert theirs is not None
+    np.testing.assert_allclose(theirs, bundle.score(raw).output, atol=1e-6)
 
 
 def test_what_is_not_installed_is_named_with_its_extra(base: Path, tmp_path: Path) -> None:

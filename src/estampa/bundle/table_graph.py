@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 
 from estampa.errors import BundleError
+from estampa.models.tables.knn import MOST_ROWS
 
 #: Trees of one operator hold at most so many nodes together: what a processor's second cache keeps while a batch of
 #: rows passes. Fewer, larger operators are slower on many rows, more are slower on a single one.
 GROUP_NODES = 30_000
-#: Rows that nearest neighbours may keep: the file, and the time of an answer, grow with them.
-MOST_NEIGHBOURS = 100_000
 #: Distances between a batch's rows and the kept ones that are held at once.
 _DISTANCES = 1 << 20
 _FLOAT, _DOUBLE = 1, 11  # TensorProto's
@@ -251,10 +250,10 @@ def _neighbours(graph: Graph, estimator: Any) -> str:
     )
     if power not in (1, 2) or estimator.weights not in ("uniform", "distance"):
         raise BundleError("these neighbours have no graph", allowed="power 1 or 2, weights uniform or distance")
-    if len(kept) > MOST_NEIGHBOURS:
+    if len(kept) > MOST_ROWS:
         raise BundleError(
             "nearest neighbours keep every row that they learned from, and these are too many to ship",
-            allowed=f"{MOST_NEIGHBOURS:,} rows", got=f"{len(kept):,}", cure="Learn from fewer rows, or take a forest.",
+            allowed=f"{MOST_ROWS:,} rows", got=f"{len(kept):,}", cure="Learn from fewer rows, or take a forest.",
         )  # fmt: skip
     graph.batch = min(graph.batch, max(8, _DISTANCES // len(kept)))
     votes = np.eye(len(estimator.classes_))[np.asarray(estimator._y).reshape(-1)]

@@ -27,7 +27,7 @@ def command(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Score data; a picture that cannot be read gets its row, and the exit code is 1 at the end.
+    """Score pictures or a table; what cannot be read gets its row, and the exit code is 1 at the end.
 
     Example: estampa predict runs/a drawings/ -o predictions.csv
     """
@@ -61,6 +61,6 @@ def command(
     if found.bad:
         rows = "1 row has" if found.bad == 1 else f"{found.bad:,} rows have"
         raise EstampaError(
-            f"{rows} no answer; the flag unreadable says why", where=output or "predict",
-            cure="Repair those pictures and run it again.",
+            f"{rows} no answer; the flag unreadable (or invalid) says why", where=output or "predict",
+            cure="Repair those rows and run it again.",
         )  # fmt: skip

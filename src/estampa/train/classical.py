@@ -12,6 +12,7 @@ import numpy as np
 from estampa import machine, measure, parts
 from estampa.data.folds import fold_numbers
 from estampa.errors import DatasetError
+from estampa.models.tables.knn import MOST_ROWS as MOST_NEIGHBOURS
 from estampa.prepare.table import TablePreparation
 from estampa.progress import SILENT, Progress
 from estampa.recipe import Recipe
@@ -90,12 +91,24 @@ def fit_table(
         settled = {"model": {"name": winner.method}, "search": {}}
         whole = whole.with_values(settled, whole.name).with_values(options, whole.name)
         stopped, trials = found.stopped, [_listed(trial) for trial in found.trials]
-    preparation, estimator = _fit(dataset, plan, whole, rows.train)
+    preparation, estimator = _fit(dataset, plan, whole, _kept(dataset, whole, rows.train, said, progress))
     whole = whole.with_values(_options(whole), whole.name)
     return FittedTable(
         estimator, preparation, whole, said, time.perf_counter() - began, stopped, numbers_of(estimator),
         dataset.classes, trials, choice, held,
     )  # fmt: skip
+
+
+def _kept(dataset: TableSet, recipe: Recipe, rows: Array, said: list[str], progress: Progress) -> Array:
+    """All of `rows`; of nearest neighbours, which keep them in the model, a stratified draw of so many."""
+    if recipe.model.name != "knn" or len(rows) <= MOST_NEIGHBOURS:
+        return rows
+    share: Array = np.asarray(dataset.labels)[rows]
+    drawn = fold_numbers(share, -(-len(rows) // MOST_NEIGHBOURS), task="classification", seed=recipe.train.seed)
+    kept: Array = rows[drawn == 0]
+    line = f"Nearest neighbours keep their objects in the model: {len(kept):,} of {len(rows):,}, drawn alike by class"
+    _tell(f"{line}; more would make it slow.", said, progress)
+    return kept
 
 
 def _tell(line: str, said: list[str], progress: Progress) -> None:

@@ -12,6 +12,8 @@ from estampa.recipe import Record
 
 SIMPLICITY = 2
 COST = 1.0
+#: Objects that it keeps at most: the file, and the time of an answer, grow with them.
+MOST_ROWS = 50_000
 
 
 class Options(Record):
