@@ -64,7 +64,8 @@ _LEAKS = (
              r"p_(?:el|cw|acw|cs|edge|dk|mg)\w*|\w*vote_?fraction\w*|gz\d?_?\w*class\w*", "votes of people"),
     _pattern(r"(?:p|prob|proba|probability|pred|predicted|score)_\w+|\w+_(?:prob|proba|probability|pred|score)|d?rb|"
              r"prob|probability|prediction|predicted|reliability", "the answer of a classifier"),
-    _pattern(r"(?:spec(?:tro)?_?)?(?:sub)?class|spec_?type|source_?type", "a class, from elsewhere"),
+    _pattern(r"(?:spec(?:tro)?_?)?(?:sub)?class(?:_?(?:name|code))?|labels?|targets?|spec_?type|source_?type",
+             "a class, from elsewhere"),
     _pattern(r"redshift\w*|z_?sp(?:ec)?|spec_?z\w*|z_?(?:err|warning|conf\w*|noqso\w*)|z_?best|zhelio|cz|"
              r"v(?:el)?_?disp\w*", "measured in the spectrum, as labels often are"),
     _pattern(r"(?:\w+_)?stellar_?mass\w*|(?:log_?)?m_?star\w*|lg_?m(?:ass)?\w*|log_?mass\w*|s?sfr\w*|abs_?mag\w*|"

@@ -91,8 +91,9 @@ class ReadingTable(TableSource):
 
     def table_chunks(self, start: int, size: int) -> Iterator[TableChunk]:
         """Blocks as the source gives them."""
-        for at, values, rejected in self.reading.table_blocks(start, size):
-            yield TableChunk(at, values[:, self.place], {row: _why(reason) for row, reason in rejected.items()})
+        names = [self.reading.header.columns[place] for place in self.place]  # what others hold rejects no row
+        for at, values, rejected in self.reading.table_blocks(start, size, names):
+            yield TableChunk(at, values, {row: _why(reason) for row, reason in rejected.items()})
 
     @property
     def labels(self) -> np.ndarray | None:

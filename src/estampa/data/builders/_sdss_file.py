@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -35,9 +35,12 @@ class _Named(Reading):
         """See Reading."""
         return self.inner.blocks(start, size)
 
-    def table_blocks(self, start: int = 0, size: int | None = None) -> Iterator[tuple[int, np.ndarray, dict[int, str]]]:
+    def table_blocks(
+        self, start: int = 0, size: int | None = None, names: Sequence[str] | None = None
+    ) -> Iterator[tuple[int, np.ndarray, dict[int, str]]]:
         """See Reading."""
-        return self.inner.table_blocks(start, size)
+        own = self.inner.header.columns
+        return self.inner.table_blocks(start, size, None if names is None else [own[i] for i in self.places(names)])
 
 
 def of_file(path: Path, release: int | None) -> Reading:

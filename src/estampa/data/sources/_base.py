@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,16 +77,24 @@ class Reading(ABC):
     def blocks(self, start: int = 0, size: int | None = None) -> Iterator[Block]:
         """Yield the rows from `start` on, in order and without gaps, `size` rows at a time (None = about 16 MiB)."""
 
-    def table_blocks(self, start: int = 0, size: int | None = None) -> Iterator[tuple[int, np.ndarray, dict[int, str]]]:
+    def table_blocks(
+        self, start: int = 0, size: int | None = None, names: Sequence[str] | None = None
+    ) -> Iterator[tuple[int, np.ndarray, dict[int, str]]]:
         """Yield (first row, (m, columns) float64, {row: reason it cannot be read}) from `start` on, in order.
 
-        Columns are those of the header. A rejected row holds NaN. Nothing is yielded where there is no table.
+        Columns are those of the header, or `names` among them in their order: then what stands in others rejects no
+        row. A rejected row holds NaN. Nothing is yielded where there is no table.
         """
         if self.table is None:
             return
-        step = table_rows_per_block(self.header, size)
+        step, places = table_rows_per_block(self.header, size), self.places(names)
         for first in range(start, self.header.n, step):
-            yield first, self.table[first : first + step].astype(np.float64), {}
+            yield first, self.table[first : first + step, places].astype(np.float64), {}
+
+    def places(self, names: Sequence[str] | None) -> list[int]:
+        """Where columns of the table stand; None = all of them."""
+        at = {name: i for i, name in enumerate(self.header.columns)}
+        return list(at.values()) if names is None else [at[name] for name in names]
 
 
 def table_rows_per_block(header: Header, size: int | None = None) -> int:

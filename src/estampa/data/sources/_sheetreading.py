@@ -36,9 +36,11 @@ class SheetReading(Reading):
         """Yield nothing: a table alone has no images."""
         return iter(())
 
-    def table_blocks(self, start: int = 0, size: int | None = None) -> Iterator[tuple[int, np.ndarray, dict[int, str]]]:
+    def table_blocks(
+        self, start: int = 0, size: int | None = None, names: Sequence[str] | None = None
+    ) -> Iterator[tuple[int, np.ndarray, dict[int, str]]]:
         """See Reading."""
-        columns, step = self.header.columns, table_rows_per_block(self.header, size)
+        columns, step = self.header.columns if names is None else names, table_rows_per_block(self.header, size)
         values, filled = np.empty((step, len(columns))), 0
         first, rejected = start, dict[int, str]()
         for some in parsed(self.sheet, start, columns) if self.held is None else self.held:
@@ -90,7 +92,7 @@ def reading_of_sheet(source: str, paths: Sequence[Path], sheet: Sheet, options: 
     answers, told = _answers(seen, roles, sheet.path, options)
     if answers.values is not None and answers.task == "classification":
         roles = with_told(roles, seen.facts, answers.values)
-    roles, warned = _without_mixed(roles, seen)
+    roles, warned = (roles, []) if options.record is not None else _without_mixed(roles, seen)
     columns = roles.table
     if not columns:
         raise SourceError(

@@ -96,12 +96,14 @@ class DatasetReading(Reading):
                 yield Block(first + begin, one.take(rows[begin : begin + step]))
             first += len(rows)
 
-    def table_blocks(self, start: int = 0, size: int | None = None) -> Iterator[tuple[int, np.ndarray, dict[int, str]]]:
+    def table_blocks(
+        self, start: int = 0, size: int | None = None, names: Sequence[str] | None = None
+    ) -> Iterator[tuple[int, np.ndarray, dict[int, str]]]:
         """Yield the rows of the tables in order; see Reading."""
-        step, first = table_rows_per_block(self.header, size), 0
+        step, first, places = table_rows_per_block(self.header, size), 0, self.places(names)
         for one, rows in zip(self.sets, self.kept, strict=True):
             for begin in range(max(0, start - first), len(rows) if self.header.columns else 0, step):
-                yield first + begin, one.table_rows(rows[begin : begin + step]), {}
+                yield first + begin, one.table_rows(rows[begin : begin + step])[:, places], {}
             first += len(rows)
 
 
