@@ -139,11 +139,18 @@ def _words(found: Interval) -> str:
 
 
 def _lead(found: Sequence[Leaning], even: np.ndarray, size: int) -> str:
-    """The class whose answers hang most on a small spot."""
+    """The class whose answers hang most on a small spot, or, where none surely does, on a region."""
     enough = [one for one in found if len(one.places) >= _FEW]
     if not enough:
         return f"Too few answers were explained to say anything of a class (fewer than {_FEW} of each)."
-    return sentence(max(enough, key=lambda one: one.turned.value - one.random.value), even, size)
+
+    def hangs(one: Leaning) -> tuple[float, float]:
+        """What its spot turns beyond chance, if that is surely more; and how surely it leans on a region."""
+        top = one.region(even)
+        beyond = one.turned.value - one.random.value if one.turned.low > one.random.value else 0.0
+        return beyond, one.shares[top].low - float(even[top])
+
+    return sentence(max(enough, key=hangs), even, size)
 
 
 def _classes(explained: Explained, found: Sequence[Leaning], even: np.ndarray, size: int) -> list[Any]:
@@ -165,12 +172,13 @@ def _classes(explained: Explained, found: Sequence[Leaning], even: np.ndarray, s
         "kept by it, %",
         "by a random one, %",
     ]
+    areas = " to ".join(dict.fromkeys(percent(float(area)) for area in (even.min(), even.max())))
     table = page.Table(
         columns, rows, decimals=0,
-        caption=f"Share of the importance in the region that has most beyond its area ({percent(float(even.min()))} to "
-        f"{percent(float(even.max()))}); answers that turn when the most important {percent(spots.SPOT)} of the "
-        "picture are hidden, and when as much is hidden at a random place; answers that stay when nothing but that "
-        "spot is left, and when nothing but a random one is. 95 % intervals over pictures.",
+        caption=f"Share of the importance in the region that has most beyond its area ({areas}); answers that turn when "
+        f"the most important {percent(spots.SPOT)} of the picture are hidden, and when as much is hidden at a random "
+        "place; answers that stay when nothing but that spot is left, and when nothing but a random one is. 95 % "
+        "intervals over pictures.",
     )  # fmt: skip
     said = page.Text("\n\n".join(sentence(one, even, size) for one in found))
     return [table, said, _mean_maps(explained, found, size), _regions(found, even, size)]
