@@ -175,9 +175,9 @@ def _classes(explained: Explained, found: Sequence[Leaning], even: np.ndarray, s
     areas = " to ".join(dict.fromkeys(percent(float(area)) for area in (even.min(), even.max())))
     table = page.Table(
         columns, rows, decimals=0,
-        caption=f"Share of the importance in the region that has most beyond its area ({areas}); answers that turn when "
-        f"the most important {percent(spots.SPOT)} of the picture are hidden, and when as much is hidden at a random "
-        "place; answers that stay when nothing but that spot is left, and when nothing but a random one is. 95 % "
+        caption=f"Share of the importance in the region that has most beyond its area ({areas}); answers that turn "
+        f"when the most important {percent(spots.SPOT)} of the picture are hidden, and when as much is hidden at a "
+        "random place; answers that stay when nothing but that spot is left, and when nothing but a random one is. 95 % "
         "intervals over pictures.",
     )  # fmt: skip
     said = page.Text("\n\n".join(sentence(one, even, size) for one in found))
