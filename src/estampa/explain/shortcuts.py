@@ -177,8 +177,8 @@ def _classes(explained: Explained, found: Sequence[Leaning], even: np.ndarray, s
         columns, rows, decimals=0,
         caption=f"Share of the importance in the region that has most beyond its area ({areas}); answers that turn "
         f"when the most important {percent(spots.SPOT)} of the picture are hidden, and when as much is hidden at a "
-        "random place; answers that stay when nothing but that spot is left, and when nothing but a random one is. 95 % "
-        "intervals over pictures.",
+        "random place; answers that stay when nothing but that spot is left, and when nothing but a random one is. "
+        "95 % intervals over pictures.",
     )  # fmt: skip
     said = page.Text("\n\n".join(sentence(one, even, size) for one in found))
     return [table, said, _mean_maps(explained, found, size), _regions(found, even, size)]
