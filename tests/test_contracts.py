@@ -232,3 +232,132 @@ def test_emptied_files_are_an_error_of_ours(example: tuple[str, Path]) -> None:
         file.write_bytes(b"")
     with pytest.raises(SourceError):
         open_reading([path], ReadOptions(as_=name))
+
+
+# ------------------------------------------------------------------------------------------------ tables alone
+
+
+def _catalogue() -> dict[str, np.ndarray]:
+    draw = np.random.default_rng(7)
+    return {
+        "objid": np.arange(N) + 1237648720000000001, "ra": draw.uniform(0, 360, N), "mag_g": draw.uniform(14, 20, N),
+        "n": np.arange(N) % 5, "class": np.array(["x", "y", "z"])[np.arange(N) % 3],
+    }  # fmt: skip
+
+
+def _csv(folder: Path) -> Path:
+    columns = _catalogue()
+    rows = [",".join(map(str, row)) for row in zip(*(values.tolist() for values in columns.values()), strict=True)]
+    (folder / "t.csv").write_text("\n".join([",".join(columns), *rows]) + "\n")
+    return folder / "t.csv"
+
+
+def _parquet(folder: Path) -> Path:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pa.table(_catalogue()), folder / "t.parquet", row_group_size=5)
+    return folder / "t.parquet"
+
+
+def _astropy(ending: str, form: str) -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        pytest.importorskip("astropy.table").Table(_catalogue()).write(folder / f"t.{ending}", format=form)
+        return folder / f"t.{ending}"
+
+    return write
+
+
+def _records(folder: Path) -> Path:
+    columns = _catalogue()
+    rows = np.zeros(N, [(name, values.dtype) for name, values in columns.items()])
+    for name, values in columns.items():
+        rows[name] = values
+    np.save(folder / "t.npy", rows)
+    return folder / "t.npy"
+
+
+def _table_dataset(folder: Path) -> Path:
+    return build(_csv(folder), folder / "t.h5").path
+
+
+#: The same catalogue in every format that is a Dataset without images, and the source that reads it.
+CATALOGUES: dict[str, tuple[str, Callable[[Path], Path]]] = {
+    "csv": ("table", _csv),
+    "parquet": ("table", _parquet),
+    "votable": ("table", _astropy("vot", "votable")),
+    "fits": ("table", _astropy("fits", "fits")),
+    "ecsv": ("table", _astropy("ecsv", "ascii.ecsv")),
+    "npy": ("arrays", _records),
+    "dataset": ("dataset", _table_dataset),
+}
+
+
+@pytest.fixture(params=CATALOGUES)
+def table(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
+    source, write = CATALOGUES[request.param]
+    return source, write(tmp_path)
+
+
+def numbers_of(reading: Any, start: int = 0, size: int | None = None) -> np.ndarray:
+    return np.concatenate([values for _, values, _ in reading.table_blocks(start, size)])
+
+
+def test_one_source_claims_a_table(table: tuple[str, Path]) -> None:
+    mine, path = table
+    for name in SOURCES:
+        reason = parts.load("data/sources", name).is_mine([path], ReadOptions())
+        assert (reason is None) == (name == mine), f"{name}: {reason}"
+
+
+def test_a_table_is_the_same_in_every_format(table: tuple[str, Path]) -> None:
+    name, path = table
+    reading, truth = parts.load("data/sources", name).read([path], ReadOptions()), _catalogue()
+    header = reading.header
+    assert not faults(header)
+    assert (header.n, header.shape, header.task, header.classes) == (N, None, "classification", ("x", "y", "z"))
+    assert (header.columns, header.roles) == (("ra", "mag_g", "n"), ("ignore", "feature", "feature"))
+    assert header.read.source
+    assert reading.ids.tolist() == [str(i) for i in truth["objid"].tolist()]
+    assert reading.labels.tolist() == [i % 3 for i in range(N)]
+    assert np.array_equal(numbers_of(reading), np.stack([truth[c] for c in header.columns], 1).astype(np.float64))
+    assert list(reading.blocks()) == []
+
+
+def test_table_blocks_hold_every_row_once_from_any_start(table: tuple[str, Path]) -> None:
+    name, path = table
+    reading = parts.load("data/sources", name).read([path], ReadOptions())
+    whole = numbers_of(reading)
+    for start, size in ((0, 1), (0, 5), (7, 3), (N - 1, None), (2, 1000)):
+        blocks = list(reading.table_blocks(start, size))
+        assert [first for first, _, _ in blocks] == list(range(start, N, size or N))[: len(blocks)]
+        assert np.array_equal(np.concatenate([values for _, values, _ in blocks]), whole[start:])
+        assert not any(rejected for _, _, rejected in blocks)
+    assert list(reading.table_blocks(N)) == []
+    assert np.array_equal(np.concatenate([v for _, v, _ in reading.table_blocks(0, 5, ["n", "ra"])]), whole[:, [2, 0]])
+
+
+def test_a_table_builds_into_a_dataset(table: tuple[str, Path], tmp_path: Path) -> None:
+    name, path = table
+    before = _tree(path.parent)
+    reading = parts.load("data/sources", name).read([path], ReadOptions())
+    assert _tree(path.parent) == before
+    dataset = build([path], tmp_path / "built" / "set.h5")
+    assert (dataset.n, dataset.shape, dataset.header.roles) == (N, None, reading.header.roles)
+    assert np.array_equal(dataset.table_rows(), numbers_of(reading))
+    assert dataset.ids.tolist() == reading.ids.tolist()
+
+
+def test_a_table_needs_no_label_when_it_is_scored(table: tuple[str, Path]) -> None:
+    name, path = table
+    source = parts.load("data/sources", name)
+    trained = source.read([path], ReadOptions())
+    record = type(trained.header.read).from_json(trained.header.read.to_json())
+    scored = source.read([path], ReadOptions(record=record, classes=trained.header.classes))
+    assert np.array_equal(numbers_of(scored), numbers_of(trained))
+    assert scored.header.classes == trained.header.classes
+
+
+def test_an_emptied_table_is_an_error_of_ours(table: tuple[str, Path]) -> None:
+    name, path = table
+    path.write_bytes(b"")
+    with pytest.raises(SourceError):
+        open_reading([path], ReadOptions(as_=name))

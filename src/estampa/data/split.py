@@ -11,6 +11,7 @@ import numpy as np
 
 from estampa.data.dataset import PARTS, Dataset, write_split
 from estampa.data.deal import NONE, TEST, TRAIN, VALIDATION, make_split, require_classes, units
+from estampa.data.record import whose as name_of
 from estampa.data.splitfile import drawn_by
 from estampa.data.ties import ignored_in_words, in_words, ties_of
 from estampa.errors import DatasetError
@@ -141,7 +142,12 @@ def parted(
     """Return the parts that `split` would store, without storing them: (n,) uint8, the record, and what to warn of."""
     header = dataset.header
     if header.task == "unlabelled":
-        raise DatasetError("has no labels, so there is nothing to part", where=dataset.path)
+        texts = ", ".join(map(str, header.origin.get("texts", ())))
+        known = f" (columns of texts: {texts})" if texts else ""
+        raise DatasetError(
+            "has no labels, so there is nothing to part", where=name_of(header) or dataset.path,
+            cure=f"Name the column of the answer with --label COLUMN{known}.",
+        )  # fmt: skip
     groups = _groups(dataset, group)
     classes = header.classes if header.task == "classification" else ()
     require_classes(dataset.labels, classes)

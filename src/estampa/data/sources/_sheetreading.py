@@ -105,7 +105,10 @@ def reading_of_sheet(source: str, paths: Sequence[Path], sheet: Sheet, options: 
     row_ids, named = _ids(seen, roles, sheet.path)
     header = Header(
         n=seen.n, shape=None, dtype="", task=answers.task, classes=answers.classes,
-        origin={"paths": [p.name for p in paths], **({"ids": named} if named else {})},
+        origin={
+            "paths": [p.name for p in paths], **({"ids": named} if named else {}),
+            **({"texts": _candidates(seen, roles)} if answers.task == "unlabelled" else {}),
+        },
         read=replace(record_of(source, options), size=None),
         columns=columns, roles=roles.of(columns), published_split=split is not None,
         column_units=tuple(sheet.units.get(name, "") for name in columns) if sheet.units else (),
@@ -134,7 +137,9 @@ def _answers(seen: Scan, roles: Roles, path: Path, options: ReadOptions) -> tupl
     if not roles.label:
         if classes and lenient:
             return Answers(np.full(seen.n, -1, np.int64), classes, "classification"), []
-        return NO_ANSWERS, ["no column is the answer: name one with --label COLUMN" + _candidates(seen, roles)]
+        known = ", ".join(_candidates(seen, roles))
+        said = "no column is the answer: name one with --label COLUMN"
+        return NO_ANSWERS, [said + (f" (columns of texts: {known})" if known else "")]
     where = f"{path}, column {roles.label!r}"
     numbers = seen.kept(roles.label)
     if numbers is not None:
@@ -202,9 +207,10 @@ def _of_kinds(kinds: np.ndarray, at: np.ndarray, classes: Sequence[str], how: tu
     return Answers(found.values[at], found.classes, found.task, int(lost[at].sum()) if found.strange else 0)
 
 
-def _candidates(seen: Scan, roles: Roles) -> str:
-    texts = [one.name for one in seen.facts if roles.columns[one.name].role == "text" and one.filled]
-    return f" (columns of texts: {', '.join(texts[:_NAMED])})" if texts else ""
+def _candidates(seen: Scan, roles: Roles) -> list[str]:
+    """Columns of texts that may be the answer."""
+    texts = [f for f in seen.facts if roles.columns[f.name].role == "text" and f.filled and not (f.unique or f.rounded)]
+    return [one.name for one in texts if not seen.columns[one.name].beyond][:_NAMED]
 
 
 # ---------------------------------------------------------------------------------------------- names of the rows

@@ -92,7 +92,7 @@ class DatasetReading(Reading):
         """Yield the images in order; see Reading."""
         step, first = rows_per_block(self.header, size), 0
         for one, rows in zip(self.sets, self.kept, strict=True):
-            for begin in range(max(0, start - first), len(rows), step):
+            for begin in range(max(0, start - first), len(rows) if self.header.shape else 0, step):
                 yield Block(first + begin, one.take(rows[begin : begin + step]))
             first += len(rows)
 
