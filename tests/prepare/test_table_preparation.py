@@ -207,6 +207,9 @@ def test_damaged_state_is_refused():
         (state, record | {"names": record["names"][:-1]}),
         (state, record | {"rules": [{"column": "mag_u", "kind": "eval", "values": [1], "why": ""}]}),
         (state, record | {"made": [["x", "difference", ["mag_u", "nowhere"]]]}),
+        (state, record | {"made": [[item[0], "difference", ["mag_u"]] for item in record["made"]]}),
+        (state, record | {"made": [[item[0], "sum", []] for item in record["made"]]}),
+        (state, record | {"made": [[item[0], ["sum"], ["mag_u"]] for item in record["made"]]}),
     ]
     for arrays, words in broken:
         with pytest.raises(BundleError):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import made_tables
 from estampa.data.record import Header
 from estampa.errors import ContractError, DatasetError, EstampaError, Interrupted, RecipeError
 from estampa.progress import Silent
@@ -325,3 +326,58 @@ def test_the_preparation_is_fitted_in_each_fold_on_what_is_learned():
     assert set(learn) | set(held) == set(range(120))
     assert not set(learn) & set(held)
     assert np.abs(x).max() < 10 < np.abs(y).max()  # the wild rows have not set the scale
+
+
+def test_a_search_of_more_methods_takes_over_trials_under_its_own_numbers(tmp_path):
+    quick = {"search__trials": 1}
+    fit(table(), recipe(search__methods=("logistic", "knn"), **quick), folder=tmp_path)
+    taken = fit(table(), recipe(search__methods=("logistic", "tree", "knn"), **quick), folder=tmp_path)
+    fresh = fit(table(), recipe(search__methods=("logistic", "tree", "knn"), **quick))
+    assert [t["number"] for t in taken.trials] == [1, 2, 3]
+    assert [(c["method"], c["score"]) for c in taken.choice] == [(c["method"], c["score"]) for c in fresh.choice]
+
+
+def test_damaged_lines_of_an_earlier_search_are_tried_anew(tmp_path):
+    data = table()
+    whole = fit(data, folder=tmp_path)
+    lines = (tmp_path / NAME).read_text().splitlines()
+    lines[2], lines[4], lines[6] = "\ufffd{", "[1]", lines[6].replace('"folds"', '"fold"')
+    (tmp_path / NAME).write_text("\n".join(lines) + "\n")
+    assert np.array_equal(fit(data, folder=tmp_path).predict(data), whole.predict(data))
+    assert len((tmp_path / NAME).read_text().splitlines()) == len(whole.trials)
+
+
+def test_threads_of_other_work_are_as_before_after_folds_side_by_side():
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+
+    def blas():
+        return [i["num_threads"] for i in threadpoolctl.threadpool_info() if i["user_api"] == "blas"]
+
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        before = blas()
+        for setting in settings({"logistic": 3, "tree": 6}, 0):
+            randomised.held_out(problem(threads=3), setting)
+        assert blas() == before
+
+
+def test_a_value_that_marks_failures_of_this_table_alone_is_known_to_a_model_that_drops():
+    data = table()
+    data.table[10:40:5, 3] = -32768
+    fitted = fit(data, recipe(prepare__invalid="drop", search__methods=("tree",)))
+    assert any(rule.kind == "spike" for rule in fitted.preparation.rules)
+    row = np.array([[18.0, 18.0, 18.0, -32768.0]])
+    assert not fitted.preparation.usable(row)[0]
+    learned = np.setdiff1d(np.arange(192), np.flatnonzero((data.table[:192] < -1000).any(axis=1)))
+    assert fitted.estimator.tree_.n_node_samples[0] == len(learned)
+
+
+def test_copies_of_an_object_are_in_one_fold(tmp_path, monkeypatch):
+    values, labels = made_tables.galaxies(120, failed=0.0)
+    data = made_tables.dataset(tmp_path / "set.h5", np.repeat(values, 2, axis=0), np.repeat(labels, 2))
+    seen = []
+    monkeypatch.setattr(classical, "search_table", lambda p, *a, **k: seen.append(p) or search_table(p, *a, **k))
+    rows = np.arange(240)
+    fit_table(data, recipe(search__methods=("knn",)), train_rows=rows, validation_rows=rows[:0])
+    fold = seen[0].fold
+    assert np.array_equal(fold[::2], fold[1::2])
+    assert len(set(fold.tolist())) == 3

@@ -133,7 +133,10 @@ def search(found: TableEvidence, kept: Kept) -> list[Any]:
                  t.get("seconds"), t.get("error") or None] for t in found.trials]  # fmt: skip
         titles = ["number", "method", "values", "score", "spread", "seconds", "error"]
         metric = words(found.metric)
-        caption = f"Score: {metric}, mean over the folds of the training part; spread: its standard deviation."
+        caption = (
+            f"Score: {metric} of the answers of all folds of the training part together; spread: standard deviation "
+            "of the folds' own."
+        )
         table = kept.table(
             "settings", Table(titles, rows, caption=caption, decimals={"score": 4, "spread": 4, "seconds": 1})
         )
@@ -142,7 +145,7 @@ def search(found: TableEvidence, kept: Kept) -> list[Any]:
 
 
 def _choice(rows: Sequence[Mapping[str, Any]], method: str) -> Table:
-    """What the choice rule saw, method by method, simplest first."""
+    """What the choice rule saw, method by method: the chosen one, then the others from the best on."""
     titles = ["method", "score", "difference to the best", "values"]
     cells = [
         [

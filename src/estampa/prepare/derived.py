@@ -79,9 +79,15 @@ class Derived:
             name, kind, inputs = record
         except (TypeError, ValueError):
             name, kind, inputs = "", "", ()
-        if kind not in FORMULAS or not all(isinstance(text, str) for text in (name, *inputs)):
+        fits = kind in FORMULAS and len(inputs) >= 1 and (kind == "sum" or len(inputs) == _needed(kind))
+        if not fits or not all(isinstance(text, str) for text in (name, *inputs)):
             raise BundleError("holds a derived column that is not one", got=repr(record)[:80])
         return cls(name, kind, tuple(inputs))
+
+
+def _needed(kind: str) -> int:
+    """How many columns a formula reads."""
+    return 1 + max(int(place) for place in re.findall(r"\{(\d)\}", FORMULAS[kind]))
 
 
 def found_in(columns: Sequence[str]) -> tuple[Derived, ...]:

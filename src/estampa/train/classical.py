@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from estampa import machine, measure, parts
+from estampa.data.dataset import Dataset
 from estampa.data.folds import fold_numbers
+from estampa.data.ties import ties_of
 from estampa.errors import DatasetError
 from estampa.models.tables.knn import MOST_ROWS as MOST_NEIGHBOURS
 from estampa.prepare.table import TablePreparation
@@ -38,8 +40,9 @@ RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class _Parts:
-    """The rows that can be learned from, and those of the validation part that can be answered."""
+    """Labelled rows of the training part; those that can be learned from; those of the validation part to answer."""
 
+    known: Array
     train: Array
     validation: Array
 
@@ -91,7 +94,8 @@ def fit_table(
         settled = {"model": {"name": winner.method}, "search": {}}
         whole = whole.with_values(settled, whole.name).with_values(options, whole.name)
         stopped, trials = found.stopped, [_listed(trial) for trial in found.trials]
-    preparation, estimator = _fit(dataset, plan, whole, _kept(dataset, whole, rows.train, said, progress))
+    kept = _kept(dataset, whole, rows.train, said, progress)
+    preparation, estimator = _fit(dataset, plan, whole, rows.known, kept)
     whole = whole.with_values(_options(whole), whole.name)
     return FittedTable(
         estimator, preparation, whole, said, time.perf_counter() - began, stopped, numbers_of(estimator),
@@ -122,7 +126,7 @@ def _usable(
     """Labelled rows; with prepare.invalid = "drop" without those that have a failed measurement."""
     known, others = known_rows(dataset, train), known_rows(dataset, validation)
     if plan.recipe.prepare.invalid != "drop":
-        return _Parts(known, others)
+        return _Parts(known, known, others)
     values = raw_rows(dataset, plan.columns, known)
     rule = TablePreparation.fit(
         values, plan.columns, units=plan.units, invalid="drop", derive=plan.recipe.prepare.derive
@@ -138,7 +142,9 @@ def _usable(
             "one class is left after rows with failed measurements were dropped", where="table", got=left,
             cure='Use prepare.invalid = "impute", or leave the failing columns out with data.without.',
         )  # fmt: skip
-    return _Parts(kept, others[rule.usable(raw_rows(dataset, plan.columns, others))] if len(others) else others)
+    if len(others):
+        others = others[rule.usable(raw_rows(dataset, plan.columns, others))]
+    return _Parts(known, kept, others)
 
 
 def _problem(
@@ -153,7 +159,7 @@ def _problem(
         drawn = fold_numbers(labels[rows], parts_of, task="classification", groups=tied, seed=recipe.train.seed)
         whole, rows = len(rows), rows[drawn == 0]
         _tell(f"The search uses {len(rows):,} of {whole:,} objects; the model learns from all.", said, progress)
-    own = None if groups is None else np.asarray(groups)[rows]
+    own = _tied(dataset, rows)
     units = len(rows) if own is None else len(np.unique(own[own != ""])) + int((own == "").sum())
     folds = max(2, min(plan.folds, units))
     known = labels[rows].astype(np.int64)
@@ -163,6 +169,14 @@ def _problem(
         recipe.prepare.invalid, recipe.prepare.derive, plan.metric, recipe.train.seed, machine.threads(),
     )  # fmt: skip
     return problem, rows
+
+
+def _tied(dataset: TableSet, rows: Array) -> Array | None:
+    """What must stay in one fold, a name a row (m,): groups, and copies of one object; None where nothing is tied."""
+    if not isinstance(dataset, Dataset):
+        return None if dataset.groups is None else np.asarray(dataset.groups)[rows]
+    own: Array = ties_of(dataset, dataset.groups, near=dataset.shape is None).units[rows]
+    return None if len(np.unique(own)) == len(rows) else own.astype(np.str_)
 
 
 def _chosen(
@@ -237,13 +251,18 @@ def _sentence(chosen: str, top: str, table: list[dict[str, Any]], metric: str, n
     return f"Chosen: {chosen}, {name} {mine['score']:.4f} on {n:,} objects not learned from: {why}.{asked}"
 
 
-def _fit(dataset: TableSet, plan: TablePlan, recipe: Recipe, rows: Array) -> tuple[TablePreparation, Any]:
-    """The preparation and the estimator of the complete recipe, fitted on all of `rows`."""
-    values = raw_rows(dataset, plan.columns, rows)
+def _fit(dataset: TableSet, plan: TablePlan, recipe: Recipe, known: Array, rows: Array) -> tuple[TablePreparation, Any]:
+    """The preparation of the complete recipe, fitted on `known` rows, and the estimator on `rows`, some of these.
+
+    What marks a failed measurement shows only in rows that have failed, so they are among `known` with "drop" too.
+    """
+    values = raw_rows(dataset, plan.columns, known)
     labels = np.asarray(dataset.labels)[rows].astype(np.int64)
     rule = TablePreparation.fit(
         values, plan.columns, units=plan.units, invalid=recipe.prepare.invalid, derive=recipe.prepare.derive
     )
+    if len(rows) < len(known):
+        values = values[np.isin(known, rows)]
     trial = Trial(0, recipe.model.name, recipe.model.options, None)
     threads = recipe.train.threads if isinstance(recipe.train.threads, int) else machine.threads()
     return rule, learned(made(trial, recipe.train.seed, threads, labels), rule.transform(values), labels)

@@ -15,7 +15,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -187,14 +187,15 @@ def made(setting: Setting | Trial, seed: int, threads: int, labels: Array) -> An
     return module.estimator(options, seed, threads, labels)
 
 
-def learned(estimator: Any, features: Array, labels: Array, threads: int = 1) -> Any:
-    """The estimator fitted, with so many threads of OpenMP, which wait for each other at each split of a small tree.
+def learned(estimator: Any, features: Array, labels: Array) -> Any:
+    """The estimator fitted, on one thread: threads of OpenMP wait for each other at each split of a small tree.
 
-    A fit that did not converge is no error: its score says how good it is.
+    A fit that did not converge is no error: its score says how good it is. Not for fits side by side, as the limit of
+    BLAS is the process's (see `held_out`).
     """
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(threads):
+    with threadpool_limits(1):
         return estimator.fit(features, labels)
 
 
@@ -208,18 +209,21 @@ def answered(estimator: Any, features: Array, classes: int) -> Array:
 
 def held_out(problem: Problem, setting: Setting | Trial) -> Array:
     """(n, classes) answers to every row by an estimator that has not learned from it."""
+    from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
+
     output = np.zeros((len(problem.labels), problem.classes))
 
     def one(number: int) -> None:
         learn, held, x, y = problem.part(number)
         labels = problem.labels[learn]
-        estimator = learned(made(setting, problem.seed, 1, labels), x, labels)
-        output[held] = answered(estimator, y, problem.classes)
+        with threadpool_limits(1, user_api="openmp"):  # of this thread alone
+            estimator = made(setting, problem.seed, 1, labels).fit(x, labels)
+            output[held] = answered(estimator, y, problem.classes)
 
     # A fold a thread: estimators of small tables gain nothing from threads of their own, and folds are independent.
-    from sklearn.exceptions import ConvergenceWarning
-
-    with warnings.catch_warnings():  # around the threads: filters are the process's
+    # Filters of warnings and the threads of BLAS are the process's: set around the threads, and set back after them.
+    with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):
         warnings.simplefilter("ignore", ConvergenceWarning)
         with ThreadPoolExecutor(max_workers=problem.threads) as pool:
             list(pool.map(one, range(problem.folds)))
@@ -254,6 +258,7 @@ def search_table(
                 found.stopped = f"time limit of {time_limit:g} s reached after {len(found.trials)} of {len(plan)}"
                 break
             trial = _tried(problem, setting, found.answers, folder, own)
+        trial = replace(trial, number=setting.number)  # an earlier search may have counted other methods
         seen.add(setting.method)
         found.trials.append(trial)
         said = trial.error or f"{problem.metric} {trial.score:.4f} +- {trial.spread:.4f} over the folds"
@@ -318,16 +323,23 @@ def _earlier(folder: Path, own: str, progress: Progress) -> dict[str, Trial]:
     path = folder / NAME
     if not path.is_file():
         return {}
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8", errors="replace")
     lines = text[: text.rfind("\n") + 1].splitlines(keepends=True)
-    ours = [line for line in lines if json.loads(line)["search"] == own]
+    read = [(line, _read(line, own)) for line in lines]
+    ours = [line for line, trial in read if trial is not None]
     if len(ours) < len(lines):
         progress.warn(f"{len(lines) - len(ours)} settings in {path} belong to another recipe or other data: removed.")
     if "".join(ours) != text:
         files.write_atomic(path, "".join(ours))
-    found = {}
-    for line in ours:
-        record = {k: v for k, v in json.loads(line).items() if k != "search"}
-        trial = Trial(**{**record, "folds": tuple(record["folds"])})
-        found[_key(trial)] = trial
-    return found
+    return {_key(trial): trial for _, trial in read if trial is not None}
+
+
+def _read(line: str, own: str) -> Trial | None:
+    """The trial of a line; None where it is of another search, or damaged."""
+    try:
+        record = json.loads(line)
+        if record.pop("search") != own:
+            return None
+        return Trial(**{**record, "folds": tuple(record["folds"])})
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
