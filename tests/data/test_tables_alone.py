@@ -288,7 +288,7 @@ def test_check_names_roles_leaks_and_failed_measurements(tmp_path: Path, capsys:
     assert run("check", path, "--json") == 0
     said = json.loads(capsys.readouterr().out)
     found = {one["kind"]: one["message"] for one in said["findings"]}
-    assert "mag_g (missing 1, -9999 1, 0 1)" in found["invalid"]
+    assert "mag_g (missing: 1, -9999: 1, 0: 1)" in found["invalid"]
     assert found["empty_column"] == "without one measurement: mag_r"
     assert "redshift" in found["leak_columns"]
     assert said["roles"]["learned from"] == ["mag_g", "mag_r"]

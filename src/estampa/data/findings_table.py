@@ -71,7 +71,7 @@ def _failed(dataset: Dataset) -> Iterator[Told]:
     if len(where):
         by_column: dict[str, list[str]] = {}
         for (column, rule), count in counts.items():
-            by_column.setdefault(column, []).append(f"{rule} {count:,}")
+            by_column.setdefault(column, []).append(f"{rule}: {count:,}")
         told = [f"{name} ({', '.join(by_column[name])})" for name in names if name in by_column]
         more = f" and {len(told) - _NAMED} more columns" if len(told) > _NAMED else ""
         message = f"{numbered(len(where), 'object')} with a failed measurement: {'; '.join(told[:_NAMED])}{more}"
