@@ -165,7 +165,7 @@ def test_a_channel_without_a_measured_pixel_is_given_none() -> None:
     found = describe(np.concatenate([np.full((3, 4, 4, 2), 7, np.float32), images, images, images, images]))
     tensors = {"describe": found}
     shape = SimpleNamespace(shape=(4, 4, 2))
-    kept = SimpleNamespace(contract=shape, tensors=lambda name: tensors if name == "reference" else {})
+    kept = SimpleNamespace(pictures=shape, tensors=lambda name: tensors if name == "reference" else {})
     np.testing.assert_array_equal(typical(kept), [1, 7])  # of the three that have the channel, not 0
     tensors["describe"] = found[3:]
     np.testing.assert_array_equal(typical(kept), [1, np.nan])
