@@ -378,6 +378,19 @@ def test_at_prediction_no_label_is_needed_and_every_column_is_read(tmp_path: Pat
     assert [row for _, _, bad in needed for row in bad] == [9]  # what the model does not read costs no row
 
 
+def test_a_parquet_file_with_two_columns_of_one_name(tmp_path: Path) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pa.Table.from_arrays([pa.array([1.0]), pa.array([2.0])], names=["g", "g"]), tmp_path / "a.parquet")
+    with pytest.raises(SourceError, match=r"two columns are called 'g'.*its own name"):
+        open_reading([tmp_path / "a.parquet"])
+
+
+def test_infinite_values_of_a_feature_tell_no_class(tmp_path: Path) -> None:
+    rows = [f"{['inf', '18.5', '19.5'][i % 3]},{'ab'[i % 2]}" for i in range(300)]
+    reading = open_reading([written(tmp_path / "a.csv", "mag_g,class", rows)])
+    assert reading.header.roles == ("feature",)
+
+
 _FLAT = """
 import resource, sys
 from estampa.data.read import open_reading, build

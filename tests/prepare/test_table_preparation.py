@@ -194,6 +194,16 @@ def test_wrong_tables_are_refused_by_name():
         TablePreparation.fit(lost, SDSS, invalid="drop")
 
 
+def test_nothing_that_varies_is_said_with_how_many_rows_are_left():
+    values = np.tile([18.0, 17.0], (50, 1))
+    with pytest.raises(DatasetError, match=r"no column varies.*50 rows.*differ"):
+        TablePreparation.fit(values, ("mag_u", "mag_g"))
+    values = np.random.default_rng(0).normal(18, 1, (50, 2))
+    values[1:, 0] = -9999
+    with pytest.raises(DatasetError, match=r"no column varies.*1 rows without a failed measurement.*impute"):
+        TablePreparation.fit(values, ("mag_u", "mag_g"), invalid="drop")
+
+
 def test_damaged_state_is_refused():
     rule = TablePreparation.fit(sdss(), SDSS)
     record, state = rule.record(), rule.state()

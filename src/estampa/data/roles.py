@@ -375,7 +375,7 @@ def _tells(values: np.ndarray, labels: np.ndarray) -> bool:
     """Whether whole numbers (s,) and the classes of the first s rows go one to one."""
     known = labels[: len(values)] >= 0
     values, classes = values[known], labels[: len(values)][known]
-    if len(values) < _TELLING or (values % 1 != 0).any():  # also NaN
+    if len(values) < _TELLING or not np.isfinite(values).all() or (values % 1 != 0).any():
         return False
     codes, at = np.unique(values, return_inverse=True)
     pairs = len(np.unique(at * (int(classes.max()) + 1) + classes))

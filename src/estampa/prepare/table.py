@@ -109,7 +109,12 @@ class TablePreparation:
         fill, offset, factor = _statistics(full)
         kept = np.flatnonzero((factor > 0) & _telling(full))
         if not len(kept):
-            raise DatasetError("no column varies: there is nothing to learn from", where="table")
+            raise DatasetError(
+                "no column varies: there is nothing to learn from", where="table",
+                got=f"{len(values):,} rows" + " without a failed measurement" * (invalid == "drop"),
+                cure='Use prepare.invalid = "impute", or leave the failing columns out with data.without.'
+                if invalid == "drop" else "Hand in columns that differ between objects.",
+            )  # fmt: skip
         failed = bad.sum(axis=0)
         flagged = np.flatnonzero((failed > 0) & (failed < len(bad))) if invalid == "impute" else np.zeros(0, np.int64)
         every = (*names, *(item.name for item in made))

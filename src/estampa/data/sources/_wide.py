@@ -292,14 +292,20 @@ class WideParquet:
 
 
 def open_parquet(path: Path) -> Any:
-    """Open a Parquet file; MissingExtra without pyarrow, SourceError when it is none."""
+    """Open a Parquet file; MissingExtra without pyarrow, SourceError when it is none, or two columns have one name."""
     machine.require("tables", "pyarrow", needed_for="reading Parquet")
     import pyarrow.parquet
 
     try:
-        return pyarrow.parquet.ParquetFile(path)
+        file = pyarrow.parquet.ParquetFile(path)
     except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
         raise SourceError("not a Parquet file, or truncated", where=path, got=str(error)) from error
+    seen: set[str] = set()
+    for name in file.schema_arrow.names:
+        if name in seen:
+            raise SourceError(f"two columns are called {name!r}", where=path, cure="Give each column its own name.")
+        seen.add(name)
+    return file
 
 
 def parquet_table(path: Path, names: Sequence[str]) -> Table:
