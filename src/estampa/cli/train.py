@@ -151,12 +151,21 @@ def _grid(pairs: list[str]) -> dict[str, list[Any]]:
 
 
 def _summary(planned: Plan) -> list[str]:
-    """The layer table, as `model.summary()` prints it elsewhere."""
+    """The layer table, as `model.summary()` prints it elsewhere; of a table what is learned from and searched."""
+    told = f"{planned.recipe.name}: {planned.recipe.about or planned.recipe.model.name}"
+    outputs = f"{planned.outputs} output{'s' if planned.outputs != 1 else ''}"
+    if not planned.layers:
+        recipe = planned.recipe
+        return [
+            told, f"input {planned.shape[0]} columns, {outputs}", "", *planned.decisions, "",
+            f"columns  {', '.join(recipe.data.features)}",
+            f"models   {', '.join(recipe.search.methods) or recipe.model.name}",
+        ]  # fmt: skip
     rows = [[r.name, r.kind, " x ".join(map(str, r.shape)), f"{r.parameters:,}"] for r in planned.layers]
     shape = " x ".join(map(str, planned.shape))
     return [
-        f"{planned.recipe.name}: {planned.recipe.about or planned.recipe.model.name}",
-        f"input {shape}, {planned.outputs} output{'s' if planned.outputs != 1 else ''}",
+        told,
+        f"input {shape}, {outputs}",
         "",
         *table(["layer", "kind", "output shape", "parameters"], rows, right=[3]),
         "",

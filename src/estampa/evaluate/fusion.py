@@ -61,6 +61,12 @@ class Fusion:
         gain = f"together they are better beyond chance than {' and than '.join(better)} alone" if better else ""
         gain += " and " if better and rest else "together they are " if rest else ""
         gain += f"not better beyond chance than {' or than '.join(rest)}" if rest else ""
+        worse = [self.about[k] for k, d in lead.items() if max(sign * d.low, sign * d.high) < 0]
+        gain += (
+            f"; and worse beyond chance than {' and than '.join(worse)}, which then is the better model"
+            if worse
+            else ""
+        )
         return f"{words(name).capitalize()}: {told}; {gain}."
 
     def to_json(self) -> dict[str, Any]:

@@ -110,7 +110,9 @@ def _result(evidence: Evidence, kept: Kept) -> list[Any]:
     blocks += report_table.uneven_note(evidence)
     if evidence.baselines:
         spent = evidence.seconds.get("training")
-        table = tables.versus(evidence.name, judgement, evidence.baselines, evidence.leads(), spent)
+        method = evidence.table.method if evidence.table is not None else ""
+        name = f"{evidence.name} ({method})" if method else evidence.name
+        table = tables.versus(name, judgement, evidence.baselines, evidence.leads(), spent)
         blocks.append(kept.table("baselines", table))
     blocks.append(page.Details("Every metric", [kept.table("metrics", tables.metrics(judgement))]))
     return blocks

@@ -19,6 +19,7 @@ _HOW = "Beside each value its 95 % interval: bootstrap over {over}, Wilson where
 
 
 #: Of even and of uneven classes, what stands first when methods are compared.
+_ABREAST = 3  #: metrics with intervals that fit beside one another on a page
 _FIRST = {False: ("accuracy", "balanced_accuracy"), True: ("balanced_accuracy", "macro_f1", "accuracy")}
 
 
@@ -58,10 +59,15 @@ def versus(
         m
         for m in (*_FIRST[judgement.uneven], "log_loss", "mse", "mae")
         if all(m in one.metrics for one in [judgement, *(b.judgement for b in baselines)])
-    ]
-    columns = ["method", *(words(m) for m in shown), "lead", "seconds"]
-    rows: list[list[Any]] = [[name, *(_cell(judgement.metrics[m]) for m in shown), None, seconds]]
-    rows += [[b.name, *(_cell(b.judgement.metrics[m]) for m in shown), leads.get(b.name), b.seconds] for b in baselines]
+    ][:_ABREAST]
+    columns = ["method", words(shown[0]), "lead", *(words(m) for m in shown[1:]), "seconds"]
+
+    def row(title: str, found: Judgement, lead: Interval | None, spent: float | None) -> list[Any]:
+        first, *others = (_cell(found.metrics[m]) for m in shown)
+        return [title, first, lead, *others, spent]
+
+    rows = [row(name, judgement, None, seconds)]
+    rows += [row(b.name, b.judgement, leads.get(b.name), b.seconds) for b in baselines]
     sign = "" if measure.larger_is_better(judgement.leading) else " (negative is better)"
     caption = (
         f"The same {judgement.n:,} objects for all. Lead: {words(judgement.leading)} of {name} minus that of the "

@@ -239,8 +239,13 @@ def _sentence(chosen: str, top: str, table: list[dict[str, Any]], metric: str, n
     name = metric.replace("_", " ")
     mine = table[0]
     others = "; ".join(f"{row['method']} {row['score']:.4f}" for row in table[1:])
-    if chosen == top:
-        why = "the best, and no simpler method's interval of the difference reaches 0"
+    if len(table) == 1:
+        why = "its best setting"
+    elif chosen == top:
+        simplicity = {row["method"]: parts.load(FOLDER, row["method"]).SIMPLICITY for row in table}
+        simpler = simplicity[chosen] > min(simplicity.values())
+        why = "the best"
+        why += ", and no simpler method's interval of the difference reaches 0" if simpler else ", and the simplest"
     else:
         gap = mine["difference"]
         why = (
