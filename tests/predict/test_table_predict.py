@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -170,11 +171,33 @@ def test_imputed_columns_are_named(bundle: Bundle) -> None:
     rows[5, 2] = 60.0
     rows[6] = np.nan
     found = predict(bundle, rows)
-    expected = {3: "imputed:mag_u", 4: "imputed:mag_g|petroR50", 5: "out_of_range", 6: "unreadable:no valid value"}
+    expected = {3: "imputed:mag_u", 4: "imputed:mag_g|petroR50", 5: "out_of_range", 6: "invalid:no valid value"}
     assert {i: f for i, f in enumerate(found.flags) if f} == expected
     assert found.bad == 1
     assert found.predicted[6] == ""
-    assert found.counts == {"imputed": 2, "out_of_range": 1, "unreadable": 1}
+    assert found.counts == {"imputed": 2, "invalid": 1, "out_of_range": 1}
+    assert found.failed == {"no valid value": 1}
+    assert found.flag_words() == "2 imputed, 1 invalid (no valid value: 1), 1 out_of_range"
+
+
+def test_a_row_without_a_valid_value_needs_no_repair_and_one_that_cannot_be_read_does(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    rows, _ = galaxies(20, seed=9, failed=0)
+    rows[6] = -9999
+    path, target = write_csv(tmp_path / "t.csv", rows), tmp_path / "p.csv"
+    asked = ["predict", str(bundle.folder), str(path), "-o", str(target), "--json"]
+    ended = CliRunner().invoke(application("predict"), asked)
+    assert ended.exit_code == 0
+    assert "1 row has no answer, as measurements failed" in ended.stderr
+    assert json.loads(ended.stdout)["failed"] == {"no valid value": 1}
+    assert target.read_text().splitlines()[7].split(",")[1:5] == ["", "", "", "invalid:no valid value"]
+    lines = path.read_text().splitlines()
+    lines[3] = ",".join(["bright" if k == 2 else cell for k, cell in enumerate(lines[3].split(","))])
+    path.write_text("\n".join(lines) + "\n")
+    ended = CliRunner().invoke(application("predict"), asked)
+    assert ended.exit_code == 1
+    assert "1 row has no answer; the flag unreadable" in ended.stderr
 
 
 def test_a_model_that_drops_answers_no_row_with_a_failure(tmp_path: Path) -> None:
@@ -192,8 +215,8 @@ def test_a_model_that_drops_answers_no_row_with_a_failure(tmp_path: Path) -> Non
         application("predict"),
         ["predict", str(ours.folder), str(write_csv(tmp_path / "t.csv", rows)), "-o", str(tmp_path / "q.csv")],
     )
-    assert ended.exit_code == 1
-    assert "2 rows have no answer" in ended.stderr
+    assert ended.exit_code == 0
+    assert "2 rows have no answer, as measurements failed" in ended.stderr
 
 
 def test_text_in_a_number_is_a_bad_row(bundle: Bundle, raw: np.ndarray, tmp_path: Path) -> None:

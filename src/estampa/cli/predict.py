@@ -34,6 +34,7 @@ def command(
     from estampa.bundle.store import Bundle
     from estampa.errors import EstampaError
     from estampa.predict import predict
+    from estampa.predict.answers import UNREADABLE
 
     console, began = Console(json=json, quiet=quiet, verbose=verbose), time.monotonic()
     bundle = Bundle.open(run)
@@ -58,9 +59,15 @@ def command(
             found.summary() | {"seconds": round(seconds, 3)},
             [f"{found.n:,} rows{where}, {duration(seconds)}; flagged: {found.flag_words()}"],
         )
-    if found.bad:
-        rows = "1 row has" if found.bad == 1 else f"{found.bad:,} rows have"
+    unread = found.counts.get(UNREADABLE, 0)
+    if found.bad > unread:
+        console.warn(f"{_rows(found.bad - unread)} no answer, as measurements failed; the flag invalid says which")
+    if unread:
         raise EstampaError(
-            f"{rows} no answer; the flag unreadable (or invalid) says why", where=output or "predict",
+            f"{_rows(unread)} no answer; the flag unreadable says why", where=output or "predict",
             cure="Repair those rows and run it again.",
         )  # fmt: skip
+
+
+def _rows(count: int) -> str:
+    return "1 row has" if count == 1 else f"{count:,} rows have"

@@ -17,6 +17,7 @@ from estampa.predict.table_source import TableChunk
 
 UNREADABLE = "unreadable"
 INVALID = "invalid"  #: with the columns that have failed in a row that the model leaves out
+NOTHING = "no valid value"  #: the same, where every column has failed
 IMPUTED = "imputed"
 BETWEEN = "|"  #: names of columns within a flag
 
@@ -36,11 +37,13 @@ class Answers:
     bad: np.ndarray
 
     def count(self, counts: Counter[str]) -> None:
-        """Add to a run's counts: rows, bad ones, and each flag by its name."""
+        """Add to a run's counts: rows, bad ones, each flag by its name, and what failed in rows that are invalid."""
         counts["rows"] += len(self.ids)
         counts["bad"] += int(self.bad.sum())
         for flag in filter(None, self.flags):
             counts.update(f"flag:{name.partition(':')[0]}" for name in flag.split(";"))
+            if flag.startswith(f"{INVALID}:"):
+                counts.update(f"failed:{name}" for name in flag.partition(":")[2].split(BETWEEN))
 
 
 def answer(bundle: Bundle, chunk: Chunk | TableChunk, ids: np.ndarray, threads: int | None = None) -> Answers:
@@ -82,7 +85,7 @@ def _of_table(bundle: Bundle, chunk: TableChunk, ids: np.ndarray, threads: int |
     output = bundle.session.score(preparation.transform(chunk.values), threads=threads, wanted=("output",)).output
     bad = {row - chunk.start: f"{UNREADABLE}:{_word(reason)}" for row, reason in chunk.rejected.items()}
     for i in np.flatnonzero(failed.all(axis=1)).tolist():
-        bad.setdefault(i, f"{UNREADABLE}:no valid value")
+        bad.setdefault(i, f"{INVALID}:{NOTHING}")
     needed = np.array([name in preparation.needed for name in contract.column_names])
     named = _named(failed & needed, contract.column_names)
     flags = [""] * len(chunk)
@@ -93,6 +96,14 @@ def _of_table(bundle: Bundle, chunk: TableChunk, ids: np.ndarray, threads: int |
             flags[i] = f"{IMPUTED}:{columns}"
     marks = [("out_of_range", out_of_range_rows(contract, chunk.values, failed))]
     return _answers(bundle, ids, output, bad, _flags(marks, flags))
+
+
+def unanswered(bundle: Bundle, values: np.ndarray) -> np.ndarray:
+    """(n,) bool: raw rows (n, columns) of a table that get no answer: those without one valid value, which would be
+    answered from medians alone, and those that a model leaves out which needs what has failed in them.
+    """
+    found: np.ndarray = bundle.preparation.invalid(values).all(axis=1)
+    return found | ~bundle.preparation.usable(values) if bundle.table.invalid == "drop" else found
 
 
 def _named(marked: np.ndarray, names: Sequence[str]) -> dict[int, str]:

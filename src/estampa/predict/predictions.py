@@ -17,6 +17,7 @@ from estampa.files import require_writable, write_atomic
 from estampa.predict.answers import INVALID, UNREADABLE, Answers
 from estampa.predict.output import LABELS, Table, csv_rows, json_rows, kind_of, label_rows, writer_of
 
+_TOLD = 6  #: reasons in a line
 _SHOWN = 20  #: rows in a notebook
 _BATCH = 65_536  #: rows of a Parquet file read together
 
@@ -34,6 +35,7 @@ class Predictions:
     classes : names in column order; empty for regression.
     n, bad : rows, and how many of them have no answer.
     counts : how often each flag stands.
+    failed : of rows with the flag `invalid`, how often for each reason: a column, or "no valid value".
     path : the file they were written to; its rows are read when they are first asked for.
     kind : how that file was written: "csv", "jsonl", "parquet" or "labels" (of these only `predicted` can be read).
     """
@@ -50,6 +52,7 @@ class Predictions:
         self.model, self.classes, self.path, self.kind = table.model, table.classes, path, kind
         self.n, self.bad = counts["rows"], counts["bad"]
         self.counts = {k.removeprefix("flag:"): v for k, v in sorted(counts.items()) if k.startswith("flag:")}
+        self.failed = {k.removeprefix("failed:"): v for k, v in sorted(counts.items()) if k.startswith("failed:")}
         self._given = answers
 
     @cached_property
@@ -114,13 +117,16 @@ class Predictions:
         return (writer.head() + writer.rows(self._answers)).decode()
 
     def flag_words(self) -> str:
-        """The flags with their counts: "2 unreadable, 14 out_of_range", or "none"."""
-        return ", ".join(f"{count:,} {name}" for name, count in self.counts.items()) or "none"
+        """The flags with their counts: "9 invalid (no valid value: 8, petroR50: 1), 14 out_of_range", or "none"."""
+        often = sorted(self.failed.items(), key=lambda pair: -pair[1])
+        why = ", ".join([*(f"{name}: {count:,}" for name, count in often[:_TOLD]), *["..."][: len(often) > _TOLD]])
+        said = {name: f" ({why})" if name == INVALID else "" for name in self.counts}
+        return ", ".join(f"{count:,} {name}{said[name]}" for name, count in self.counts.items()) or "none"
 
     def summary(self) -> dict[str, Any]:
-        """Plain types, ready for JSON: n, bad, flags, model, classes, output."""
+        """Plain types, ready for JSON: n, bad, flags, failed, model, classes, output."""
         return {
-            "n": self.n, "bad": self.bad, "flags": self.counts, "model": self.model, "classes": list(self.classes),
+            "n": self.n, "bad": self.bad, "flags": self.counts, "failed": self.failed, "model": self.model, "classes": list(self.classes),
             "output": str(self.path) if self.path else None,
         }  # fmt: skip
 

@@ -41,9 +41,13 @@ class TableSource(Source):
         raise NotImplementedError
 
     def take_rows(self, rows: np.ndarray) -> np.ndarray:
-        """Raw values (m, columns) of some rows in the order asked for; those before the last are read on the way."""
+        """Raw values (m, columns) of some rows in the order asked for; those before the last are read on the way.
+
+        A row that cannot be read is NaN.
+        """
         wanted, found = np.asarray(rows), np.full((len(rows), len(self.place)), np.nan)
         for chunk in self.table_chunks(0, 1 << 14):
+            chunk.values[[row - chunk.start for row in chunk.rejected]] = np.nan
             here = np.flatnonzero((wanted >= chunk.start) & (wanted < chunk.start + len(chunk)))
             found[here] = chunk.values[wanted[here] - chunk.start]
             if not (wanted >= chunk.start + len(chunk)).any():
