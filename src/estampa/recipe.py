@@ -149,6 +149,9 @@ class TrainRecipe(Record):
     patience: Annotated[int, Field(ge=0)] = 0  #: epochs without a better one before stopping; 0 = never
     keep: Literal["best", "last"] = "last"  #: which epoch's weights are kept
     calibrate: bool = True  #: one temperature for the probabilities, found on the validation part
+    temperature: Annotated[float, Field(gt=0)] | None = (
+        None  #: of the probabilities, as a searched model of a table writes it back; none = found by `calibrate`
+    )
     int8: bool = False  #: the bundle's convolutions in 8 bits, unless validation accuracy loses over 0.3 points by it
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0  #: rules weights, order, augmentation and splits
     time_limit: Annotated[float, Field(gt=0)] | None = None  #: seconds of training

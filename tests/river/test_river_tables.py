@@ -84,6 +84,9 @@ def test_the_written_back_recipe_repeats_the_model_without_a_search(
     assert not (tmp_path / "again" / "trials.jsonl").exists()
     one, two = answers(run), answers(again)
     assert {i: r["predicted"] for i, r in one.items()} == {i: r["predicted"] for i, r in two.items()}
+    first, second = (Bundle.open(made.folder).manifest.hashes for made in (run, again))
+    assert first.model == second.model  # the graph to the last bit, its temperature too
+    assert first.recipe == second.recipe
 
 
 def test_a_run_that_was_stopped_in_its_search_goes_on_to_the_same_model(

@@ -197,9 +197,13 @@ def _judging(evidence: Evidence, cite: _Citing) -> list[str]:
         )
     if evidence.calibration is not None:
         calibrated = evidence.calibration
+        why = (
+            f"which minimises the log loss of {calibrated.n:,} {evidence.calibrated_on()}"
+            if calibrated.n
+            else "as given"
+        )
         sentences.append(
-            f"The logits were divided by a temperature of {calibrated.temperature:.3f}, which minimises the log loss "
-            f"of {calibrated.n:,} {evidence.calibrated_on()} {cite(PAPERS['ece'])}."
+            f"The logits were divided by a temperature of {calibrated.temperature:.3f}, {why} {cite(PAPERS['ece'])}."
         )
     names = [b.name for b in evidence.baselines]
     if "random forest" in names:

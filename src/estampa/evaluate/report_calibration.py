@@ -45,9 +45,10 @@ def _said(found: Calibration, evidence: Evidence) -> str:
     own = " The judged objects are the same, so this shows the best that one temperature does." * (
         evidence.part == "validation"
     )
+    where = f"found on {found.n:,} {evidence.calibrated_on()}" if found.n else "as the recipe states it"
     return (
-        f"One temperature, {found.temperature:.3f}, found on {found.n:,} {evidence.calibrated_on()}, divides the "
-        f"logits inside the exported model. The probabilities are {kind}. No answer changes.{own}"
+        f"One temperature, {found.temperature:.3f}, {where}, divides the logits inside the exported model. The "
+        f"probabilities are {kind}. No answer changes.{own * (found.n > 0)}"
     )
 
 

@@ -103,8 +103,16 @@ def _measured(dataset: Dataset, fitted: FittedTable, rows: np.ndarray) -> np.nda
 
 
 def settled(stage: Stage, fitted: FittedTable) -> Settled:
-    """Temperature and thresholds, found on the validation part."""
-    return settle(fitted, stage.dataset, stage.rows["validation"], stage.progress)
+    """Temperature and thresholds, found on objects that were not learned from.
+
+    After a search the temperature goes into the recipe that is written back: the folds' answers that it was found on
+    are not there when that recipe is learned again, without a search.
+    """
+    found = settle(fitted, stage.dataset, stage.rows["validation"], stage.progress)
+    if fitted.held is not None:
+        fitted.recipe = fitted.recipe.with_values({"train.temperature": fitted.temperature})
+        write_atomic(stage.folder / "recipe.toml", fitted.recipe.to_toml())
+    return found
 
 
 def judged(stage: Stage, fitted: FittedTable, part: str, found: Settled) -> Evidence:

@@ -100,6 +100,9 @@ def _found(fitted: Tempered, dataset: Any, rows: Array) -> Temperature:
         return Temperature(1.0, 0, "", "a regression has no probabilities")
     if not fitted.recipe.train.calibrate:
         return Temperature(1.0, 0, "", "the recipe says train.calibrate = false")
+    told = fitted.recipe.train.temperature
+    if told is not None:
+        return Temperature(told, 0, f"Temperature {told:.3f}, as the recipe says.")
     fitted.temperature = 1.0  # from the same place each time, to the last bit
     logits, rows, what = fitted.unseen(dataset, rows)
     if len(rows) < LEAST:
