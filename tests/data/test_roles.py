@@ -59,6 +59,29 @@ def one_hot(*names: str) -> list[ColumnFacts]:
     return [ColumnFacts(name, True, 60, True, sample=(at == i).astype(float)) for i, name in enumerate(names)]
 
 
+def test_the_other_columns_of_a_one_hot_set_are_answers_too() -> None:
+    names = ("spiral", "elliptical", "uncertain")
+    table = [*columns("g", "r"), *one_hot(*names), *columns("i")]
+    for name in names:
+        roles = infer(table, label=name)
+        assert roles.table == ("g", "r", *(other for other in names if other != name), "i")
+        assert {n for n in roles.table if roles.columns[n].role == "leak"} == set(names) - {name}
+        assert f"another answer of the set of {name}" in {one.reason for one in roles.columns.values()}
+    assert infer(table, label="spiral,elliptical").columns["uncertain"].role == "leak"
+    assert infer(table).columns["g"].role == "feature"
+    beside = [*columns("g"), *one_hot("a", "b"), *columns("r"), *one_hot("c", "d")]
+    assert infer(beside, label="a").columns["c"].role == "feature"  # a set of its own
+
+
+def test_a_one_hot_set_beside_its_classes_is_a_leak() -> None:
+    at = np.arange(300) % 3
+    sets = [ColumnFacts(f"t{i}", True, 300, True, sample=(at == i).astype(float)) for i in range(3)]
+    table = [*columns("class", "g"), *sets]
+    assert with_told(infer(table), table, at).columns["t1"].role == "leak"
+    other = np.roll(at, 1) * (np.arange(300) % 2)
+    assert with_told(infer(table), table, other).columns["t1"].role == "feature"
+
+
 def test_one_hot_columns() -> None:
     assert infer([*columns("g"), *one_hot("spiral", "elliptical", "uncertain")]).one_hot == (
         "spiral", "elliptical", "uncertain"

@@ -25,6 +25,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from estampa.data import onehot
+from estampa.data.onehot import UNKNOWN, ColumnFacts, class_of, is_unknown
 from estampa.data.record import Header, whose
 from estampa.data.sentinels import is_band, is_error
 from estampa.data.sources._tables import GROUP_COLUMNS, ID_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMNS
@@ -34,12 +36,6 @@ from estampa.recipe import DataRecipe
 RA = ("ra", "radeg", "raj2000", "raicrs", "alpha", "rightascension")
 DEC = ("dec", "decdeg", "de", "dej2000", "deicrs", "decl", "delta", "declination")
 IDS = (*ID_COLUMNS, "diasourceid", "alertid", "galaxyid", "dr7objid", "dr8objid", "bestobjid", "name")
-#: Classes that say that nobody knows: such a row has no label.
-UNKNOWN = (
-    "uncertain", "unknown", "unlabelled", "unlabeled", "undecided", "unclear", "ambiguous", "dontknow", "notsure",
-    "unclassified",
-)  # fmt: skip
-_MOST_CLASSES = 50  #: of one-hot columns; more columns of 0 and 1 in a row are features
 _TELLING = 100  #: rows of a sample from which on a column of codes is compared with the classes
 
 _Pattern = tuple[re.Pattern[str], str]
@@ -73,20 +69,6 @@ _LEAKS = (
 )  # fmt: skip
 _WEIGHTS = re.compile(r"(?:sample_?)?weights?")
 _ID = re.compile(r"(?i:(^|[_\s.-])ids?|objid|sourceid|galaxyid|specobjid|htmid)$|[a-z]I[dD]s?$")
-_PREFIX = re.compile(r"(?:(?:class|label|type|target|is|y)_)?(.*)")
-
-
-@dataclass(frozen=True)
-class ColumnFacts:
-    """What is known of one column before it is read for good."""
-
-    name: str
-    number: bool  #: each filled cell is a number that float64 keeps
-    filled: int = 1  #: cells with a value
-    binary: bool = False  #: each cell is 0 or 1
-    rounded: str = ""  #: a text that shows that ids went through floating point, "" when none does
-    unique: bool = False  #: no two cells are alike, none is empty; known of columns that may be ids
-    sample: np.ndarray | None = None  #: (s,) float64, the first rows of a column of numbers
 
 
 @dataclass(frozen=True)
@@ -139,7 +121,7 @@ def infer(
     """
     names = [one.name for one in columns]
     facts = {one.name: one for one in columns}
-    one_hot = _asked_one_hot(label, names)
+    one_hot = onehot.asked_one_hot(label, names)
     for asked in ((label if not one_hot else ""), group):
         if asked and asked not in facts:
             raise SourceError(
@@ -151,7 +133,7 @@ def infer(
     if answer:
         found[answer] = Role(answer, "label", "asked for" if label else "by its name")
     elif not one_hot:
-        one_hot, said = _one_hot(columns, classes)
+        one_hot, said = onehot.one_hot_columns(columns, classes)
         notes += said
     found |= {name: Role(name, "label", "asked for" if label else "0 and 1, one a row") for name in one_hot}
     grouped = group or _first(names, GROUP_COLUMNS, found, lambda n: _groups(n, facts))
@@ -160,6 +142,9 @@ def infer(
     parted = _first(names, SPLIT_COLUMNS, found, lambda n: not facts[n].number)
     if parted:
         found[parted] = Role(parted, "split", "by its name")
+    told = answer or (one_hot[0] if one_hot else "")
+    others = set(onehot.siblings(told, columns)) - found.keys()
+    found |= {name: Role(name, "leak", f"another answer of the set of {told}") for name in others}
     id_ = _id(facts, names, found, notes)
     if id_:
         found[id_] = Role(id_, "id", "names the rows")
@@ -180,6 +165,10 @@ def with_told(roles: Roles, columns: Sequence[ColumnFacts], labels: np.ndarray) 
     for one in columns:
         if one.sample is not None and found[one.name].role == "feature" and _tells(one.sample, labels):
             found[one.name] = Role(one.name, "leak", "goes one to one with the classes")
+    samples = {one.name: one.sample for one in columns if one.sample is not None}
+    for names in onehot.sets_of([one for one in columns if found[one.name].role == "feature"]):
+        if _tells(np.stack([samples[name] for name in names], 1).argmax(1), labels):
+            found |= {name: Role(name, "leak", "with its set goes one to one with the classes") for name in names}
     return Roles(
         found, roles.label, roles.one_hot, roles.id, roles.group, roles.split, roles.position, list(roles.notes)
     )
@@ -242,17 +231,6 @@ def told_by_name(header: Header) -> Header:
     if header.shape is None or not header.columns or header.roles:
         return header
     return replace(header, roles=tuple(role_of(name, header.columns)[0] for name in header.columns))
-
-
-def is_unknown(name: str) -> bool:
-    """Whether a class's name says that nobody knows the answer."""
-    return re.sub(r"[^a-z]", "", name.lower()) in UNKNOWN
-
-
-def class_of(column: str) -> str:
-    """Name of the class that a one-hot column stands for: `class_spiral` is spiral."""
-    found = _PREFIX.fullmatch(column.strip())
-    return (found[1] if found and found[1] else column).strip()
 
 
 def _role(one: ColumnFacts, names: Sequence[str]) -> Role:
@@ -318,57 +296,6 @@ def _id(facts: Mapping[str, ColumnFacts], names: Sequence[str], taken: Mapping[s
         elif one.filled:
             notes.append(f"{name} is no key: some of its ids stand more than once, or are empty")
     return ""
-
-
-def _asked_one_hot(label: str, names: Sequence[str]) -> tuple[str, ...]:
-    """The columns that `--label a,b,c` names, when there is no column of that name and all of them are there."""
-    if not label or label in names or "," not in label:
-        return ()
-    asked = tuple(part.strip() for part in label.split(","))
-    return asked if set(asked) <= set(names) and len(set(asked)) == len(asked) > 1 else ()
-
-
-def _one_hot(columns: Sequence[ColumnFacts], classes: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
-    """Columns of 0 and 1, side by side, of which (nearly) each row has exactly one; and what is to be said.
-
-    Where several sets of columns are such, or their common first word is no word for an answer (band_g, band_r), none
-    is taken.
-    """
-    sets: list[tuple[str, ...]] = []
-    run: list[ColumnFacts] = []
-    for one in [*columns, ColumnFacts("", False)]:
-        if one.binary and one.sample is not None:
-            run.append(one)
-            continue
-        sets += _one_a_row(run)
-        run = []
-    if classes:
-        wanted = set(classes)
-        sets = [s for s in sets if wanted <= {class_of(name) for name in s} | {c for c in classes if is_unknown(c)}]
-    sets = [s for s in sets if not _prefixed(s)]
-    if len(sets) == 1:
-        return sets[0], []
-    said = [f"columns of 0 and 1 that may be the answer: {'; '.join(', '.join(s) for s in sets)}"] if sets else []
-    return (), said
-
-
-def _one_a_row(run: Sequence[ColumnFacts]) -> list[tuple[str, ...]]:
-    """The longest stretch of neighbouring binary columns of which nearly each row has exactly one 1."""
-    if len(run) > _MOST_CLASSES:
-        return []
-    for length in range(len(run), 1, -1):
-        for first in range(len(run) - length + 1):
-            some = run[first : first + length]
-            values = np.stack([one.sample for one in some if one.sample is not None], 1)
-            if (values.sum(1) == 1).mean() >= 0.99 and (values.sum(0) > 0).sum() > 1:
-                return [tuple(one.name for one in some)]
-    return []
-
-
-def _prefixed(names: Sequence[str]) -> bool:
-    """Whether all names begin with one word that is no word for an answer: a feature taken apart."""
-    heads = {name.strip().rpartition("_")[0].lower() for name in names}
-    return len(heads) == 1 and heads.isdisjoint(("", "class", "label", "type", "target", "is", "y"))
 
 
 def _tells(values: np.ndarray, labels: np.ndarray) -> bool:
