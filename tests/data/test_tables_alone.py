@@ -18,6 +18,7 @@ from estampa.data.dataset import Dataset
 from estampa.data.read import ReadOptions, build, open_any, open_reading
 from estampa.data.same import same_objects
 from estampa.data.split import split
+from estampa.data.ties import ties_of
 from estampa.errors import DatasetError, EstampaError, InputError, SourceError
 from estampa.recipe import DataRecipe
 
@@ -314,6 +315,20 @@ def test_rows_with_equal_measurements(tmp_path: Path) -> None:
     rows = [f"s{i},{','.join(map(str, row))},{'ab'[i % 2]}" for i, row in enumerate(values.tolist())]
     dataset = build(written(tmp_path / "a.csv", "id,mag_g,mag_r,mag_i,mag_z,class", rows), tmp_path / "a.h5")
     assert same_objects(dataset).equal.tolist() == [[3, 50]]
+
+
+def test_rows_without_one_measurement_are_no_copies(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    rows = [f"{a:.4f},{b:.4f},{c:.4f},{'ES'[i % 2]}" for i, (a, b, c) in enumerate(draw.uniform(15, 20, (60, 3)))]
+    rows += [("-9999,-9999,-9999,E", ",,,E")[i % 2] for i in range(30)] + [rows[0]]
+    dataset = build(written(tmp_path / "a.csv", "mag_u,mag_g,mag_r,class", rows), tmp_path / "a.h5")
+    found = {one.kind: one for one in check(dataset).findings}
+    assert found["unmeasured"].message == "30 objects without one measurement, all of class E"
+    assert found["unmeasured"].rows.tolist() == list(range(60, 90))
+    assert found["exact"].rows.tolist() == [0, 90]
+    ties = ties_of(dataset, None)
+    assert (ties.copies, len(np.unique(ties.units[60:90]))) == (2, 30)
+    assert ties.units[0] == ties.units[90]
 
 
 @pytest.mark.parametrize("seed", range(6))

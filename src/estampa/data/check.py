@@ -15,7 +15,7 @@ from estampa.data.findings import CheckResult, Finding, all_findings, leaking
 from estampa.data.quality import quality
 from estampa.data.rawfiles import RawFiles, look_at_files
 from estampa.data.read import open_any, open_reading
-from estampa.data.same import same_objects
+from estampa.data.same import copy_hashes, same_objects
 from estampa.data.sheet import contact_sheet
 from estampa.data.survey import survey
 from estampa.files import require_writable, write_atomic
@@ -62,7 +62,7 @@ def check(
     dataset, files = _opened(source, listed is not None, progress)
     pictures = dataset.shape is not None
     looked = survey(dataset, progress) if pictures else None
-    exact = exact_duplicates(dataset.hashes)
+    exact = exact_duplicates(copy_hashes(dataset))
     twins = None
     if near:
         twins = near_duplicates(dataset, progress=progress) if pictures else _same(dataset)
@@ -102,4 +102,4 @@ def _same(dataset: Dataset) -> Twins:
 def near_across(dataset: Dataset, *, progress: Progress = SILENT) -> np.ndarray:
     """Return the rows of the test part that have an exact or near twin in the train or validation part, (m,) int64."""
     twins = _same(dataset) if dataset.shape is None else near_duplicates(dataset, progress=progress)
-    return leaking(dataset, exact_duplicates(dataset.hashes), twins)
+    return leaking(dataset, exact_duplicates(copy_hashes(dataset)), twins)

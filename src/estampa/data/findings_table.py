@@ -10,10 +10,10 @@ import numpy as np
 
 from estampa.data import sentinels
 from estampa.data.dataset import Dataset
+from estampa.data.same import features_at, rules_of
 from estampa.plain import numbered
 
 _NAMED = 12  #: columns named in a message
-_SAMPLE = 1 << 21  #: numbers that the rules are found on
 _BLOCK = 1 << 16
 _WORDS = {"feature": "learned from", "leak": "tells the answer", "ignore": "kept aside", "weight": "weight"}
 Told = tuple[str, Literal["warn", "note"], str, np.ndarray]  #: kind, severity, message, rows
@@ -52,16 +52,17 @@ def table_findings(dataset: Dataset) -> Iterator[Told]:
 def _failed(dataset: Dataset) -> Iterator[Told]:
     """Failed measurements by column and rule; columns without one measurement, or of one value."""
     names, n = dataset.header.columns, dataset.n
-    some = np.linspace(0, n - 1, max(1, min(n, _SAMPLE // max(1, len(names))))).astype(np.int64)
-    rules = sentinels.rules_for(names, dataset.table_rows(np.unique(some)), dataset.header.column_units)
+    rules, features = rules_of(dataset), features_at(dataset)
     counts: Counter[tuple[str, str]] = Counter()
     valid = np.zeros(len(names), np.int64)
     low, high = np.full(len(names), np.inf), np.full(len(names), -np.inf)
-    rows = []
+    rows, blank = [], []
     for start in range(0, n, _BLOCK):
         block = dataset.table_rows(np.arange(start, min(n, start + _BLOCK)))
         bad = sentinels.invalid(block, names, rules)
         rows.append(start + np.flatnonzero(bad.any(axis=1)))
+        if features:
+            blank.append(start + np.flatnonzero(bad[:, features].all(axis=1)))
         valid += (~bad).sum(0)
         low = np.minimum(low, np.where(bad, np.inf, block).min(0))
         high = np.maximum(high, np.where(bad, -np.inf, block).max(0))
@@ -76,6 +77,9 @@ def _failed(dataset: Dataset) -> Iterator[Told]:
         more = f" and {len(told) - _NAMED} more columns" if len(told) > _NAMED else ""
         message = f"{numbered(len(where), 'object')} with a failed measurement: {'; '.join(told[:_NAMED])}{more}"
         yield "invalid", "note", message, where.astype(np.int64)
+    if blank and len(none := np.concatenate(blank)):
+        message = f"{numbered(len(none), 'object')} without one measurement{_of_classes(dataset, none)}"
+        yield "unmeasured", "warn", message, none.astype(np.int64)
     empty = [name for name, count in zip(names, valid, strict=True) if not count]
     if empty:
         yield "empty_column", "warn", f"without one measurement: {_listed(empty)}", np.zeros(0, np.int64)
@@ -83,6 +87,18 @@ def _failed(dataset: Dataset) -> Iterator[Told]:
     if flat:
         message = f"one value in every object, which tells nothing: {_listed(flat)}"
         yield "constant_column", "warn", message, np.zeros(0, np.int64)
+
+
+def _of_classes(dataset: Dataset, rows: np.ndarray) -> str:
+    """The classes of some rows, as a clause: ", all of class E", ", of classes E (90), S (3)"."""
+    if dataset.task != "classification":
+        return ""
+    counts = Counter(dataset.labels[rows].tolist())
+    known = [(dataset.classes[c] if c >= 0 else "(unlabelled)", count) for c, count in counts.most_common(_NAMED)]
+    if len(known) == 1:
+        one = "" if len(rows) == 1 else "all "
+        return f", {one}of class {known[0][0]}" if next(iter(counts)) >= 0 else f", {one}without a label"
+    return ", of classes " + ", ".join(f"{name} ({count:,})" for name, count in known)
 
 
 def _listed(names: list[str]) -> str:

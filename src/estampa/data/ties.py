@@ -10,7 +10,7 @@ import numpy as np
 from estampa.data.dataset import Dataset
 from estampa.data.deal import units
 from estampa.data.duplicates import exact_duplicates, near_duplicates
-from estampa.data.same import same_objects
+from estampa.data.same import copy_hashes, same_objects
 from estampa.progress import SILENT, Progress
 
 MOST_SHARE = 0.1  #: of the rows that a set of near copies may hold; more are look-alikes, not copies
@@ -47,16 +47,17 @@ def ties_of(
     near : whether near copies are looked for.
     free : (n,) bool; a near copy ties nothing where one of the two is not free, as in a published part.
     """
-    exact = exact_duplicates(dataset.hashes)
+    hashes = copy_hashes(dataset)
+    exact = exact_duplicates(hashes)
     copies = sum(map(len, exact))
     if not near:
-        return Ties(units(groups, dataset.hashes, dataset.n), copies)
+        return Ties(units(groups, hashes, dataset.n), copies)
     alone = dataset.shape is None
     pairs = same_objects(dataset).pairs if alone else near_duplicates(dataset, progress=progress).pairs
     if free is not None:
         pairs = pairs[free[pairs].all(axis=1)]
     pairs, ignored = plausible(pairs, dataset.n)
-    own = units(groups, dataset.hashes, dataset.n, pairs)
+    own = units(groups, hashes, dataset.n, pairs)
     return Ties(own, copies, len(np.unique(pairs)), ignored)
 
 
