@@ -120,6 +120,7 @@ def _notes(dataset: Dataset, known: np.ndarray, valid: np.ndarray) -> list[str]:
         f"{len(known):,} objects have a label ({counts}), {failed}; {dataset.n - len(known):,} have none.",
         "The published rows are of another, larger sample (about 251,000 objects): none is comparable.",
         "The study does not state how many settings it tried; here as many as the recipe says.",
+        "What marks a failed measurement is drawn up from all labelled rows, without their labels.",
     ]
     if left:
         notes.append(f"Left out of every way, as they tell the answer: {', '.join(left)}.")
