@@ -222,6 +222,31 @@ def test_decimal_commas_are_told(tmp_path: Path) -> None:
         open_reading([tmp_path / "b.csv"])
 
 
+def test_comments_before_the_heading(tmp_path: Path) -> None:
+    plain = catalogue(tmp_path / "a.csv")
+    text = plain.read_text(encoding="utf-8")
+    expected = build(plain, tmp_path / "a.h5")
+    for number, head in enumerate(("#Table1\n", "\ufeff#Table1\r\n\r\n# a cone around Coma\n")):
+        path = tmp_path / f"b{number}.csv"
+        path.write_text(head + text, encoding="utf-8", newline="")
+        assert check(path).dataset.n == N
+        built = build(path, tmp_path / f"b{number}.h5")
+        assert built.header.columns == expected.header.columns
+        assert built.content_sha256 == expected.content_sha256
+        reading = open_reading([path], ReadOptions(record=expected.header.read))
+        assert next(iter(reading.table_blocks()))[1].shape == (N, len(expected.header.columns))
+    commented = tmp_path / "c.csv"
+    commented.write_text("# " + text, encoding="utf-8")
+    assert open_reading([commented]).header.n == N  # a heading that begins with #
+
+
+def test_a_web_page_is_no_table(tmp_path: Path) -> None:
+    path = tmp_path / "result.csv"
+    path.write_text("\n<!DOCTYPE html>\n<html><body>Error, 1</body></html>\n".lstrip(), encoding="utf-8")
+    with pytest.raises(SourceError, match="a web page, not a table"):
+        open_reading([path])
+
+
 def test_a_row_of_another_length_is_rejected(tmp_path: Path) -> None:
     reading = open_reading([catalogue(tmp_path / "a.csv", mag_g_5="17,5")])
     rejected = {row: why for _, _, bad in reading.table_blocks() for row, why in bad.items()}
@@ -294,6 +319,17 @@ def test_check_names_roles_leaks_and_failed_measurements(tmp_path: Path, capsys:
     assert "redshift" in found["leak_columns"]
     assert said["roles"]["learned from"] == ["mag_g", "mag_r"]
     assert said["roles"]["tells the answer"] == ["redshift"]
+
+
+def test_check_takes_the_column_of_the_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = catalogue(tmp_path / "a.csv")
+    path.write_text(path.read_text(encoding="utf-8").replace("class", "looks", 1), encoding="utf-8")
+    assert run("check", path, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["classes"] == {}
+    assert run("check", path, "--label", "looks", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["classes"]
+    assert run("check", path, "--label", "look") == 2
+    assert "Did you mean 'looks'" in capsys.readouterr().err
 
 
 def test_rows_of_one_object_with_different_labels(tmp_path: Path) -> None:

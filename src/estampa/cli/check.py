@@ -31,6 +31,7 @@ def command(
         bool | None,
         typer.Option("--labels/--no-labels", help="Look for likely wrong labels too; default: with --page, if it can."),
     ] = None,
+    label: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the answer in a table, as `build` has.")] = "",
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -38,6 +39,7 @@ def command(
     """Look for what spoils a result: duplicates, leaks, missing values, wrong labels."""
     from estampa.data.changes import changes
     from estampa.data.check import check
+    from estampa.data.read import ReadOptions
     from estampa.errors import InputError
     from estampa.evaluate.doubts import quick_doubts
     from estampa.machine import installed
@@ -48,8 +50,9 @@ def command(
     wanted = labels or (labels is None and page is not None and installed("sklearn", "cleanlab"))
     given = source[0] if len(source) == 1 else source
     result = check(
-        given, near=near, page=page, listed=listed, doubts=quick_doubts if wanted else None, progress=console
-    )
+        given, options=ReadOptions(label=label), near=near, page=page, listed=listed,
+        doubts=quick_doubts if wanted else None, progress=console,
+    )  # fmt: skip
     counts, words = result.classes_table(), {"refuse": "REFUSED", "warn": "warning", "note": "note"}
     rows = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in counts.rows]
     lines = table(counts.columns, rows, right=range(1, len(counts.columns)))

@@ -14,7 +14,7 @@ from estampa.data.duplicates import Twins, exact_duplicates, near_duplicates
 from estampa.data.findings import CheckResult, Finding, all_findings, leaking
 from estampa.data.quality import quality
 from estampa.data.rawfiles import RawFiles, look_at_files
-from estampa.data.read import open_any, open_reading
+from estampa.data.read import ReadOptions, open_any, open_reading
 from estampa.data.same import copy_hashes, same_objects
 from estampa.data.sheet import contact_sheet
 from estampa.data.survey import survey
@@ -23,10 +23,13 @@ from estampa.progress import SILENT, Progress
 
 __all__ = ["CheckResult", "Finding", "check", "near_across", "near_duplicates"]
 
+_DEFAULT = ReadOptions()
+
 
 def check(
     source: Dataset | Path | str | Sequence[Path | str],
     *,
+    options: ReadOptions = _DEFAULT,
     near: bool = True,
     page: Path | None = None,
     listed: Path | None = None,
@@ -43,6 +46,7 @@ def check(
     ----------
     source : what to look through: a Dataset, its file, or whatever `build` reads (built once into the cache). Of
         folders and archives of pictures the files are looked at too: sizes, frames, what cannot be read.
+    options : how `source` is read, as in `build`.
     near : look for near duplicates too (see duplicates.py); of a table alone, for rows of one object (see same.py).
     page : where to write the contact sheet, an HTML page with what one may leave out, to be ticked, examples and
         histograms. What is suggested is written beside it, as `listed`.
@@ -59,7 +63,7 @@ def check(
     for place in (page, listed):
         if place is not None:
             require_writable(place)
-    dataset, files = _opened(source, listed is not None, progress)
+    dataset, files = _opened(source, options, listed is not None, progress)
     pictures = dataset.shape is not None
     looked = survey(dataset, progress) if pictures else None
     exact = exact_duplicates(copy_hashes(dataset))
@@ -81,16 +85,16 @@ def check(
 
 
 def _opened(
-    source: Dataset | Path | str | Sequence[Path | str], cleaned: bool, progress: Progress
+    source: Dataset | Path | str | Sequence[Path | str], options: ReadOptions, cleaned: bool, progress: Progress
 ) -> tuple[Dataset, RawFiles | None]:
     """The Dataset, and what the files behind it say where they are at hand and the page wants to know."""
     if isinstance(source, Dataset):
         return source, None
-    dataset = open_any(source, progress=progress)
+    dataset = open_any(source, options, progress)
     paths = [Path(source)] if isinstance(source, (str, Path)) else [Path(p) for p in source]
     if not cleaned or dataset.path == paths[0] or dataset.shape is None:
         return dataset, None
-    return dataset, look_at_files(open_reading(paths), paths, progress)
+    return dataset, look_at_files(open_reading(paths, options), paths, progress)
 
 
 def _same(dataset: Dataset) -> Twins:

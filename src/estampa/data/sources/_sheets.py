@@ -17,7 +17,7 @@ import numpy as np
 
 from estampa.data.sources._anytable import astropy_table, kind_of
 from estampa.data.sources._arrayfiles import ArrayFile
-from estampa.data.sources._tables import delimiter_of
+from estampa.data.sources._tables import at_heading, delimiter_of
 from estampa.data.sources._wide import PARQUET, open_parquet
 from estampa.errors import SourceError
 
@@ -56,7 +56,7 @@ class Sheet(ABC):
 
 
 class CsvSheet(Sheet):
-    """A comma, semicolon or tab separated text in UTF-8 with a heading line; a BOM is skipped."""
+    """A comma, semicolon or tab separated text in UTF-8 with a heading line; BOM and comments are skipped."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.units = path, {}
@@ -101,8 +101,7 @@ class CsvSheet(Sheet):
         csv.field_size_limit(_FIELD_LIMIT)
         with self.path.open(newline="", encoding="utf-8-sig") as stream:
             try:
-                delimiter = delimiter_of(stream.readline())
-                stream.seek(0)
+                delimiter = delimiter_of(at_heading(stream, self.path))
                 yield from filter(None, csv.reader(stream, delimiter=delimiter, strict=True))
             except (UnicodeDecodeError, csv.Error) as error:
                 raise SourceError("not a text table in UTF-8", where=self.path, got=str(error)) from error

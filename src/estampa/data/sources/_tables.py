@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -19,6 +20,8 @@ GROUP_COLUMNS = ("group", "groups", "drawer", "objectid", "diaobjectid", "obj")
 ID_COLUMNS = ("id", "ids", "candid", "sourceid", "objid")
 SPLIT_COLUMNS = ("split", "part", "subset")
 _FIELD_LIMIT = 1 << 20
+_LONGEST_LINE = 1 << 24  #: of a heading
+_COMMENTS = 100  #: lines before the heading
 _ID_NAME = re.compile(r"(?i:(^|[_\s.-])ids?|objid|sourceid|galaxyid)$|[a-z]I[dD]s?$")
 _ROWS_TOLD = 3  #: of each class, from which on a column that goes with the class is its code
 _EXACT = 1 << 53  #: whole numbers beyond it are not all float64
@@ -57,8 +60,7 @@ def read_table(path: Path) -> Table:
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            delimiter = delimiter_of(stream.readline())
-            stream.seek(0)
+            delimiter = delimiter_of(at_heading(stream, path))
             csv.field_size_limit(_FIELD_LIMIT)
             rows = [r for r in csv.reader(stream, delimiter=delimiter, strict=True) if r]
     except (UnicodeDecodeError, csv.Error) as error:
@@ -209,10 +211,35 @@ def heading(path: Path) -> list[str]:
     """Names in the first line of a text table; [] when it is not text or its first line has no end."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            first = stream.readline(_FIELD_LIMIT)
+            first = at_heading(stream)
     except (UnicodeDecodeError, OSError):
         return []
     return [name.strip().strip('"') for name in first.strip().split(delimiter_of(first))]
+
+
+def at_heading(stream: TextIO, path: Path | None = None) -> str:
+    """Return the heading line of a text table that was opened anew, and leave `stream` before it.
+
+    Lines before it that begin with # and have no delimiter are comments (SkyServer's `#Table1`), where a line with
+    one follows. With a `path`, for the message, a web page raises SourceError.
+    """
+    place, line, skipped = 0, stream.readline(_LONGEST_LINE), 0
+    if path is not None and line.lstrip().lower().startswith(("<!doctype html", "<html")):
+        raise SourceError(
+            "a web page, not a table", where=path, got=repr(line.strip()[:60]),
+            cure="Download the table itself: the server answered with a page, as it does for errors and log-ins.",
+        )  # fmt: skip
+    first = line
+    while line and skipped < _COMMENTS and not _has_delimiter(line) and (line.startswith("#") or not line.strip()):
+        place, line, skipped = stream.tell(), stream.readline(_LONGEST_LINE), skipped + 1
+    if not _has_delimiter(line):
+        place, line = 0, first
+    stream.seek(place)
+    return line
+
+
+def _has_delimiter(line: str) -> bool:
+    return any(one in line for one in ",;\t")
 
 
 def delimiter_of(first: str) -> str:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from estampa import machine
-from estampa.data.sources._digits import LONGEST_ROW, chunks, rows_fit, whole_numbers
+from estampa.data.sources._digits import chunks, rows_fit, whole_numbers
 from estampa.data.sources._planes import extremes_of
-from estampa.data.sources._tables import ID_COLUMNS, Table, delimiter_of
+from estampa.data.sources._tables import ID_COLUMNS, Table, at_heading, delimiter_of
 from estampa.errors import SourceError
 from estampa.pixels import extremes
 
@@ -127,7 +127,11 @@ class WideCsv:
         self._others = [i for i, name in enumerate(heads) if name not in set(pixels.names)]
         ids = {i for i in self._others if heads[i].lower().replace("_", "") in ID_COLUMNS}
         with path.open(encoding="utf-8-sig", errors="replace") as stream:
-            self._delimiter = delimiter_of(stream.readline(LONGEST_ROW))
+            self._delimiter = delimiter_of(at_heading(stream, path))
+            if stream.tell():
+                raise SourceError(
+                    "comments stand before the heading line", where=path, cure="Take these lines out of the file."
+                )
         self._marks: list[tuple[int, int]] = []
         self._low, self._high, whole = np.inf, -np.inf, True
         texts: list[list[str]] = []
