@@ -240,6 +240,18 @@ def test_comments_before_the_heading(tmp_path: Path) -> None:
     assert open_reading([commented]).header.n == N  # a heading that begins with #
 
 
+def test_classes_that_are_one_and_cells_of_dashes(tmp_path: Path) -> None:
+    cells = {f"class_{i}": ("SPIRAL", "Spiral", "--")[i % 3] for i in range(N)}
+    path = catalogue(tmp_path / "a.csv", mag_g_3="-", mag_r_4="--", **cells)
+    reading = open_reading([path])
+    told = "classes that differ by case or blanks alone, and are learned apart: 'SPIRAL', 'Spiral'"
+    assert told in reading.notes
+    assert any(note.startswith("1 column left out, as it tells the answer") for note in reading.notes)
+    result = check(path)
+    assert (result.dataset.n, result.dataset.classes) == (N, ("SPIRAL", "Spiral"))
+    assert ("warn", told) in {(one.severity, one.message) for one in result.findings}
+
+
 def test_a_web_page_is_no_table(tmp_path: Path) -> None:
     path = tmp_path / "result.csv"
     path.write_text("\n<!DOCTYPE html>\n<html><body>Error, 1</body></html>\n".lstrip(), encoding="utf-8")

@@ -142,7 +142,9 @@ def places(contract: TableContract, names: Sequence[str], units: Sequence[str], 
         raise ContractError(
             f"the column {missing[0]!r} that the model was fed is missing{others}", where=where,
             allowed=_some(contract.column_names), got=_some(names) or "no columns of numbers",
-            cure=nearest(missing[0], names) or "Hand in the columns under the names that they had in training.",
+            cure=_but_for_case(missing[0], names)
+            or nearest(missing[0], names)
+            or "Hand in the columns under the names that they had in training.",
         )  # fmt: skip
     found = np.array([known[name] for name in contract.column_names], np.int64)
     for column, place in zip(contract.columns, found.tolist(), strict=True):
@@ -153,6 +155,12 @@ def places(contract: TableContract, names: Sequence[str], units: Sequence[str], 
                 allowed=column.unit, got=theirs, cure="Hand it in in the unit of the training set.",
             )  # fmt: skip
     return found
+
+
+def _but_for_case(name: str, names: Sequence[str]) -> str:
+    """A cure that names the column that differs from `name` by case or blanks alone; "" where there is none."""
+    same = [other for other in names if other.strip().casefold() == name.strip().casefold()]
+    return f"Call {same[0]!r} {name!r}, as in training: case counts." if same else ""
 
 
 def _plain(unit: str) -> str:

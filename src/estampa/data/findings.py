@@ -14,6 +14,7 @@ from estampa.data.dataset import PARTS, Dataset
 from estampa.data.deal import TEST, TRAIN, VALIDATION
 from estampa.data.duplicates import Twins
 from estampa.data.findings_table import roles_in_words, table_findings
+from estampa.data.sources._labels import spelled_alike
 from estampa.data.split import is_published
 from estampa.data.survey import FILL, Survey
 from estampa.errors import CheckFailed
@@ -32,8 +33,9 @@ class Finding:
 
     `kind` is one of exact_across, near_across, group_torn, label_conflict, exact, near, missing_pixels, fill_values,
     missing_table, empty, constant, flat_channel, constant_channel, rejected, unlabelled, small_class, imbalance,
-    similar_ids; of a table alone also leak_columns, roles, invalid, empty_column, constant_column. `sets`
-    holds the rows that belong together (twins, a torn group); `rows` all rows concerned, sorted.
+    similar_ids, similar_classes; of a table alone also leak_columns, roles, invalid, unmeasured, empty_column,
+    constant_column. `sets` holds the rows that belong together (twins, a torn group); `rows` all rows concerned,
+    sorted.
     """
 
     kind: str
@@ -301,6 +303,9 @@ def _labels(dataset: Dataset) -> Iterator[Finding]:
         yield Finding("unlabelled", "note", message, unknown)
     if dataset.task != "classification":
         return
+    if alike := spelled_alike(dataset.classes):
+        message = f"classes that differ by case or blanks alone, and are learned apart: {'; '.join(alike)}"
+        yield Finding("similar_classes", "warn", message)
     counts = np.bincount(dataset.labels[dataset.labels >= 0], minlength=len(dataset.classes))
     small = [f"{dataset.classes[c]!r} {counts[c]}" for c in np.flatnonzero(counts < _FEW)]
     if small:

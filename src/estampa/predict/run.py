@@ -21,7 +21,7 @@ from estampa.predict.journal import Journal
 from estampa.predict.output import FORMATS, LABELS, Table, kind_of, to_parquet, writer_of
 from estampa.predict.predictions import Predictions
 from estampa.predict.source import Data, PictureSource, open_source, open_table
-from estampa.predict.table_source import TableSource
+from estampa.predict.table_source import ReadingTable, TableSource
 from estampa.progress import SILENT, Progress
 
 _CHUNK_ROWS, _CHUNK_BYTES = 1024, 8 << 20  #: of pictures that are read, scored and written together
@@ -67,6 +67,8 @@ def predict(
     if target is not None:
         _check_output(target, data, bundle)
     source = _opened(bundle, data, part)
+    for note in _about_ids(source):
+        progress.warn(note)
     table = Table(bundle.classes, bundle.hash)
     progress.start(f"scoring {source.name}", len(source), "rows")
     try:
@@ -85,6 +87,14 @@ def _opened(bundle: Bundle, data: Data, part: str | np.ndarray) -> Source:
     check_header(bundle.contract, source.header, source.name)
     check_scale(bundle.contract, source.sample(_chunk_size(bundle.contract)), source.name)
     return source
+
+
+def _about_ids(source: Source) -> list[str]:
+    """What is to be said where a table's own ids repeat or were rounded, and the answers go by others."""
+    notes = source.reading.notes if isinstance(source, ReadingTable) else []
+    if not any(" is no key: " in note for note in notes):
+        return []
+    return [note for note in notes if " is no key: " in note or note.startswith("ids: ")]
 
 
 def _in_memory(bundle: Bundle, source: Source, table: Table, threads: int | None, progress: Progress) -> Predictions:

@@ -12,7 +12,17 @@ from estampa.data.record import PARTS
 from estampa.errors import SourceError, nearest
 
 MOST_CODES = 100  #: distinct whole floating-point values up to which they are taken for class codes
-MISSING = ("", "nan", "na", "n/a", "none", "null", "?")  #: texts that say that there is no answer, in lower case
+MISSING = (
+    "",
+    "nan",
+    "na",
+    "n/a",
+    "none",
+    "null",
+    "?",
+    "-",
+    "--",
+)  #: texts that say that there is no answer, in lower case
 _SPLITS = {
     "train": "train",
     "training": "train",
@@ -36,6 +46,14 @@ class Answers:
 
 
 NO_ANSWERS = Answers(None, (), "unlabelled")
+
+
+def spelled_alike(classes: Sequence[str]) -> list[str]:
+    """Classes that differ by case or blanks alone, which are one class spelled in two ways: "'SPIRAL', 'Spiral'"."""
+    found: dict[str, list[str]] = {}
+    for name in classes:
+        found.setdefault("".join(name.split()).casefold(), []).append(repr(name))
+    return [", ".join(names) for names in found.values() if len(names) > 1]
 
 
 def part_of(name: str) -> int | None:

@@ -13,7 +13,7 @@ from estampa.data.record import Header
 from estampa.data.roles import DEC, IDS, RA, Role, Roles, class_of, infer, is_unknown, plain, with_told
 from estampa.data.skytext import column_of_degrees
 from estampa.data.sources._base import Block, Reading, ReadOptions, fingerprint_of, stat_facts, table_rows_per_block
-from estampa.data.sources._labels import MISSING, NO_ANSWERS, Answers, as_numbers, encode
+from estampa.data.sources._labels import MISSING, NO_ANSWERS, Answers, as_numbers, encode, spelled_alike
 from estampa.data.sources._rows import forbid, record_of
 from estampa.data.sources._sheets import OTHER_LENGTH, Sheet
 from estampa.data.sources._sheetscan import Parsed, Scan, floats, parsed, scan
@@ -119,8 +119,15 @@ def reading_of_sheet(source: str, paths: Sequence[Path], sheet: Sheet, options: 
         labels=answers.values,
         groups=None if not roles.group else seen.texts(roles.group),
         split=split,
-        fingerprint=fingerprint_of("sheet 1", source, stat_facts(paths), options),
-        notes=[*told, *roles.notes, *([f"ids: {named}"] if named else []), *_notes(roles, sheet), *warned],
+        fingerprint=fingerprint_of("sheet 2", source, stat_facts(paths), options),
+        notes=[
+            *told,
+            *_alike(answers),
+            *roles.notes,
+            *([f"ids: {named}"] if named else []),
+            *_notes(roles, sheet),
+            *warned,
+        ],
         sheet=sheet,
         held=seen.held,
     )
@@ -279,6 +286,12 @@ def _without_mixed(roles: Roles, seen: Scan) -> tuple[Roles, list[str]]:
     return replace(roles, columns=found), notes
 
 
+def _alike(answers: Answers) -> list[str]:
+    """What is to be said of classes that are one, spelled in two ways."""
+    alike = spelled_alike(answers.classes)
+    return [f"classes that differ by case or blanks alone, and are learned apart: {'; '.join(alike)}"] if alike else []
+
+
 def _notes(roles: Roles, sheet: Sheet) -> list[str]:
     """What each column is for, in a few lines."""
     by_role: dict[str, list[Role]] = {}
@@ -287,14 +300,15 @@ def _notes(roles: Roles, sheet: Sheet) -> list[str]:
     notes = []
     for role, words in (
         ("feature", "learned from"),
-        ("leak", "left out, as it tells the answer (--also takes one all the same)"),
+        ("leak", "left out, as {} the answer (--also takes one all the same)"),
         ("ignore", "kept aside"),
         ("weight", "weights of the rows, kept aside"),
         ("text", "left out, as no numbers"),
     ):
         mine = by_role.get(role, [])
         if mine:
-            notes.append(f"{numbered(len(mine), 'column')} {words}: {_listed(mine, role)}")
+            said = words.format("it tells" if len(mine) == 1 else "they tell")
+            notes.append(f"{numbered(len(mine), 'column')} {said}: {_listed(mine, role)}")
     if sheet.nested:
         notes.append(f"left out, as several values a row: {', '.join(sheet.nested[:_NAMED])}")
     return notes
