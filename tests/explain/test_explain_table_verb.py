@@ -17,7 +17,6 @@ from estampa.data.dataset import Dataset
 from estampa.errors import ContractError, InputError
 from estampa.explain import sections
 from estampa.explain.table import explain_table, from_features
-from estampa.progress import Progress
 from made_tables import COLUMNS, galaxies, make
 
 
@@ -135,15 +134,58 @@ def test_lines_for_a_terminal(model: Bundle, data: Dataset) -> None:
     assert sum("typical objects" in line for line in lines) == 2
 
 
-def test_objects_that_were_learned_from_are_warned_of(model: Bundle, data: Dataset) -> None:
-    said: list[str] = []
+def as_csv(path: Path, values: np.ndarray, ids: list[str], labels: np.ndarray) -> Path:
+    with path.open("w") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["id", *COLUMNS, "class"])
+        writer.writerows([i, *row, f"kind{k}"] for i, row, k in zip(ids, values, labels, strict=True))
+    return path
 
-    class Telling(Progress):
-        def warn(self, text: str) -> None:
-            said.append(text)
 
-    explain_table(model, data, n=1, part="all", progress=Telling())
-    assert any("360 of 600 objects have the id" in line for line in said)
-    said.clear()
-    explain_table(model, data, n=1, progress=Telling())
-    assert not said
+def test_what_was_learned_from_is_left_out_of_the_training_catalogue(
+    model: Bundle, data: Dataset, tmp_path: Path
+) -> None:
+    raw, labels = data.table_rows(np.arange(data.n)), np.asarray(data.labels)
+    test = {f"g{i}" for i in data.rows("test")}
+    for named, ids in {"ids": [f"g{i}" for i in range(600)], "content": [f"other{i}" for i in range(600)]}.items():
+        path = as_csv(tmp_path / f"{named}.csv", raw, ids, labels)
+        found = explain_table(model, path, tmp_path / named, n=6)
+        assert found.headline().startswith(
+            "Left out: 360 objects that the model learned from and 120 objects of its validation part; explained on "
+            "120 others."
+        )
+        assert found.facts["Objects looked at"] == 120
+        assert {r.id.replace("other", "g") for r in found.reasons} <= test
+        assert "Left out: 360 objects" in (tmp_path / named / "explain.html").read_text()
+    asked = explain_table(model, tmp_path / "ids.csv", ids=["g0"])
+    assert asked.headline().startswith("The model has learned from g0.")
+    assert not explain_table(model, data, n=1).learned
+
+
+def test_where_all_was_learned_from_the_first_line_says_so(model: Bundle, data: Dataset, tmp_path: Path) -> None:
+    rows = data.rows("train")
+    ids = [f"g{i}" for i in rows]
+    path = as_csv(tmp_path / "seen.csv", data.table_rows(rows), ids, np.asarray(data.labels)[rows])
+    for found in (explain_table(model, path, n=1), explain_table(model, data, n=1, part="train")):
+        assert found.headline().startswith("These are objects that the model has learned from")
+    said = explain_table(model, data, n=1, part="all").headline()
+    assert said.startswith("360 of these 600 are objects that the model has learned from")
+
+
+def test_numbers_of_rows_name_no_object(model: Bundle, tmp_path: Path) -> None:
+    values, labels = galaxies(60, seed=11, failed=0)
+    path = as_csv(tmp_path / "counted.csv", values, [str(i) for i in range(60)], labels)
+    assert not explain_table(model, path, n=1).learned
+
+
+def test_what_predict_refuses_has_no_reasons(model: Bundle, tmp_path: Path) -> None:
+    values, labels = galaxies(60, seed=11, failed=0)
+    values[:30] = -9999
+    path = as_csv(tmp_path / "t.csv", values, [f"new{i}" for i in range(60)], labels)
+    refused = estampa.predict(model, path)
+    assert refused.bad == 30
+    found = explain_table(model, path, n=60)
+    assert found.facts["Objects looked at"] == found.n == 30
+    assert not {r.id for r in found.reasons} & set(refused.ids[refused.predicted == ""].tolist())
+    with pytest.raises(InputError, match="without an answer has no reasons"):
+        explain_table(model, path, ids=["new3"])

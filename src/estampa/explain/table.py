@@ -26,7 +26,8 @@ from estampa.explain.reasons import Reasons, reasons
 from estampa.measure import decide
 from estampa.page import Kept
 from estampa.plain import numbered, table
-from estampa.predict.parts import held_of, parts_of
+from estampa.predict.answers import unanswered
+from estampa.predict.parts import parts_of, rows_in
 from estampa.predict.source import Data, open_table
 from estampa.predict.table_source import DatasetTable, TableSource
 from estampa.progress import SILENT, Progress
@@ -51,6 +52,7 @@ class ExplainedTable:
     importance: Importance | None = None
     dependence: tuple[Dependence, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
+    learned: str = ""  #: what was left out as the model learned from it, or that it was not; "" = it saw none of it
 
     @property
     def n(self) -> int:
@@ -58,7 +60,10 @@ class ExplainedTable:
         return len(self.reasons)
 
     def headline(self) -> str:
-        """The answer in a sentence."""
+        """The answer in a sentence, after what was left out."""
+        return f"{self.learned} {self._answer()}".strip()
+
+    def _answer(self) -> str:
         if self.importance is not None:
             return sections.told(self.importance)
         return f"Reasons for the answers to {numbered(self.n, 'object')}."
@@ -66,7 +71,8 @@ class ExplainedTable:
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return {
-            "n": self.n, "importance": None if self.importance is None else self.importance.to_json(),
+            "n": self.n, "learned": self.learned,
+            "importance": None if self.importance is None else self.importance.to_json(),
             "dependence": [d.to_json() for d in self.dependence],
             "objects": [r.to_json(self.classes) for r in self.reasons],
         }  # fmt: skip
@@ -109,26 +115,24 @@ def explain_table(
     ids : the reasons of these objects alone: columns are not shuffled.
     part : of a Dataset "train", "validation", "test" or "all"; "" = the test part where there is one.
 
-    At most 2,000 objects are looked at. Typical objects are those of the training part, where `data` is the Dataset
-    that the model learned from; else those of the validation part that the bundle keeps, as the model reads them.
-    Raises as `predict` does, and InputError for an id that is not there, or where nothing can be answered.
+    At most 2,000 objects are looked at. Where neither `part` nor `ids` is said, objects that the model learned from,
+    and those that chose it, are left out as long as there are others; what was done stands in `learned`. An object
+    that `predict` gives no answer has no reasons. Typical objects are those of the training part, where `data` is the
+    Dataset that the model learned from; else those of the validation part that the bundle keeps, as the model reads
+    them. Raises as `predict` does, and InputError for an id that is not there, or where nothing can be answered.
     """
     began, contract = time.monotonic(), bundle.table
     if output is not None:
         files.require_writable(Path(output) / PAGE)
-    source, chosen = _source(bundle, data, part, ids, progress)
+    source, chosen = _source(bundle, data, part, ids)
     columns, preparation = contract.column_names, bundle.preparation
-    places = named(source, ids) if ids else np.linspace(0, len(source) - 1, min(len(source), _SCORED)).astype(np.int64)
-    values = source.take_rows(places)
+    places, values, learned = _looked_at(bundle, source, ids, bool(part))
+    if learned:
+        progress.warn(learned)
     scored = _score(bundle)
     found = scored(values)
-    good = np.isfinite(found).all(axis=1)
-    if not good.any():
-        raise InputError("there is no object with an answer to explain", where=source.name)
-    places, values, found = places[good], values[good], found[good]
     known = truth_of(source, bundle, progress)
     truth = np.full(len(places), -1) if known is None else known[places]
-    _warn_of_learned(bundle, np.asarray(source.ids)[places], chosen, progress)
     ranked, followed = (None, []) if ids else _ranked(bundle, source, (places, values, truth), seed, progress)
     answers = decide(found, bundle.thresholds.decision)
     shown = np.arange(len(places)) if ids else pick(answers, truth, SHOWN if n is None else max(1, n), seed=seed)
@@ -141,7 +145,7 @@ def explain_table(
         "Data": source.name, "Part": chosen, "Objects looked at": len(values), "Typical objects": of,
         "Seconds": f"{time.monotonic() - began:.1f}",
     }  # fmt: skip
-    explained = ExplainedTable(bundle.classes, tuple(told), ranked, tuple(followed), facts)
+    explained = ExplainedTable(bundle.classes, tuple(told), ranked, tuple(followed), facts, learned)
     if output is not None:
         write(Path(output), explained, bundle)
     return explained
@@ -170,14 +174,53 @@ def _ranked(
     return ranked, dependence(scored, values, columns, wanted, units=units, invalid=invalid, seed=seed)
 
 
-def _warn_of_learned(bundle: Bundle, ids: np.ndarray, part: str, progress: Progress) -> None:
-    """Warn of objects that the model learned from, by their ids."""
-    learned = int(np.isin(ids.astype(np.str_), held_of(bundle, "train")[0]).sum())
-    if learned and part != "train":
-        progress.warn(
-            f"{learned:,} of {len(ids):,} objects have the id of one that the model learned from: columns may count "
-            "for what it remembers"
-        )
+def _looked_at(
+    bundle: Bundle, source: TableSource, ids: Sequence[str], asked: bool
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Places in the source and raw values of the objects that are explained, and what the model has seen of them.
+
+    `asked`: a part was named, and is taken whole. Raises InputError where there is no object with an answer.
+    """
+    learned, chose = rows_in(source, bundle, "train"), rows_in(source, bundle, "validation")
+    if ids:
+        some, values = _answered(bundle, source, named(source, ids))
+        names = np.asarray(source.ids)[some[learned[some]]].tolist()
+        if len(some) == len(ids):
+            return some, values, f"The model has learned from {', '.join(map(str, names))}." if names else ""
+    none = np.zeros(len(source), bool)
+    for out in [] if ids else [none] if asked else [learned | chose, learned, none]:
+        left = np.flatnonzero(~out)
+        if not len(left):
+            continue
+        spread = np.linspace(0, len(left) - 1, min(len(left), _SCORED)).astype(np.int64)
+        some, values = _answered(bundle, source, left[spread])
+        if len(some):
+            return some, values, _seen(out, learned, chose, some)
+    raise InputError(
+        "an object without an answer has no reasons" if ids else "there is no object with an answer to explain",
+        where=source.name, cure="`estampa predict` says why in the column flags.",
+    )  # fmt: skip
+
+
+def _seen(out: np.ndarray, learned: np.ndarray, chose: np.ndarray, some: np.ndarray) -> str:
+    """What was left out, or that objects which are explained were learned from, in a sentence."""
+    kinds = [(learned & out, "that the model learned from"), (chose & out & ~learned, "of its validation part")]
+    told = [f"{numbered(int(kind.sum()), 'object')} {what}" for kind, what in kinds if kind.any()]
+    if told:
+        return f"Left out: {' and '.join(told)}; explained on {numbered(int((~out).sum()), 'other')}."
+    seen = int(learned[some].sum())
+    if not seen:
+        return ""
+    which = "These are objects" if seen == len(some) else f"{seen:,} of these {len(some):,} are objects"
+    return f"{which} that the model has learned from: columns may count for what it remembers."
+
+
+def _answered(bundle: Bundle, source: TableSource, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Those of the places whose objects `predict` gives an answer, and their raw values."""
+    values = source.take_rows(places)
+    good = ~unanswered(bundle, values)
+    good[good] = np.isfinite(_score(bundle)(values[good])).all(axis=1) if good.any() else good[good]
+    return places[good], values[good]
 
 
 def _score(bundle: Bundle) -> Score:
@@ -192,7 +235,7 @@ def _enough(truth: np.ndarray) -> bool:
     return len(known) >= FEWEST and len(np.unique(known)) > 1
 
 
-def _source(bundle: Bundle, data: Data, part: str, ids: Sequence[str], progress: Progress) -> tuple[TableSource, str]:
+def _source(bundle: Bundle, data: Data, part: str, ids: Sequence[str]) -> tuple[TableSource, str]:
     """The rows that are looked at, and the name of their part."""
     if part not in (*PARTS[1:], "", "all"):
         raise InputError(f"there is no part {part!r}", where="--part", allowed=", ".join((*PARTS[1:], "all")))
@@ -205,8 +248,6 @@ def _source(bundle: Bundle, data: Data, part: str, ids: Sequence[str], progress:
     own = source.dataset.content_sha256 == bundle.manifest.hashes.data
     there = next((p for p in ("test", "validation") if len(parts[p]) and (own or p == "test")), "all")
     chosen = part or ("all" if ids else there)
-    if chosen == "train":
-        progress.warn("the model learned from these objects: columns may count for what it remembers")
     rows = np.arange(source.dataset.n) if chosen == "all" else parts[chosen]
     return DatasetTable(source.dataset, rows if len(rows) else chosen, bundle.table), chosen
 

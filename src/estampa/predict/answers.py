@@ -102,8 +102,8 @@ def unanswered(bundle: Bundle, values: np.ndarray) -> np.ndarray:
     """(n,) bool: raw rows (n, columns) of a table that get no answer: those without one valid value, which would be
     answered from medians alone, and those that a model leaves out which needs what has failed in them.
     """
-    found: np.ndarray = bundle.preparation.invalid(values).all(axis=1)
-    return found | ~bundle.preparation.usable(values) if bundle.table.invalid == "drop" else found
+    found = np.asarray(bundle.preparation.invalid(values).all(axis=1))
+    return np.asarray(found | ~bundle.preparation.usable(values))
 
 
 def _named(marked: np.ndarray, names: Sequence[str]) -> dict[int, str]:

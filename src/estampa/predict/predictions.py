@@ -126,8 +126,8 @@ class Predictions:
     def summary(self) -> dict[str, Any]:
         """Plain types, ready for JSON: n, bad, flags, failed, model, classes, output."""
         return {
-            "n": self.n, "bad": self.bad, "flags": self.counts, "failed": self.failed, "model": self.model, "classes": list(self.classes),
-            "output": str(self.path) if self.path else None,
+            "n": self.n, "bad": self.bad, "flags": self.counts, "failed": self.failed, "model": self.model,
+            "classes": list(self.classes), "output": str(self.path) if self.path else None,
         }  # fmt: skip
 
     def __len__(self) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 
 from estampa.bundle.contract_table import TableContract, places
 from estampa.data.dataset import Dataset
-from estampa.data.record import Header, ReadRecord
+from estampa.data.record import Header, ReadRecord, row_digests, short_hashes
 from estampa.errors import ContractError, InputError
 from estampa.predict.rows import Part, Source, part_rows
 
@@ -54,6 +54,11 @@ class TableSource(Source):
                 break
         return found
 
+    def hashes(self) -> np.ndarray:
+        """(n,) uint64 content hashes of the rows, as a Dataset made of them would hold."""
+        found = [short_hashes(row_digests(None, chunk.values)) for chunk in self.table_chunks(0, 1 << 14)]
+        return np.concatenate(found)
+
 
 class DatasetTable(TableSource):
     """The table of a Dataset, or some of its rows: row numbers, or the name of a part."""
@@ -73,6 +78,11 @@ class DatasetTable(TableSource):
         """Only these rows are read."""
         values: np.ndarray = np.asarray(self.dataset.table_rows(self.rows[rows]), np.float64)[:, self.place]
         return values
+
+    def hashes(self) -> np.ndarray:
+        """As the Dataset holds them."""
+        found: np.ndarray = self.dataset.hashes[self.rows]
+        return found
 
     @property
     def labels(self) -> np.ndarray | None:
@@ -98,6 +108,13 @@ class ReadingTable(TableSource):
         names = [self.reading.header.columns[place] for place in self.place]  # what others hold rejects no row
         for at, values, rejected in self.reading.table_blocks(start, size, names):
             yield TableChunk(at, values, {row: _why(reason) for row, reason in rejected.items()})
+
+    def hashes(self) -> np.ndarray:
+        """Of all columns of the file, whether the model reads them or not."""
+        blocks = self.reading.table_blocks(0, 1 << 14)
+        return np.concatenate(
+            [short_hashes(row_digests(None, np.asarray(values, np.float64))) for _, values, _ in blocks]
+        )
 
     @property
     def labels(self) -> np.ndarray | None:
