@@ -90,6 +90,7 @@ def reading_of_sheet(source: str, paths: Sequence[Path], sheet: Sheet, options: 
         )  # fmt: skip
     roles = infer(seen.facts, label=options.label, group=options.group, classes=options.classes, where=sheet.path)
     answers, told = _answers(seen, roles, sheet.path, options)
+    told += _alike(answers)
     if answers.values is not None and answers.task == "classification":
         roles = with_told(roles, seen.facts, answers.values)
     roles, warned = (roles, []) if options.record is not None else _without_mixed(roles, seen)
@@ -120,14 +121,7 @@ def reading_of_sheet(source: str, paths: Sequence[Path], sheet: Sheet, options: 
         groups=None if not roles.group else seen.texts(roles.group),
         split=split,
         fingerprint=fingerprint_of("sheet 2", source, stat_facts(paths), options),
-        notes=[
-            *told,
-            *_alike(answers),
-            *roles.notes,
-            *([f"ids: {named}"] if named else []),
-            *_notes(roles, sheet),
-            *warned,
-        ],
+        notes=[*told, *roles.notes, *([f"ids: {named}"] if named else []), *_notes(roles, sheet), *warned],
         sheet=sheet,
         held=seen.held,
     )
