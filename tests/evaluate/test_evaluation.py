@@ -139,3 +139,15 @@ def test_verb_on_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         assert "cannot be combined with" in capsys.readouterr().err
     assert run("evaluate", tmp_path, tmp_path, "--onnx", tmp_path / "m.onnx") == 2
     assert "--onnx cannot be combined with RUN" in capsys.readouterr().err
+
+
+def test_what_is_left_out_is_told() -> None:
+    from types import SimpleNamespace
+
+    from estampa.evaluate.evaluation import _left_out
+
+    dataset = SimpleNamespace(n=10, labelled=lambda: np.arange(10) < 7)
+    assert _left_out(dataset, np.arange(3)) == "3 without a label, 4 of other parts"  # type: ignore[arg-type]
+    assert _left_out(dataset, np.arange(7)) == "3 without a label"  # type: ignore[arg-type]
+    whole = SimpleNamespace(n=4, labelled=lambda: np.ones(4, bool))
+    assert _left_out(whole, np.arange(4)) == ""  # type: ignore[arg-type]

@@ -180,6 +180,8 @@ def judge_run(
             "the data's labels are of another task", where=dataset.path, allowed=bundle.task, got=dataset.task
         )
     rows, chosen = rows_of(dataset, part, bundle)
+    if left := _left_out(dataset, rows):
+        progress.say(f"{len(rows):,} of {dataset.n:,} rows are judged (part {chosen}); left out: {left}")
     if chosen != "train" and not allow_seen:
         require_unseen(bundle, dataset, rows, progress)
     if asked.aim and (known := validated(bundle, dataset, rows)).any():
@@ -201,6 +203,13 @@ def judge_run(
         terms=terms,
     )  # fmt: skip
     return judgement, chosen
+
+
+def _left_out(dataset: Dataset, rows: np.ndarray) -> str:
+    """What is not among the judged `rows`, in words; "" when all are."""
+    known = int(np.asarray(dataset.labelled()).sum())
+    found = {"without a label": dataset.n - known, "of other parts": known - len(rows)}
+    return ", ".join(f"{n:,} {what}" for what, n in found.items() if n)
 
 
 def _kept(bundle: Bundle, part: str, progress: Progress) -> tuple[Judgement, str]:
