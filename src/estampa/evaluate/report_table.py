@@ -59,7 +59,7 @@ def columns(found: TableEvidence, kept: Kept) -> list[Any]:
     blocks: list[Any] = [page.Text(text)]
     if told := _failed(found):
         blocks.append(page.Text(told))
-    order = ("learned from", "weight", "left out", "ignore", "tells the answer")
+    order = ("learned from", "weight", "left out", "kept aside", "tells the answer")
     ranked = sorted(found.columns, key=lambda c: order.index(c.role) if c.role in order else len(order))
     rows = [
         [c.name, c.role, c.unit or None, _plain(c.low), _plain(c.median), _plain(c.high), _rules(c.invalid)]

@@ -143,7 +143,11 @@ def column_facts(dataset: Dataset, read: Sequence[str], rules: Sequence[sentinel
         valid = table[~bad[:, c], c]
         low, middle, high = np.quantile(valid, (0, 0.5, 1)).tolist() if len(valid) else [np.nan] * 3
         given = header.roles[c] if header.roles else "feature"
-        role = "learned from" if name in read else {"feature": "left out", "leak": "tells the answer"}.get(given, given)
+        role = (
+            "learned from"
+            if name in read
+            else {"feature": "left out", "leak": "tells the answer", "ignore": "kept aside"}.get(given, given)
+        )
         unit = header.column_units[c] if header.column_units else ""
         found.append(ColumnFacts(name, role, unit, low, middle, high, tallies[name]))
     return found

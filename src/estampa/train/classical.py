@@ -236,7 +236,7 @@ def chosen_of(
 
 
 def _sentence(chosen: str, top: str, table: list[dict[str, Any]], metric: str, n: int) -> str:
-    name = metric.replace("_", " ")
+    name = metric.replace("_", " ").replace(" f1", " F1")
     mine = table[0]
     others = "; ".join(f"{row['method']} {row['score']:.4f}" for row in table[1:])
     if len(table) == 1:
