@@ -112,7 +112,7 @@ def evidence(catalogue: Dataset) -> Evidence:
 def test_columns_are_told_with_role_unit_range_and_what_failed_by_rule(evidence: Evidence) -> None:
     assert evidence.table is not None
     by = {c.name: c for c in evidence.table.columns}
-    assert [by[n].role for n in ("ra", "mag_u", "p_el_debiased")] == ["ignore", "learned from", "tells the answer"]
+    assert [by[n].role for n in ("ra", "mag_u", "p_el_debiased")] == ["kept aside", "learned from", "tells the answer"]
     assert by["petroR90_r"].unit == "arcsec"
     assert sum(by["petroR90_r"].invalid.values()) == 7
     assert any("9999" in rule for rule in by["petroR90_r"].invalid)
@@ -126,7 +126,7 @@ def test_columns_are_told_with_role_unit_range_and_what_failed_by_rule(evidence:
 
 def test_a_column_of_nothing_and_a_table_without_roles(catalogue: Dataset) -> None:
     facts = column_facts(catalogue, (), ())
-    assert {c.role for c in facts if c.name != "p_el_debiased"} <= {"left out", "ignore"}
+    assert {c.role for c in facts if c.name != "p_el_debiased"} <= {"left out", "kept aside"}
     assert facts[4].low > 0  # what is not learned from has rules of its own
     assert facts[4].invalid == {"-9999": 7}
 
