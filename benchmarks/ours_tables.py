@@ -1,5 +1,6 @@
 """One side of the race of tables, in a process of its own; every catalogue is simulated (builder `photometry`).
 
+    python -m benchmarks.ours_tables csv OUT ROWS             a simulated catalogue as CSV; or `parquet`
     python -m benchmarks.ours_tables score FOLDER             a forest's bundle against scikit-learn, equal threads
     python -m benchmarks.ours_tables predict RUN PARQUET OUT  rows of a Parquet file to a CSV of answers
     python -m benchmarks.ours_tables build CSV OUT            a CSV read, cleaned (counted) and split, by estampa
@@ -125,12 +126,31 @@ def pandas(source: Path, out: Path) -> dict[str, Any]:
     return {"rows": len(table), "seconds": seconds, "peak_memory_bytes": machine.peak_memory()}
 
 
+def csv(out: Path, rows: str) -> dict[str, Any]:
+    from estampa.data.builders.photometry import as_csv, simulate_photometry
+
+    out.write_text(as_csv(simulate_photometry(int(rows))))
+    return {"rows": int(rows)}
+
+
+def parquet(out: Path, rows: str) -> dict[str, Any]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    values, names, _ = made(int(rows))
+    table = {"objid": pa.array([f"{i:012d}" for i in range(int(rows))])}
+    table |= {name: pa.array(values[:, i]) for i, name in enumerate(names)}
+    pq.write_table(pa.table(table), out, row_group_size=50_000)
+    return {"rows": int(rows)}
+
+
 def main() -> None:
-    way, *paths = sys.argv[1:]
+    way, *words = sys.argv[1:]
+    paths = [word if word.isdigit() else Path(word) for word in words]
     work: dict[str, Callable[..., dict[str, Any]]] = {
-        "score": score, "predict": predict, "build": build, "pandas": pandas,
+        "csv": csv, "parquet": parquet, "score": score, "predict": predict, "build": build, "pandas": pandas,
     }  # fmt: skip
-    print(json.dumps({"way": way, **work[way](*map(Path, paths))}), flush=True)
+    print(json.dumps({"way": way, **work[way](*paths)}), flush=True)
 
 
 if __name__ == "__main__":
