@@ -45,6 +45,8 @@ def test_every_way_on_a_simulated_catalogue_and_its_page(tmp_path: Path) -> None
     assert any("redshift" in note for note in made.notes)
     page = (tmp_path / "out" / "report.html").read_text()
     assert "random forest" in page
+    assert "What is taken for what" in page
+    assert len(list((tmp_path / "out").glob("judged-*.json"))) == 7
     again = studies.reproduce("galaxy-photometry", data=tmp_path / "sky.csv", output=tmp_path / "out")
     assert [row.to_json() for row in again.rows] == [row.to_json() for row in made.rows]  # kept, not made anew
 

@@ -9,6 +9,7 @@ with failed measurements. Columns that tell the answer (votes, redshift, the spe
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,14 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from estampa import recipe
+from estampa import page, recipe
 from estampa.data.dataset import Dataset
 from estampa.data.folds import fold_numbers
 from estampa.data.read import ReadOptions, build, open_any
 from estampa.data.roles import features_of
 from estampa.data.ties import ties_of
 from estampa.errors import InputError
+from estampa.evaluate import plots
 from estampa.evaluate.judge import Judgement, judge
+from estampa.files import write_atomic
 from estampa.measure import Interval
 from estampa.prepare.table import TablePreparation
 from estampa.recipe import Recipe
@@ -74,6 +77,16 @@ def run(source: Path | None, ledger: Ledger) -> tuple[str, list[str]]:
         ledger, "run-ours", dataset, "tables", {})))  # fmt: skip
     simulated = "simulated " * bool(dataset.header.origin.get("simulated"))
     return f"{dataset.n:,} {simulated}objects, {len(dataset.classes)} classes", _notes(dataset, known, valid)
+
+
+def sections(folder: Path) -> list[page.Section]:
+    """The confusion matrix of each way that was run here."""
+    records = [json.loads(path.read_text()) for path in sorted(folder.glob("judged-*.json"))]
+    drawn = [
+        page.Figure(plots.confusion(Judgement.from_json(record["judgement"])).svg, f"{record['title']}.")
+        for record in records
+    ]
+    return [page.Section("confusion", "What is taken for what", drawn)]
 
 
 # ---------------------------------------------------------------------------------------------- the data
@@ -174,7 +187,11 @@ def _row(ledger: Ledger, dataset: Dataset, parts: tuple[np.ndarray, ...], made: 
         here = used & (fold == held)
         output[here] = fitted.predict(dataset, known[here])
     answered = used & judged
-    return row_of(_judged(dataset, known[answered], output[answered]), way, how, fault=fault)
+    judgement = _judged(dataset, known[answered], output[answered])
+    record = {"title": f"{way[0].upper()}{way[1:]}: {how}", "judgement": judgement.to_json()}
+    name = f"judged-{way.partition(',')[0].replace(' ', '-')}-{made.name}.json"
+    write_atomic(ledger.folder / name, json.dumps(record, allow_nan=False))
+    return row_of(judgement, way, how, fault=fault)
 
 
 def _judged(dataset: Dataset, rows: np.ndarray, output: np.ndarray) -> Judgement:
