@@ -165,6 +165,20 @@ def test_pictures_and_columns_of_the_same_objects_are_judged_together(tmp_path: 
     assert "Pictures and table together" in (made.folder / "report.html").read_text()
 
 
+def test_columns_without_anything_to_learn_from_do_not_cost_the_net(tmp_path: Path) -> None:
+    whole = with_pictures(tmp_path / "both.h5", 80)
+    table = np.full((80, 3), 7.0)  # nothing varies
+    writer = DatasetWriter(
+        tmp_path / "plain.h5", whole.header, ids=whole.ids.tolist(), labels=whole.labels, fingerprint="plain"
+    )
+    writer.put_table(table)
+    writer.write(0, whole.take(np.arange(80)))
+    changes = {"train.epochs": 1, "train.threads": 1, "evaluate.baselines": False}
+    made = pipeline.train(writer.finish(), recipe="pictures", changes=changes, output=tmp_path / "run")
+    assert json.loads((made.folder / "metrics.json").read_text())["table"] is None
+    assert Bundle.open(made.folder).classes == ("early", "late")
+
+
 def test_it_can_be_left_out(tmp_path: Path) -> None:
     dataset = with_pictures(tmp_path / "both.h5", 80)
     changes = {"train.epochs": 1, "train.threads": 1, "evaluate.table": False, "evaluate.baselines": False}

@@ -14,6 +14,7 @@ import numpy as np
 from estampa import parts
 from estampa import recipe as recipes
 from estampa.data.dataset import Dataset
+from estampa.errors import DatasetError
 from estampa.evaluate.evidence import Evidence
 from estampa.evaluate.settle import Settled, settle, witness
 from estampa.evaluate.terms import asked_of, columns_of
@@ -78,9 +79,11 @@ def learn(
 
 def _without_invalid(stage: Stage, fitted: FittedTable) -> None:
     """Leave rows with a failed measurement out of every part, and say how many."""
+    from estampa.train.fitted_table import raw_rows
+
     lost = {}
     for part, rows in stage.rows.items():
-        whole = fitted.preparation.usable(_raw(stage.dataset, fitted, rows))
+        whole = fitted.preparation.usable(raw_rows(stage.dataset, fitted.preparation.columns, rows))
         lost[part], stage.rows[part] = int((~whole).sum()), rows[whole]
     told = ", ".join(f"{n:,} of {part}" for part, n in lost.items() if n)
     if told:
@@ -89,16 +92,11 @@ def _without_invalid(stage: Stage, fitted: FittedTable) -> None:
         stage.progress.say(fitted.decisions[-1])
 
 
-def _raw(dataset: Dataset, fitted: FittedTable, rows: np.ndarray) -> np.ndarray:
-    """(m, c) float64: the columns that the model reads, as they are stored."""
-    places = [dataset.header.columns.index(name) for name in fitted.preparation.columns]
-    values: np.ndarray = dataset.table_rows(rows)[:, places]
-    return values
-
-
 def _measured(dataset: Dataset, fitted: FittedTable, rows: np.ndarray) -> np.ndarray:
-    """The same with NaN where a measurement failed."""
-    values = _raw(dataset, fitted, rows)
+    """(m, c) float64: the columns that the model reads, NaN where a measurement failed."""
+    from estampa.train.fitted_table import raw_rows
+
+    values = raw_rows(dataset, fitted.preparation.columns, rows)
     return np.where(fitted.preparation.invalid(values), np.nan, values)
 
 
@@ -181,8 +179,8 @@ def ship(stage: Stage, fitted: FittedTable, evidence: Evidence, habits: Habits, 
 def beside(stage: Stage, net: Fitted, rows: np.ndarray, output: np.ndarray, found: Settled) -> TableEvidence | None:
     """A model of the columns beside a net of the pictures, and both together, on the same parts and judged `rows`.
 
-    `output` (n, k) are the net's answers to `rows`. None where no column's role is known to be a feature, or where
-    there is nothing to choose the fusion on.
+    `output` (n, k) are the net's answers to `rows`. None where no column's role is known to be a feature, and, with a
+    warning, where the columns hold nothing to learn from: the net is trained, and is kept.
     """
     from estampa.evaluate.fusion import fusion
     from estampa.evaluate.table_evidence import TableEvidence
@@ -195,10 +193,14 @@ def beside(stage: Stage, net: Fitted, rows: np.ndarray, output: np.ndarray, foun
     columns = sum(role == "feature" for role in dataset.header.roles)
     stage.progress.say(f"Beside the net, a model of the {numbered(columns, 'column')}, and both together:")
     short = recipes.read("tables").with_values({**SHORT_SEARCH, "train.seed": net.recipe.train.seed})
-    fitted = fit_table(
-        dataset, short, train_rows=train, validation_rows=validation, folder=stage.folder / "table",
-        progress=stage.progress,
-    )  # fmt: skip
+    try:
+        fitted = fit_table(
+            dataset, short, train_rows=train, validation_rows=validation, folder=stage.folder / "table",
+            progress=stage.progress,
+        )  # fmt: skip
+    except DatasetError as error:
+        stage.progress.warn(f"no model of the columns beside the net: {error}")
+        return None
     calibrate(fitted, dataset, validation)
     labels = np.asarray(dataset.labels)
     asked = asked_of(net.recipe.evaluate)

@@ -166,7 +166,7 @@ def _problem(
     fold = fold_numbers(known, folds, task="classification", groups=own, seed=recipe.train.seed)
     problem = Problem(
         raw_rows(dataset, plan.columns, rows), plan.columns, plan.units, known, len(dataset.classes), fold,
-        recipe.prepare.invalid, recipe.prepare.derive, plan.metric, recipe.train.seed, machine.threads(),
+        recipe.prepare.invalid, recipe.prepare.derive, plan.metric, recipe.train.seed, _threads(recipe),
     )  # fmt: skip
     return problem, rows
 
@@ -269,8 +269,12 @@ def _fit(dataset: TableSet, plan: TablePlan, recipe: Recipe, known: Array, rows:
     if len(rows) < len(known):
         values = values[np.isin(known, rows)]
     trial = Trial(0, recipe.model.name, recipe.model.options, None)
-    threads = recipe.train.threads if isinstance(recipe.train.threads, int) else machine.threads()
-    return rule, learned(made(trial, recipe.train.seed, threads, labels), rule.transform(values), labels)
+    return rule, learned(made(trial, recipe.train.seed, _threads(recipe), labels), rule.transform(values), labels)
+
+
+def _threads(recipe: Recipe) -> int:
+    """As the recipe says, in the search and in the last fit."""
+    return recipe.train.threads if isinstance(recipe.train.threads, int) else machine.threads()
 
 
 def _options(recipe: Recipe) -> dict[str, Any]:
