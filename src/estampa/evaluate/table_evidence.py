@@ -16,6 +16,7 @@ from estampa.explain.importance import Importance, Permuting, importance
 from estampa.explain.reasons import Reasons, reasons
 from estampa.explain.tree import Tree, tree_of
 from estampa.progress import SILENT, Progress
+from estampa.train.fitted_table import raw_rows
 
 if TYPE_CHECKING:
     from estampa.data.dataset import Dataset
@@ -153,13 +154,6 @@ def column_facts(dataset: Dataset, read: Sequence[str], rules: Sequence[sentinel
     return found
 
 
-def values_of(dataset: Dataset, columns: Sequence[str], rows: np.ndarray) -> np.ndarray:
-    """(m, columns) float64 raw values of some rows, columns by name."""
-    table = np.asarray(dataset.table)
-    places = [list(dataset.header.columns).index(name) for name in columns]
-    return np.asarray(table[np.asarray(rows)][:, places], np.float64)
-
-
 def uncertain(
     score: Score, dataset: Dataset, columns: Sequence[str], beside: np.ndarray, decision: float | None = None
 ) -> Uncertain | None:
@@ -168,7 +162,7 @@ def uncertain(
     if not len(rows):
         return None
     some = rows[np.linspace(0, len(rows) - 1, min(len(rows), _UNLABELLED)).astype(np.int64)]
-    output = ask(score, values_of(dataset, columns, some))
+    output = ask(score, raw_rows(dataset, columns, some))
     return Uncertain(len(rows), dataset.n, output[np.isfinite(output).all(axis=1)], np.asarray(beside), decision)
 
 
@@ -209,7 +203,7 @@ def witness_table(
     def score(values: np.ndarray) -> np.ndarray:
         return fitted.predict(values)
 
-    values, truth = values_of(dataset, columns, rows), np.asarray(dataset.labels)[rows].astype(np.int64)
+    values, truth = raw_rows(dataset, columns, rows), np.asarray(dataset.labels)[rows].astype(np.int64)
     groups = None if dataset.groups is None else np.asarray(dataset.groups)[rows]
     how = Permuting(decision=decision, seed=seed, resamples=resamples)
     found.importance = importance(
@@ -224,7 +218,7 @@ def witness_table(
     known = np.asarray(dataset.ids)[rows[places]], said[places], truth[places]
     typical = _some(parts["train"], _TYPICAL, seed)
     found.reasons = reasons(
-        score, values[places], values_of(dataset, columns, typical), columns, units=_tied(found.importance, columns),
+        score, values[places], raw_rows(dataset, columns, typical), columns, units=_tied(found.importance, columns),
         invalid=preparation.invalid, known=known, seed=seed,
     ) if len(places) else []  # fmt: skip
     found.uncertain = uncertain(score, dataset, columns, judged[1], decision)
@@ -254,7 +248,7 @@ def _failed(fitted: FittedTable, dataset: Dataset, parts: Mapping[str, np.ndarra
     found, known = {}, {"labelled": np.flatnonzero(dataset.labelled())}
     for part, rows in (known if fitted.preparation.how == "drop" else parts).items():
         if len(rows):
-            bad = fitted.preparation.invalid(values_of(dataset, fitted.preparation.columns, rows)).any(axis=1)
+            bad = fitted.preparation.invalid(raw_rows(dataset, fitted.preparation.columns, rows)).any(axis=1)
             found[part] = int(bad.sum()), len(rows)
     return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,11 +9,11 @@ import numpy as np
 from estampa.data.dataset import Dataset
 from estampa.errors import RecipeError
 from estampa.evaluate.evidence import Evidence
-from estampa.evaluate.settle import Settled, settle, witness
-from estampa.evaluate.terms import asked_of, columns_of
+from estampa.evaluate.settle import Settled, settle
 from estampa.files import write_atomic
 from estampa.recipe import Recipe
 from estampa.river import tables
+from estampa.river.judging import add_folds, add_hashes, fresh_model, judged_once
 from estampa.river.stage import SIGN, Stage
 from estampa.run import Habits, Plan
 
@@ -102,51 +101,23 @@ def settled(stage: Stage, fitted: Fitted) -> Settled:
     return settle(fitted, stage.dataset, stage.rows["validation"], stage.progress, stage.rows["train"])
 
 
-def judged(stage: Stage, fitted: Fitted, part: str, settled: Settled) -> Evidence:
-    """Judge the kept model once on `part`, beside baselines, with cross-validation if asked."""
-    from estampa.evaluate.baselines import baselines
-    from estampa.evaluate.crossval import crossval
+def judged(stage: Stage, fitted: Fitted, part: str, found: Settled) -> Evidence:
+    """Judge the kept net once on `part`, beside baselines, and a model of the columns; with folds if asked."""
     from estampa.evaluate.evidence import FEW_VIEWED, MOST_VIEWED, consistency
-    from estampa.evaluate.judge import judge
-    from estampa.train.calibrate import both_answers
 
-    dataset, rows, recipe = stage.dataset, stage.rows[part], fitted.recipe
-    asked = asked_of(recipe.evaluate)
+    recipe = fitted.recipe
+    evidence = judged_once(stage, fitted, part, found)
     with stage.clock.of("judging"):
-        output, before = both_answers(fitted, dataset, rows)
-        judgement = judge(
-            dataset.labels[rows], output, task=dataset.task, classes=dataset.classes,
-            groups=None if dataset.groups is None else dataset.groups[rows],
-            resamples=recipe.evaluate.resamples, seed=recipe.train.seed,
-            terms=asked.terms(settled.decision, columns_of(dataset, rows, asked.by)),
-        )  # fmt: skip
-        steady = consistency(
-            fitted.predict, dataset, rows, recipe.prepare.symmetry, exchange=fitted.exchange,
+        evidence.consistency = consistency(
+            fitted.predict, stage.dataset, evidence.rows, recipe.prepare.symmetry, exchange=fitted.exchange,
             seed=recipe.train.seed, progress=stage.progress,
             most=FEW_VIEWED if recipe.prepare.views == "symmetry" else MOST_VIEWED,
         )  # fmt: skip
-    stage.progress.say(f"{judgement.headline()} ({part} part)")
-    evidence = Evidence(recipe.name, dataset, rows, output, judgement, {k: len(v) for k, v in stage.rows.items()}, part)
-    with stage.clock.of("judging"):
-        witness(evidence, settled, before)
-    if recipe.evaluate.baselines:
-        with stage.clock.of("baselines"):
-            evidence.baselines = baselines(
-                dataset, stage.rows["train"], rows, recipe.train.seed, resamples=recipe.evaluate.resamples,
-                progress=stage.progress,
-            )  # fmt: skip
     with stage.clock.of("columns"):
-        evidence.table = tables.beside(stage, fitted, rows, output, settled)
-    if recipe.evaluate.folds:
-        with stage.clock.of("cross-validation"):
-            evidence.crossval = crossval(
-                dataset, recipe, recipe.evaluate.folds, recipe.evaluate.repeats, seed=recipe.train.seed,
-                progress=stage.progress,
-            )  # fmt: skip
-    evidence.consistency = steady
-    evidence.history, evidence.kept_epoch, evidence.stopped = fitted.history, fitted.kept_epoch, fitted.stopped
-    evidence.monitor, evidence.recipe, evidence.about = recipe.train.monitor, recipe.to_toml(), recipe.about
-    evidence.decisions, evidence.layers, evidence.parameters = fitted.decisions, fitted.layers, fitted.parameters
+        evidence.table = tables.beside(stage, fitted, evidence.rows, evidence.output, found)
+    add_folds(stage, evidence, recipe)
+    evidence.history, evidence.kept_epoch = fitted.history, fitted.kept_epoch
+    evidence.monitor, evidence.layers = recipe.train.monitor, fitted.layers
     return evidence
 
 
@@ -156,12 +127,10 @@ def ship(stage: Stage, fitted: Fitted, evidence: Evidence, habits: Habits, settl
     from estampa.explain.brief import brief
     from estampa.predict import predict
 
-    if (stage.folder / "model").exists():  # of an earlier start of this run that did not reach its end
-        shutil.rmtree(stage.folder / "model")
     with stage.clock.of("export"):
         bundle = bundle_from(
             fitted, stage.dataset, stage.rows, {**evidence.judgement.to_json(), "part": evidence.part},
-            stage.folder / "model",
+            fresh_model(stage),
             gallery=habits.gallery, extra={"thresholds": settled.thresholds(), "int8": settled.int8},
         )  # fmt: skip
         predict(bundle, stage.dataset, stage.folder / "predictions.csv", part=evidence.part, progress=stage.progress)
@@ -169,6 +138,4 @@ def ship(stage: Stage, fitted: Fitted, evidence: Evidence, habits: Habits, settl
         with stage.clock.of("maps"):
             seed, said = fitted.recipe.train.seed, stage.progress
             evidence.maps = brief(bundle, stage.dataset, evidence.rows, evidence.output, seed=seed, progress=said)
-    evidence.hashes = {
-        "data": stage.dataset.content_sha256, "model": bundle.hash, "recipe": bundle.manifest.hashes.recipe,
-    }  # fmt: skip
+    add_hashes(stage, evidence, bundle)

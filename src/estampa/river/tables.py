@@ -6,7 +6,6 @@ answers lean on, and the objects that nobody labelled.
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,11 +15,12 @@ from estampa import recipe as recipes
 from estampa.data.dataset import Dataset
 from estampa.errors import DatasetError
 from estampa.evaluate.evidence import Evidence
-from estampa.evaluate.settle import Settled, settle, witness
-from estampa.evaluate.terms import asked_of, columns_of
+from estampa.evaluate.settle import Settled, settle
+from estampa.evaluate.terms import asked_of
 from estampa.files import write_atomic
 from estampa.plain import numbered
 from estampa.recipe import Recipe
+from estampa.river.judging import add_folds, add_hashes, fresh_model, judged_once
 from estampa.river.stage import SIGN, Stage
 from estampa.run import Habits, Plan
 
@@ -115,40 +115,10 @@ def settled(stage: Stage, fitted: FittedTable) -> Settled:
 
 def judged(stage: Stage, fitted: FittedTable, part: str, found: Settled) -> Evidence:
     """Judge the kept model once on `part`, beside baselines, with cross-validation if asked."""
-    from estampa.evaluate.baselines import baselines
-    from estampa.evaluate.crossval import crossval
-    from estampa.evaluate.judge import judge
-    from estampa.train.calibrate import both_answers
     from estampa.train.classical import fit_table
 
-    dataset, rows, recipe = stage.dataset, stage.rows[part], fitted.recipe
-    asked = asked_of(recipe.evaluate)
-    with stage.clock.of("judging"):
-        output, before = both_answers(fitted, dataset, rows)
-        judgement = judge(
-            dataset.labels[rows], output, task=dataset.task, classes=dataset.classes,
-            groups=None if dataset.groups is None else dataset.groups[rows],
-            resamples=recipe.evaluate.resamples, seed=recipe.train.seed,
-            terms=asked.terms(found.decision, columns_of(dataset, rows, asked.by)),
-        )  # fmt: skip
-    stage.progress.say(f"{judgement.headline()} ({part} part)")
-    evidence = Evidence(recipe.name, dataset, rows, output, judgement, {k: len(v) for k, v in stage.rows.items()}, part)
-    with stage.clock.of("judging"):
-        witness(evidence, found, before)
-    if recipe.evaluate.baselines:
-        with stage.clock.of("baselines"):
-            evidence.baselines = baselines(
-                dataset, stage.rows["train"], rows, recipe.train.seed, resamples=recipe.evaluate.resamples,
-                progress=stage.progress, values=lambda wanted: _measured(dataset, fitted, wanted),
-            )  # fmt: skip
-    if recipe.evaluate.folds:
-        with stage.clock.of("cross-validation"):
-            evidence.crossval = crossval(
-                dataset, recipe, recipe.evaluate.folds, recipe.evaluate.repeats, seed=recipe.train.seed,
-                progress=stage.progress, fit=fit_table,
-            )  # fmt: skip
-    evidence.stopped, evidence.recipe, evidence.about = fitted.stopped, recipe.to_toml(), recipe.about
-    evidence.decisions, evidence.parameters = fitted.decisions, fitted.parameters
+    evidence = judged_once(stage, fitted, part, found, lambda rows: _measured(stage.dataset, fitted, rows))
+    add_folds(stage, evidence, fitted.recipe, fit_table)
     return evidence
 
 
@@ -158,12 +128,10 @@ def ship(stage: Stage, fitted: FittedTable, evidence: Evidence, habits: Habits, 
     from estampa.evaluate.table_evidence import witness_table
     from estampa.predict import predict
 
-    if (stage.folder / "model").exists():  # of an earlier start of this run that did not reach its end
-        shutil.rmtree(stage.folder / "model")
     with stage.clock.of("export"):
         bundle = bundle_from_table(
             fitted, stage.dataset, stage.rows, {**evidence.judgement.to_json(), "part": evidence.part},
-            stage.folder / "model", extra={"thresholds": found.thresholds()}, test_rows=evidence.rows,
+            fresh_model(stage), extra={"thresholds": found.thresholds()}, test_rows=evidence.rows,
         )  # fmt: skip
         predict(bundle, stage.dataset, stage.folder / "predictions.csv", part=evidence.rows, progress=stage.progress)
     with stage.clock.of("explaining"):
@@ -171,9 +139,7 @@ def ship(stage: Stage, fitted: FittedTable, evidence: Evidence, habits: Habits, 
             fitted, stage.dataset, stage.rows, (evidence.rows, evidence.output), decision=found.decision,
             resamples=fitted.recipe.evaluate.resamples, progress=stage.progress,
         )  # fmt: skip
-    evidence.hashes = {
-        "data": stage.dataset.content_sha256, "model": bundle.hash, "recipe": bundle.manifest.hashes.recipe,
-    }  # fmt: skip
+    add_hashes(stage, evidence, bundle)
 
 
 def beside(stage: Stage, net: Fitted, rows: np.ndarray, output: np.ndarray, found: Settled) -> TableEvidence | None:

@@ -99,10 +99,6 @@ class FittedTable:
     choice: list[dict[str, Any]] = field(default_factory=list)
     held: HeldOut | None = None
     temperature: float = 1.0
-    layers: list[Any] = field(default_factory=list)
-    history: list[dict[str, float]] = field(default_factory=list)
-    kept_epoch: int = 0
-    exchange: NDArray[np.int64] | None = None
 
     def predict(self, data: TableSet | Array, rows: Array | None = None) -> NDArray[np.float32]:
         """(n, classes) probabilities, float32, for rows of a Dataset (columns found by name) or of an array.
