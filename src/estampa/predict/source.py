@@ -16,7 +16,7 @@ from estampa.data.dataset import Dataset
 from estampa.data.layout import is_foreign
 from estampa.data.record import Header, ReadRecord
 from estampa.errors import InputError
-from estampa.predict.rows import Part, Source, part_rows
+from estampa.predict.rows import OfDataset, OfReading, Part, Source
 from estampa.predict.table_source import ArrayTable, DatasetTable, ReadingTable, TableSource
 
 if TYPE_CHECKING:
@@ -65,13 +65,8 @@ class PictureSource(Source):
         return np.zeros((0, *(self.header.shape or (1, 1, 1))), self.header.dtype)
 
 
-class DatasetRows(PictureSource):
-    """The rows of a Dataset, or some of them: row numbers, or the name of a part."""
-
-    def __init__(self, dataset: Dataset, part: Part) -> None:
-        self.dataset = dataset
-        self.rows, marked, ids = part_rows(dataset, part)
-        super().__init__(dataset.header, ids, f"{dataset.content_sha256}{marked}", str(dataset.path))
+class DatasetRows(OfDataset, PictureSource):
+    """The pictures of a Dataset, or some of them: row numbers, or the name of a part."""
 
     def chunks(self, start: int, size: int) -> Iterator[Chunk]:
         """Copies of the images, chunk by chunk; the file's pages are given back."""
@@ -79,16 +74,6 @@ class DatasetRows(PictureSource):
         for _, images in self.dataset.blocks(self.rows[start:], size):
             yield Chunk(at, images)
             at += len(images)
-
-    @property
-    def labels(self) -> np.ndarray | None:
-        """The labels of these rows; None where the Dataset has none."""
-        return None if self.dataset.task == "unlabelled" else np.asarray(self.dataset.labels)[self.rows]
-
-    @property
-    def groups(self) -> np.ndarray | None:
-        """The groups of these rows."""
-        return None if self.dataset.groups is None else np.asarray(self.dataset.groups)[self.rows]
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Only these rows are read."""
@@ -100,22 +85,8 @@ class DatasetRows(PictureSource):
         return np.concatenate([self.dataset.take(rows[i : i + 1]) for i in range(len(rows))])
 
 
-class ReadingRows(PictureSource):
-    """The rows of a source that is decoded on the way."""
-
-    def __init__(self, reading: Reading, name: str) -> None:
-        self.reading = reading
-        super().__init__(reading.header, np.asarray(reading.ids, dtype=np.str_), reading.fingerprint, name)
-
-    @property
-    def labels(self) -> np.ndarray | None:
-        """As folders or a manifest tell them."""
-        return self.reading.labels
-
-    @property
-    def groups(self) -> np.ndarray | None:
-        """As a manifest tells them."""
-        return self.reading.groups
+class ReadingRows(OfReading, PictureSource):
+    """The pictures of a source that is decoded on the way."""
 
     def chunks(self, start: int, size: int) -> Iterator[Chunk]:
         """Blocks as the source gives them."""

@@ -13,7 +13,7 @@ from estampa.bundle.contract_table import TableContract, places
 from estampa.data.dataset import Dataset
 from estampa.data.record import Header, ReadRecord, row_digests, short_hashes
 from estampa.errors import ContractError, InputError
-from estampa.predict.rows import Part, Source, part_rows
+from estampa.predict.rows import OfDataset, OfReading, Part, Source
 
 if TYPE_CHECKING:
     from estampa.data.read import Reading
@@ -60,13 +60,11 @@ class TableSource(Source):
         return np.concatenate(found)
 
 
-class DatasetTable(TableSource):
+class DatasetTable(OfDataset, TableSource):
     """The table of a Dataset, or some of its rows: row numbers, or the name of a part."""
 
     def __init__(self, dataset: Dataset, part: Part, contract: TableContract) -> None:
-        self.dataset = dataset
-        self.rows, marked, ids = part_rows(dataset, part)
-        super().__init__(dataset.header, ids, f"{dataset.content_sha256}{marked}", str(dataset.path))
+        super().__init__(dataset, part)
         self.place = places(contract, dataset.header.columns, dataset.header.column_units, self.name)
 
     def table_chunks(self, start: int, size: int) -> Iterator[TableChunk]:
@@ -84,23 +82,12 @@ class DatasetTable(TableSource):
         found: np.ndarray = self.dataset.hashes[self.rows]
         return found
 
-    @property
-    def labels(self) -> np.ndarray | None:
-        """The labels of these rows; None where the Dataset has none."""
-        return None if self.dataset.task == "unlabelled" else np.asarray(self.dataset.labels)[self.rows]
 
-    @property
-    def groups(self) -> np.ndarray | None:
-        """The groups of these rows."""
-        return None if self.dataset.groups is None else np.asarray(self.dataset.groups)[self.rows]
-
-
-class ReadingTable(TableSource):
+class ReadingTable(OfReading, TableSource):
     """The rows of a file that is read on the way, never whole."""
 
     def __init__(self, reading: Reading, name: str, contract: TableContract) -> None:
-        self.reading = reading
-        super().__init__(reading.header, np.asarray(reading.ids), reading.fingerprint, name)
+        super().__init__(reading, name)
         self.place = places(contract, reading.header.columns, reading.header.column_units, name)
 
     def table_chunks(self, start: int, size: int) -> Iterator[TableChunk]:
@@ -115,16 +102,6 @@ class ReadingTable(TableSource):
         return np.concatenate(
             [short_hashes(row_digests(None, np.asarray(values, np.float64))) for _, values, _ in blocks]
         )
-
-    @property
-    def labels(self) -> np.ndarray | None:
-        """As a column of the file tells them."""
-        return self.reading.labels
-
-    @property
-    def groups(self) -> np.ndarray | None:
-        """As a column of the file tells them."""
-        return self.reading.groups
 
 
 class ArrayTable(TableSource):
