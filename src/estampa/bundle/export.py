@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +20,7 @@ from estampa.bundle import reference as references
 from estampa.bundle.card import card
 from estampa.bundle.contract import SAMPLE, InputContract, contract_of, measure_range
 from estampa.bundle.int8 import measured, quantised
-from estampa.bundle.manifest import Int8, Parity, metadata
+from estampa.bundle.manifest import Int8, Parity, metadata, papers
 from estampa.bundle.session import INPUT, Scores, Session
 from estampa.bundle.store import Bundle, Content, plain, write
 from estampa.data.dataset import Dataset
@@ -285,30 +283,20 @@ def _manifest(
     metrics: Mapping[str, Any],
     contract: InputContract,
 ) -> dict[str, Any]:
-    header, recipe = dataset.header, fitted.recipe.model_dump(mode="json")
-    versions = machine.describe()["versions"]
-    assert isinstance(versions, dict)
+    header = dataset.header
     used = ("estampa", "torch", "numpy", "onnx", "onnxscript", "onnxruntime")
-    return {
-        "name": fitted.recipe.name,
+    return papers(header, fitted.recipe, dataset.content_sha256, rows, used) | {
         "task": fitted.network.task,
         "classes": header.classes if fitted.network.task == "classification" else (),
         "display": header.display if fitted.network.task == "classification" else {},
         "contract": contract,
         "metrics": metrics,
-        "parts": {part: len(r) for part, r in rows.items()},
-        "data": {"origin": header.origin, "release": header.release, "licence": header.licence},
         "model": {
             "name": fitted.recipe.model.name, "parameters": fitted.parameters, "kept_epoch": fitted.kept_epoch,
             "epochs": len(fitted.history), "counted": counted(fitted.parameters, fitted.layers),
         },
         "prepare": fitted.preparation.to_record(),
-        "recipe": recipe,
         "decisions": fitted.decisions,
-        "hashes": {
-            "data": dataset.content_sha256, "recipe": sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
-        },
-        "versions": {name: versions[name] for name in used if versions.get(name)},
     }  # fmt: skip
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +12,7 @@ from estampa import machine
 from estampa.bundle import reference as references
 from estampa.bundle.card import card
 from estampa.bundle.contract_table import TableContract, batch_of, table_contract_of
-from estampa.bundle.manifest import Parity, metadata
+from estampa.bundle.manifest import Parity, metadata, papers
 from estampa.bundle.session import TABLE_INPUT, Session
 from estampa.bundle.store import Bundle, Content, plain, record_tensor, write
 from estampa.bundle.table_graph import IR, ML, ML_OPSET, OPSET, Graph, probabilities, tied
@@ -176,19 +174,14 @@ def _manifest(
     metrics: Mapping[str, Any],
     contract: TableContract,
 ) -> dict[str, Any]:
-    header, recipe = dataset.header, fitted.recipe.model_dump(mode="json")
-    versions = machine.describe()["versions"]
-    assert isinstance(versions, dict)
+    header = dataset.header
     used = ("estampa", "sklearn", "numpy", "onnx", "skl2onnx", "onnxruntime")
-    return {
-        "name": fitted.recipe.name,
+    return papers(header, fitted.recipe, dataset.content_sha256, rows, used) | {
         "task": "classification",
         "classes": fitted.classes,
         "display": header.display if header.classes == fitted.classes else {},
         "contract": contract,
         "metrics": metrics,
-        "parts": {part: len(r) for part, r in rows.items()},
-        "data": {"origin": header.origin, "release": header.release, "licence": header.licence},
         "model": {
             "name": fitted.recipe.model.name, "parameters": fitted.parameters,
             "estimator": type(fitted.estimator).__name__, "counted": _size(fitted),
@@ -198,12 +191,7 @@ def _manifest(
             "kind": "table", "invalid": fitted.preparation.how, "scaled": fitted.preparation.scaled,
             "rules": len(fitted.preparation.rules), "derived": [item.name for item in fitted.preparation.made],
         },
-        "recipe": recipe,
         "decisions": fitted.decisions,
-        "hashes": {
-            "data": dataset.content_sha256, "recipe": sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
-        },
-        "versions": {name: versions[name] for name in used if versions.get(name)},
     }  # fmt: skip
 
 

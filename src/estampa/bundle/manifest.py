@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from estampa import machine
 from estampa.bundle.contract import InputContract
 from estampa.bundle.contract_table import TableContract
-from estampa.recipe import Record
+from estampa.data.record import Header
+from estampa.recipe import Recipe, Record
 
 #: Number of the bundle's format. Raise it when an older estampa would misread the folder; keep reading the old ones,
 #: with a test that holds a bundle of each (tests/bundle/). Format 1: the first.
@@ -91,6 +94,26 @@ class Int8(Record):
             f"{100 * self.allowed:.1f} may be lost), {self.agreement:.2%} of the answers the same."
         )
         return said + (" All figures of this model are of the int8 graph." if self.kept else "")
+
+
+def papers(
+    header: Header, recipe: Recipe, content_sha256: str, rows: Mapping[str, Any], used: Sequence[str]
+) -> dict[str, Any]:
+    """What every bundle says alike: name, parts, where its data came from, recipe, hashes, versions of what was `used`.
+
+    `rows`: part -> its row numbers.
+    """
+    told = recipe.model_dump(mode="json")
+    versions = machine.describe()["versions"]
+    assert isinstance(versions, dict)
+    return {
+        "name": recipe.name,
+        "parts": {part: len(r) for part, r in rows.items()},
+        "data": {"origin": header.origin, "release": header.release, "licence": header.licence},
+        "recipe": told,
+        "hashes": {"data": content_sha256, "recipe": sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()},
+        "versions": {name: versions[name] for name in used if versions.get(name)},
+    }
 
 
 def metadata(tree: Mapping[str, Any]) -> dict[str, str]:
