@@ -105,7 +105,8 @@ def train(
         settled = river.settled(stage, fitted)
     part = "test" if len(stage.rows["test"]) else "validation"
     if part == "validation" and (trials or fitted.recipe.train.keep == "best"):
-        warnings.append("There is no test part: the figures are of the validation part, which chose the kept epoch.")
+        chose = "the kept epoch" if fitted.recipe.train.keep == "best" else "the settings"
+        warnings.append(f"There is no test part: the figures are of the validation part, which chose {chose}.")
     if part == "validation" and settled.thresholds():
         warnings.append("There is no test part: the thresholds were chosen on the validation part that is judged.")
     evidence = river.judged(stage, fitted, part, settled)

@@ -176,7 +176,7 @@ class EvaluateRecipe(Record):
     positive: str = ""  #: of two classes the one that is looked for; "" = the second
     prior: str | float = ""  #: share of it where the model will work, as 1:1000 or 0.001: purity is stated for it
     by: tuple[str, ...] = ("auto",)  #: columns to slice by, as snr or snr:3,5,7; "auto" = snr, magnitude, magpsf, mag
-    baselines: bool = True  #: majority, logistic regression and random forest on the same split
+    baselines: bool = True  #: majority, logistic regression and forests on the same split
     table: bool = True  #: of pictures with columns to learn from beside them: a model of the columns, and both together
 
     @field_validator("aim", "prior")

@@ -117,3 +117,9 @@ def test_features_of_a_recipe() -> None:
         features_of(header, DataRecipe(also=("redshft",)))
     with pytest.raises(DatasetError, match=r"no column is left to learn from.*redshift \(leak\)"):
         features_of(header, DataRecipe(without=("g", "r")))
+
+
+def test_columns_that_are_named_can_be_added_to_and_taken_from() -> None:
+    header = Header(n=3, shape=None, dtype="", task="unlabelled", columns=("a", "b", "c"), roles=("feature",) * 3)
+    assert features_of(header, DataRecipe(features=("c", "a"), without=("a",))) == ("c",)
+    assert features_of(header, DataRecipe(features=("c",), also=("b",))) == ("b", "c")

@@ -50,7 +50,9 @@ def command(
     trials: Annotated[int | None, typer.Option(min=1, help="At most so many settings, drawn at random.")] = None,
     folds: Annotated[int | None, typer.Option(min=2, help="Cross-validate too, refitting everything in each.")] = None,
     repeats: Annotated[int | None, typer.Option(min=1, help="Of the cross-validation.")] = None,
-    baselines: Annotated[bool, typer.Option(help="Majority, logistic regression, random forest beside it.")] = True,
+    baselines: Annotated[
+        bool, typer.Option(help="Simple methods beside it: majority, logistic regression, forests.")
+    ] = True,
     gallery: Annotated[bool, typer.Option(help="Thumbnails of training examples in the bundle.")] = True,
     as_: Annotated[str, typer.Option("--as", help="Name of the source; default: ask each whether it is its own.")] = "",
     crop: Annotated[int, typer.Option(min=0, metavar="SIDE", help="Take a picture's central square. 0: all.")] = 0,

@@ -177,8 +177,8 @@ def with_told(roles: Roles, columns: Sequence[ColumnFacts], labels: np.ndarray) 
 def features_of(header: Header, recipe_data: DataRecipe) -> tuple[str, ...]:
     """Return the columns to learn from, in the header's order.
 
-    Those whose role is feature, without `recipe_data.without` and with `recipe_data.also`; or exactly
-    `recipe_data.features`. DatasetError, with the nearest name, for one that is not there, and when none is left.
+    Those whose role is feature, or `recipe_data.features`; with `recipe_data.also`, without `recipe_data.without`.
+    DatasetError, with the nearest name, for one that is not there, and when none is left.
     """
     where, names = whose(header), header.columns
     for key in ("features", "also", "without"):
@@ -189,11 +189,8 @@ def features_of(header: Header, recipe_data: DataRecipe) -> tuple[str, ...]:
                     cure=nearest(name, names),
                 )  # fmt: skip
     roles = header.roles or ("feature",) * len(names)
-    if recipe_data.features:
-        chosen = set(recipe_data.features)
-    else:
-        chosen = {name for name, role in zip(names, roles, strict=True) if role == "feature"}
-        chosen = (chosen | set(recipe_data.also)) - set(recipe_data.without)
+    by_role = (name for name, role in zip(names, roles, strict=True) if role == "feature")
+    chosen = (set(recipe_data.features or by_role) | set(recipe_data.also)) - set(recipe_data.without)
     if not chosen:
         aside = [f"{name} ({role})" for name, role in zip(names, roles, strict=True) if role != "feature"]
         raise DatasetError(

@@ -100,7 +100,7 @@ def require_unseen(bundle: Bundle, dataset: Dataset, rows: np.ndarray, progress:
 
     The same object is recognised by its content; within the very Dataset that the model was made from also by its id,
     and there a test row that merely equals a training row is warned of, since `estampa check` has judged that split.
-    Rows of the validation part are warned of: they chose the kept epoch.
+    Rows of the validation part are warned of: they helped to choose the model.
     """
     ids, hashes = np.asarray(dataset.ids)[rows], np.asarray(dataset.hashes)[rows]
     own = dataset.content_sha256 == bundle.manifest.hashes.data
@@ -119,9 +119,7 @@ def require_unseen(bundle: Bundle, dataset: Dataset, rows: np.ndarray, progress:
         progress.warn(f"{int(equal.sum()):,} judged rows equal a training row: their answers may be remembered")
     chosen_by = np.isin(hashes, held_of(bundle, "validation")[1])
     if chosen_by.any():
-        progress.warn(
-            f"{int(chosen_by.sum()):,} judged rows helped to choose the kept epoch: the score is a little high"
-        )
+        progress.warn(f"{int(chosen_by.sum()):,} judged rows helped to choose the model: the score is a little high")
 
 
 def validated(bundle: Bundle, dataset: Dataset, rows: np.ndarray) -> np.ndarray:

@@ -186,19 +186,17 @@ def _chosen(
     best = found.best(plan.metric)
     labels = np.asarray(dataset.labels)
     rows = np.concatenate([used, validation]) if len(validation) else used
-    more = raw_rows(dataset, plan.columns, validation)
-    answers = {}
-    for method, trial in best.items():
-        own = found.answers.get(trial.number)
-        own = held_out(problem, trial) if own is None else own
-        if len(validation):
-            rule = problem.prepared(np.arange(len(used)))
-            estimator = learned(
-                made(trial, problem.seed, problem.threads, problem.labels), rule.transform(problem.values),
-                problem.labels,
-            )  # fmt: skip
-            own = np.concatenate([own, answered(estimator, rule.transform(more), problem.classes)])
-        answers[method] = own
+    answers = {
+        method: held_out(problem, trial) if (own := found.answers.get(trial.number)) is None else own
+        for method, trial in best.items()
+    }
+    if len(validation):
+        rule = problem.prepared(np.arange(len(used)))
+        features = rule.transform(problem.values)
+        more = rule.transform(raw_rows(dataset, plan.columns, validation))
+        for method, trial in best.items():
+            estimator = learned(made(trial, problem.seed, problem.threads, problem.labels), features, problem.labels)
+            answers[method] = np.concatenate([answers[method], answered(estimator, more, problem.classes)])
     groups = None if dataset.groups is None else np.asarray(dataset.groups)[rows]
     method, choice = chosen_of(answers, labels[rows].astype(np.int64), plan.metric, groups, plan.recipe.train.seed)
     for row in choice:
