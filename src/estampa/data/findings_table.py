@@ -8,14 +8,12 @@ from typing import Literal
 
 import numpy as np
 
-from estampa.data import sentinels
 from estampa.data.dataset import Dataset
-from estampa.data.same import features_at, rules_of
+from estampa.data.measured import ROLE_WORDS, measured
+from estampa.data.same import rules_of
 from estampa.plain import numbered
 
 _NAMED = 12  #: columns named in a message
-_BLOCK = 1 << 16
-_WORDS = {"feature": "learned from", "leak": "tells the answer", "ignore": "kept aside", "weight": "weight"}
 Told = tuple[str, Literal["warn", "note"], str, np.ndarray]  #: kind, severity, message, rows
 
 
@@ -24,7 +22,7 @@ def roles_in_words(dataset: Dataset) -> dict[str, list[str]]:
     header = dataset.header
     found: dict[str, list[str]] = {}
     for name, role in zip(header.columns, header.roles or ("feature",) * len(header.columns), strict=True):
-        found.setdefault(_WORDS[role], []).append(name)
+        found.setdefault(ROLE_WORDS[role], []).append(name)
     return found
 
 
@@ -32,7 +30,7 @@ def table_findings(dataset: Dataset) -> Iterator[Told]:
     """Yield what is found in a table alone; numbers are read a block at a time."""
     nobody = np.zeros(0, np.int64)
     roles = roles_in_words(dataset)
-    leaks = roles.get(_WORDS["leak"], [])
+    leaks = roles.get(ROLE_WORDS["leak"], [])
     if leaks:
         message = (
             f"{numbered(len(leaks), 'column')} left out of training, since what they say tells the answer: "
@@ -41,7 +39,7 @@ def table_findings(dataset: Dataset) -> Iterator[Told]:
         yield "leak_columns", "note", message, nobody
     counts = [
         f"{numbered(len(roles[words]), 'column')} {words} ({_listed(roles[words])})"
-        for role, words in _WORDS.items()
+        for role, words in ROLE_WORDS.items()
         if role != "leak" and words in roles
     ]
     if counts:
@@ -51,39 +49,22 @@ def table_findings(dataset: Dataset) -> Iterator[Told]:
 
 def _failed(dataset: Dataset) -> Iterator[Told]:
     """Failed measurements by column and rule; columns without one measurement, or of one value."""
-    names, n = dataset.header.columns, dataset.n
-    rules, features = rules_of(dataset), features_at(dataset)
-    counts: Counter[tuple[str, str]] = Counter()
-    valid = np.zeros(len(names), np.int64)
-    low, high = np.full(len(names), np.inf), np.full(len(names), -np.inf)
-    rows, blank = [], []
-    for start in range(0, n, _BLOCK):
-        block = dataset.table_rows(np.arange(start, min(n, start + _BLOCK)))
-        bad = sentinels.invalid(block, names, rules)
-        rows.append(start + np.flatnonzero(bad.any(axis=1)))
-        if features:
-            blank.append(start + np.flatnonzero(bad[:, features].all(axis=1)))
-        valid += (~bad).sum(0)
-        low = np.minimum(low, np.where(bad, np.inf, block).min(0))
-        high = np.maximum(high, np.where(bad, -np.inf, block).max(0))
-        for one in sentinels.tally(block, names, rules):
-            counts[one.column, one.rule] += one.count
-    where = np.concatenate(rows)
-    if len(where):
+    names, found = dataset.header.columns, measured(dataset, rules_of(dataset))
+    if len(found.rows):
         by_column: dict[str, list[str]] = {}
-        for (column, rule), count in counts.items():
+        for (column, rule), count in found.failed.items():
             by_column.setdefault(column, []).append(f"{rule}: {count:,}")
         told = [f"{name} ({', '.join(by_column[name])})" for name in names if name in by_column]
         more = f" and {len(told) - _NAMED} more columns" if len(told) > _NAMED else ""
-        message = f"{numbered(len(where), 'object')} with a failed measurement: {'; '.join(told[:_NAMED])}{more}"
-        yield "invalid", "note", message, where.astype(np.int64)
-    if blank and len(none := np.concatenate(blank)):
-        message = f"{numbered(len(none), 'object')} without one measurement{_of_classes(dataset, none)}"
-        yield "unmeasured", "warn", message, none.astype(np.int64)
-    empty = [name for name, count in zip(names, valid, strict=True) if not count]
+        message = f"{numbered(len(found.rows), 'object')} with a failed measurement: {'; '.join(told[:_NAMED])}{more}"
+        yield "invalid", "note", message, found.rows
+    if len(found.blank):
+        message = f"{numbered(len(found.blank), 'object')} without one measurement{_of_classes(dataset, found.blank)}"
+        yield "unmeasured", "warn", message, found.blank
+    empty = [name for name, count in zip(names, found.valid, strict=True) if not count]
     if empty:
         yield "empty_column", "warn", f"without one measurement: {_listed(empty)}", np.zeros(0, np.int64)
-    flat = [names[i] for i in np.flatnonzero((valid > 0) & ~(low < high)).tolist()]
+    flat = [names[i] for i in np.flatnonzero((found.valid > 0) & ~(found.low < found.high)).tolist()]
     if flat:
         message = f"one value in every object, which tells nothing: {_listed(flat)}"
         yield "constant_column", "warn", message, np.zeros(0, np.int64)

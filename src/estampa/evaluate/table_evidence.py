@@ -10,6 +10,8 @@ import numpy as np
 
 from estampa import measure
 from estampa.data import sentinels
+from estampa.data.measured import BLOCK, ROLE_WORDS, measured
+from estampa.data.same import rules_of
 from estampa.explain.asking import Score, ask
 from estampa.explain.dependence import Dependence, dependence
 from estampa.explain.importance import Importance, Permuting, importance
@@ -129,26 +131,24 @@ class TableEvidence:
 def column_facts(dataset: Dataset, read: Sequence[str], rules: Sequence[sentinels.Rule]) -> list[ColumnFacts]:
     """Every column of a Dataset: those in `read` are learned from; `rules` mark failed measurements.
 
-    Those of the columns that are not learned from are drawn up here, from all rows.
+    Those of the columns that are not learned from are drawn up here, as `estampa check` draws them up. Medians are of
+    at most 65,536 rows, evenly spread; the table is never read whole.
     """
     header = dataset.header
-    table = np.asarray(dataset.table, np.float64)
-    own = sentinels.rules_for(header.columns, table, header.column_units)
-    rules = [*rules, *(rule for rule in own if rule.column not in read)]
+    rules = [*rules, *(rule for rule in rules_of(dataset) if rule.column not in read)]
+    whole = measured(dataset, rules)
+    some = dataset.table_rows(np.linspace(0, dataset.n - 1, min(dataset.n, BLOCK)).astype(np.int64))
+    bad = sentinels.invalid(some, header.columns, rules)
     tallies: dict[str, dict[str, int]] = {name: {} for name in header.columns}
-    for one in sentinels.tally(table, header.columns, rules):
-        tallies[one.column][one.rule] = tallies[one.column].get(one.rule, 0) + one.count
-    bad = sentinels.invalid(table, header.columns, rules)
+    for (name, rule), count in whole.failed.items():
+        tallies[name][rule] = count
     found = []
     for c, name in enumerate(header.columns):
-        valid = table[~bad[:, c], c]
-        low, middle, high = np.quantile(valid, (0, 0.5, 1)).tolist() if len(valid) else [np.nan] * 3
+        valid = some[~bad[:, c], c]
+        middle = float(np.median(valid)) if len(valid) else np.nan
+        low, high = (float(end[c]) if whole.valid[c] else np.nan for end in (whole.low, whole.high))
         given = header.roles[c] if header.roles else "feature"
-        role = (
-            "learned from"
-            if name in read
-            else {"feature": "left out", "leak": "tells the answer", "ignore": "kept aside"}.get(given, given)
-        )
+        role = ROLE_WORDS["feature"] if name in read else ROLE_WORDS[given] if given != "feature" else "left out"
         unit = header.column_units[c] if header.column_units else ""
         found.append(ColumnFacts(name, role, unit, low, middle, high, tallies[name]))
     return found
