@@ -10,6 +10,7 @@ import numpy as np
 
 from estampa.bundle.contract import out_of_range
 from estampa.bundle.contract_table import out_of_range_rows
+from estampa.bundle.session import Scores
 from estampa.bundle.store import Bundle
 from estampa.measure import confidence, decide
 from estampa.predict.source import Chunk
@@ -47,18 +48,31 @@ class Answers:
 
 
 def answer(bundle: Bundle, chunk: Chunk | TableChunk, ids: np.ndarray, threads: int | None = None) -> Answers:
-    """Score a chunk of pictures, or of a table's rows."""
+    """Score a chunk of pictures, or of a table's rows, and say what is to be said of the answers."""
+    return judged(bundle, chunk, ids, scored(bundle, chunk, threads).output)
+
+
+def scored(
+    bundle: Bundle, chunk: Chunk | TableChunk, threads: int | None = None, wanted: tuple[str, ...] = ("output",)
+) -> Scores:
+    """What the model says of a chunk; a table's rows are all scored, with medians in place of what has failed."""
     if isinstance(chunk, TableChunk):
-        return _of_table(bundle, chunk, ids, threads)
-    return _of_pictures(bundle, chunk, ids, threads)
+        return bundle.session.score(bundle.preparation.transform(chunk.values), threads=threads, wanted=wanted)
+    return bundle.score(chunk.images, threads=threads, wanted=wanted)
 
 
-def _of_pictures(bundle: Bundle, chunk: Chunk, ids: np.ndarray, threads: int | None) -> Answers:
+def judged(bundle: Bundle, chunk: Chunk | TableChunk, ids: np.ndarray, output: np.ndarray) -> Answers:
+    """The answers to a chunk from the model's output: classes by the thresholds, doubts, rows that get no answer."""
+    if isinstance(chunk, TableChunk):
+        return _of_table(bundle, chunk, ids, output)
+    return _of_pictures(bundle, chunk, ids, output)
+
+
+def _of_pictures(bundle: Bundle, chunk: Chunk, ids: np.ndarray, output: np.ndarray) -> Answers:
     """A row is bad, and gets no answer, when it could not be read, has no finite pixel, has one that is not finite
     where the model refuses those, or when the model's answer is not a number.
     """
     images, contract = chunk.images, bundle.pictures
-    output = bundle.score(images, threads=threads, wanted=("output",)).output
     reasons = {row - chunk.start: reason for row, reason in chunk.rejected.items()}
     holes = np.zeros(len(images), bool)
     if images.dtype.kind == "f":
@@ -76,13 +90,12 @@ def _of_pictures(bundle: Bundle, chunk: Chunk, ids: np.ndarray, threads: int | N
     return _answers(bundle, ids, output, bad, _flags(marks, [""] * len(images)))
 
 
-def _of_table(bundle: Bundle, chunk: TableChunk, ids: np.ndarray, threads: int | None) -> Answers:
+def _of_table(bundle: Bundle, chunk: TableChunk, ids: np.ndarray, output: np.ndarray) -> Answers:
     """A row is bad when it could not be read, holds not one valid value, or has a failed measurement that a model
     needs which leaves such rows out. Where a model puts medians in their place, the flag `imputed` names the columns.
     """
     contract, preparation = bundle.table, bundle.preparation
     failed = preparation.invalid(chunk.values)
-    output = bundle.session.score(preparation.transform(chunk.values), threads=threads, wanted=("output",)).output
     bad = {row - chunk.start: f"{UNREADABLE}:{_word(reason)}" for row, reason in chunk.rejected.items()}
     for i in np.flatnonzero(failed.all(axis=1)).tolist():
         bad.setdefault(i, f"{INVALID}:{NOTHING}")

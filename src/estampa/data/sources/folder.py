@@ -86,20 +86,27 @@ class PicturesReading(Reading):
                 block.rejected[block.start + row] = str(reason)
 
     def _decode_one(self, name: str, out: np.ndarray) -> None:
-        record, bytes_stored = self.header.read, out.dtype == np.uint8
-        image = decode(
-            self.store.read(name), record.mode, self.max_pixels, out if bytes_stored else None,
-            crop=record.crop, fast=record.extra.get("dct") == "fast", sound=self.store.sound,
-        )  # fmt: skip
-        if image.dtype != out.dtype:
-            raise Unreadable(f"{8 * image.itemsize}-bit picture among {8 * out.itemsize}-bit ones")
-        if image.shape != out.shape:
-            if record.size is None:
-                sizes = f"{image.shape[0]}x{image.shape[1]}, the others are {out.shape[0]}x{out.shape[1]}"
-                raise Unreadable(f"size {sizes}")
-            image = pixels.resize(image, record.size, record.fit, record.resample)
-        if image.__array_interface__["data"][0] != out.__array_interface__["data"][0]:
-            out[...] = image
+        decode_into(self.store.read(name), self.header.read, out, self.max_pixels, sound=self.store.sound)
+
+
+def decode_into(data: bytes, record: ReadRecord, out: np.ndarray, max_pixels: int, *, sound: bool = False) -> None:
+    """Decode one picture's bytes into `out` (h, w, c) by a read record, as every picture of a set is decoded.
+
+    `sound`: see `_picture.decode`. Raises Unreadable.
+    """
+    image = decode(
+        data, record.mode, max_pixels, out if out.dtype == np.uint8 else None,
+        crop=record.crop, fast=record.extra.get("dct") == "fast", sound=sound,
+    )  # fmt: skip
+    if image.dtype != out.dtype:
+        raise Unreadable(f"{8 * image.itemsize}-bit picture among {8 * out.itemsize}-bit ones")
+    if image.shape != out.shape:
+        if record.size is None:
+            sizes = f"{image.shape[0]}x{image.shape[1]}, the others are {out.shape[0]}x{out.shape[1]}"
+            raise Unreadable(f"size {sizes}")
+        image = pixels.resize(image, record.size, record.fit, record.resample)
+    if image.__array_interface__["data"][0] != out.__array_interface__["data"][0]:
+        out[...] = image
 
 
 def _finished(block: Block, tasks: list[Future[None]]) -> Block:
