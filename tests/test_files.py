@@ -66,3 +66,24 @@ def test_a_lock_makes_another_process_wait_and_goes_with_its_holder(tmp_path: Pa
         holder.kill()
     with files.locked(tmp_path / "a"):
         assert (tmp_path / "a.lock").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (b'{"a": 1, "a": 2}', "twice"),
+        (b"[NaN]", "NaN is not JSON"),
+        (b"[-Infinity]", "-Infinity is not JSON"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"a": ', "Expecting value"),
+        (b'"\xff"', "utf-8"),
+        (b"", "Expecting value"),
+    ],
+)
+def test_json_from_outside_is_read_strictly(text: bytes, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        files.strict_json(text)
+
+
+def test_json_that_is_good_is_read() -> None:
+    assert files.strict_json('{"a": [1, null, "ñ"]}'.encode()) == {"a": [1, None, "ñ"]}

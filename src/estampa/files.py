@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and hashed."""
+"""Files written whole or not at all, and hashed; JSON from outside, read strictly."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from estampa.errors import InputError, StorageError
 
@@ -105,3 +107,25 @@ def locked(path: Path) -> Iterator[None]:
     with path.with_name(path.name + ".lock").open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
+
+
+def strict_json(text: bytes) -> Any:
+    """JSON from outside, in UTF-8: a key that appears twice, NaN, infinities and bottomless nesting are refused.
+
+    Raises ValueError that says what is wrong.
+    """
+    try:
+        return json.loads(text.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    tree = dict(pairs)
+    if len(tree) != len(pairs):
+        raise ValueError("a key appears twice")
+    return tree
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
