@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from estampa.bundle import reference
 from estampa.bundle.card import card
 from estampa.bundle.contract import contract_of, measure_range
+from estampa.bundle.presets import Presets, answered, chosen
 from estampa.bundle.store import Bundle, Content, plain, write
 from estampa.data.record import Header, ReadRecord
 
@@ -75,7 +76,10 @@ def content_of(
     shape: tuple[int, int, int] = SHAPE, dtype: str = "uint8", classes: tuple[str, ...] = ("dark", "light"),
     **more: Any,
 ) -> Content:  # fmt: skip
-    """A whole bundle's content around `model_of`; `more` replaces header fields, thresholds, nan, task and read."""
+    """A whole bundle's content around `model_of`; `more` replaces header fields, thresholds, nan, task and read.
+
+    `presets=False` leaves the presets out.
+    """
     task = more.get("task", "classification")
     seen = more.get("seen", pictures(64, shape, dtype))
     header = Header(
@@ -95,6 +99,10 @@ def content_of(
     }  # fmt: skip
     vectors = np.stack([seen.mean(axis=(1, 2, 3)), labels], axis=1).astype(np.float32)
     ids = np.array([f"object {i} ñ" for i in range(len(seen))])
+    few = chosen(labels, len(classes), seen[:1].nbytes)
+    presets = None
+    if more.get("presets", True):
+        presets = Presets(labels[few], ids[few], images=seen[few]).kept(answered(tree["contract"], seen[few]))
     return Content(
         manifest=tree,
         onnx=more.get("model", model_of(shape, dtype, classes, task=task)).SerializeToString(),
@@ -102,7 +110,8 @@ def content_of(
         reference=reference.reference(seen, np.full((len(seen), max(len(classes), 1)), 0.5), labels, vectors),
         held=reference.held({"train": (ids[:40], np.arange(40, dtype=np.uint64))}),
         gallery=reference.gallery(seen, labels, ids, vectors, len(classes)),
-        card=card(plain(tree | {"hashes": tree["hashes"]})),
+        presets=presets,
+        card=card(plain(tree), presets=presets),
         weights={"w": np.ones((2, 2), np.float32)},
     )
 

@@ -63,12 +63,16 @@ def fitted(data: Dataset, estimator: Any, *, temperature: float = 1.0, invalid: 
 
 
 def make(folder: Path, estimator: Any = None, *, n: int = 600, classes: int = 2, **how: Any) -> Bundle:
-    """Write a bundle of a small table; by default of a random forest of 20 trees."""
+    """Write a bundle of a small table; by default of a random forest of 20 trees.
+
+    `how`: `gallery` of the bundle, `columns` of the table, and what `fitted` takes.
+    """
     from sklearn.ensemble import RandomForestClassifier
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     values, labels = galaxies(n, classes)
-    data = dataset(folder.parent / "galaxies.h5", values, labels)
+    gallery, columns = how.pop("gallery", True), how.pop("columns", COLUMNS)
+    data = dataset(folder.parent / "galaxies.h5", values, labels, columns=columns)
     model = fitted(data, estimator if estimator is not None else RandomForestClassifier(20, random_state=0), **how)
     rows = {part: data.rows(part) for part in ("train", "validation", "test")}
-    return bundle_from_table(model, data, rows, {}, folder)
+    return bundle_from_table(model, data, rows, {}, folder, gallery=gallery)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Habits:
     """How a run is kept, apart from what is learned: thumbnails, bad files, the words it was started with."""
 
-    gallery: bool = True  #: keep thumbnails of training examples in the bundle
+    gallery: bool = True  #: keep thumbnails and a few whole objects of the data in the bundle
     skip_bad: bool = False  #: leave out unreadable pictures instead of stopping
     follow_test: bool = False  #: draw the test part's curve too, as some studies do; nothing is chosen by it
     command: str = ""  #: how to repeat the run; "" = spelled from the recipe

@@ -27,7 +27,7 @@ from made_bundles import content_of, make, model_of, pictures
 
 FILES = {
     "model.onnx", "weights.safetensors", "prepare.safetensors", "reference.safetensors", "held.safetensors",
-    "gallery.safetensors", "README.md", "bundle.json",
+    "gallery.safetensors", "presets.safetensors", "README.md", "bundle.json", "examples/request.json",
 }  # fmt: skip
 
 
@@ -61,7 +61,7 @@ def refused(folder: Path, *words: str) -> None:
 
 
 def test_a_bundle_holds_what_design_says(whole: Path) -> None:
-    assert {p.name for p in whole.iterdir()} == FILES
+    assert {str(p.relative_to(whole)) for p in whole.rglob("*") if p.is_file()} == FILES
     tree = json.loads((whole / "bundle.json").read_text())
     assert tree["format"] == FORMAT == 1
     assert set(tree["files"]) == FILES - {"bundle.json"}
@@ -135,7 +135,7 @@ def test_a_killed_writing_leaves_no_bundle(tmp_path: Path, monkeypatch: pytest.M
     for stop_at in sorted(FILES):
 
         def failing(path: Path, data: bytes, stop_at: str = stop_at) -> dict[str, object]:
-            if path.name == stop_at:
+            if str(path).endswith(f"/{stop_at}"):
                 raise KeyboardInterrupt
             return genuine(path, data)
 

@@ -203,9 +203,10 @@ def test_too_many_kept_rows_are_refused(monkeypatch: pytest.MonkeyPatch, tables:
 
 
 def test_the_folder_holds_no_weights_and_no_pictures(whole: Bundle) -> None:
-    files = {p.name for p in whole.folder.iterdir()}
+    files = {str(p.relative_to(whole.folder)) for p in whole.folder.rglob("*") if p.is_file()}
     assert files == {
         "model.onnx", "prepare.safetensors", "reference.safetensors", "held.safetensors", "README.md", "bundle.json",
+        "presets.safetensors", "examples/request.json",
     }  # fmt: skip
     assert Bundle.open(whole.folder.parent).hash == whole.hash
     again = Bundle.open(whole.folder)

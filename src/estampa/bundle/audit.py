@@ -1,8 +1,8 @@
 """Look before loading: a bundle's files are hostile until every one of them has been read and agrees with the manifest.
 
-The order of the audit: the folder's entries (no links, no sub-folders, nothing unknown), the manifest (size, JSON,
-format number, every key), each file's size and SHA-256, the header of each safetensors file, the ONNX graph. What is
-parsed is the same bytes that were hashed, read once. Nothing is executed.
+The order of the audit: the manifest (size, JSON, format number, every key), the folder's entries (no links, nothing
+unknown, no sub-folder but that of the example), each file's size and SHA-256, the header of each safetensors file, the
+example, the ONNX graph. What is parsed is the same bytes that were hashed, read once. Nothing is executed.
 """
 
 from __future__ import annotations
@@ -21,13 +21,17 @@ from typing import Any, BinaryIO
 import numpy as np
 from pydantic import ValidationError
 
+from estampa.bundle.contract_table import TableContract
 from estampa.bundle.graph import audit_model
-from estampa.bundle.manifest import FORMAT, MANIFEST, OPTIONAL, REQUIRED, Manifest
+from estampa.bundle.manifest import FORMAT, MANIFEST, OPTIONAL, REQUEST, REQUIRED, Manifest
 from estampa.errors import BundleError
+from estampa.files import strict_json
 
 MANIFEST_LIMIT = 4 << 20  #: bytes of bundle.json
 HEADER_LIMIT = 16 << 20  #: bytes of a safetensors header
 FILE_LIMIT = (2 << 30) - 1  #: bytes of any file: protobuf's own limit
+REQUEST_LIMIT = 1 << 20  #: bytes of the example of a request
+INPUTS = ("images", "pictures", "rows")  #: of which a request holds one
 CARD = "README.md"  #: for people: it may be filled in by hand, is never parsed, and so may differ from its hash
 _DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
@@ -73,6 +77,9 @@ def audit(folder: Path) -> tuple[Manifest, str, bytes]:
             read_regular(path, MANIFEST_LIMIT)
         elif name == "model.onnx":
             model = verified(folder, manifest, name)
+        elif name == REQUEST:
+            of_table = isinstance(manifest.contract, TableContract)
+            parse_request(verified(folder, manifest, name), path, of_table=of_table)
         else:
             with _opened(path, FILE_LIMIT) as stream:
                 _check_size(path, os.fstat(stream.fileno()).st_size, entry.size)
@@ -88,10 +95,7 @@ def audit(folder: Path) -> tuple[Manifest, str, bytes]:
 
 def parse_manifest(text: bytes, where: object) -> Manifest:
     """The manifest's bytes as a record; refuses duplicate keys, NaN, unknown keys and a newer format."""
-    try:
-        tree = json.loads(text.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise BundleError("not valid JSON", where=where, got=str(error), cure=_REBUILD) from error
+    tree = _strict_json(text, where)
     number = tree.get("format") if isinstance(tree, dict) else None
     if isinstance(number, bool) or not isinstance(number, int) or number < 1:
         raise BundleError("a manifest without a format number", where=where, cure=_REBUILD)
@@ -105,6 +109,29 @@ def parse_manifest(text: bytes, where: object) -> Manifest:
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in error.errors()[:5])
         raise BundleError(f"the manifest is not one ({faults})", where=where, cure=_REBUILD) from None
+
+
+def parse_request(text: bytes, where: object, *, of_table: bool) -> dict[str, Any]:
+    """The bytes of `examples/request.json` as a request's body: one of `INPUTS`, `ids`, and `about` in words.
+
+    Its numbers are not looked at: whoever answers the request does.
+    """
+    if len(text) > REQUEST_LIMIT:
+        raise BundleError("too large", where=where, allowed=f"{REQUEST_LIMIT:,} bytes", got=f"{len(text):,} bytes")
+    body = _strict_json(text, where)
+    inputs = INPUTS[2:] if of_table else INPUTS[:2]
+    found = [key for key in inputs if key in body] if isinstance(body, dict) else []
+    kind = {"images": list, "pictures": str, "rows": dict}
+    if (
+        len(found) != 1
+        or not set(body) <= {found[0], "ids", "about"}
+        or not isinstance(body.get("about", ""), str)
+        or not _all(body[found[0]], kind[found[0]])
+        or not _all(body.get("ids"), str)
+        or len(body["ids"]) != len(body[found[0]])
+    ):
+        raise BundleError("not the example of a request", where=where, allowed=f"{' or '.join(inputs)}, ids, about")
+    return dict(body)
 
 
 def verified(folder: Path, manifest: Manifest, name: str) -> bytes:
@@ -167,7 +194,7 @@ def _check_entries(folder: Path, manifest: Manifest) -> None:
             f"the manifest lists what a bundle never holds: {', '.join(map(repr, strange[:5]))}", where=folder,
             allowed=", ".join(sorted(REQUIRED | OPTIONAL)), cure=_REBUILD,
         )  # fmt: skip
-    present = {entry.name for entry in os.scandir(folder)}
+    present = set(_present(folder))
     missing = sorted((listed | REQUIRED) - present)
     if missing:
         raise BundleError(f"incomplete: {', '.join(missing)} is missing", where=folder, cure=_REBUILD)
@@ -179,6 +206,20 @@ def _check_entries(folder: Path, manifest: Manifest) -> None:
             f"holds what its manifest does not list: {', '.join(map(repr, unknown[:5]))}", where=folder,
             cure="Move it elsewhere if you put it there; otherwise do not use this bundle.",
         )  # fmt: skip
+
+
+def _present(folder: Path) -> Iterator[str]:
+    """Names of the entries; those of the example's folder, which is no link, as "examples/NAME"."""
+    home = REQUEST.partition("/")[0]
+    with os.scandir(folder) as entries:
+        found = list(entries)
+    for entry in found:
+        if entry.name != home:
+            yield entry.name
+        elif not entry.is_dir(follow_symlinks=False):
+            raise BundleError("not a folder, or a symbolic link to one", where=folder / home, cure=_REBUILD)
+        else:
+            yield from [f"{home}/{inner.name}" for inner in (folder / home).iterdir()] or [f"{home}/"]
 
 
 def _sha256(stream: BinaryIO) -> str:
@@ -213,9 +254,9 @@ def _safetensors_header(
     if len(begin) < 8 or length > min(HEADER_LIMIT, size - 8):
         raise BundleError("not a safetensors file: its header is longer than it", where=where, cure=_REBUILD)
     try:
-        header = json.loads(stream.read(length), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        header = strict_json(stream.read(length))
         found = {k: _tensor_entry(v) for k, v in header.items() if k != "__metadata__"}
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BundleError("not a safetensors file", where=where, got=str(error), cure=_REBUILD) from error
     end, entries = 0, {}
     for name, (dtype, shape, first, last) in sorted(found.items(), key=lambda item: item[1][2:]):
@@ -237,15 +278,16 @@ def _tensor_entry(value: dict[str, Any]) -> tuple[str, tuple[int, ...], int, int
     return _DTYPES[value["dtype"]], tuple(shape), offsets[0], offsets[1]
 
 
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    tree = dict(pairs)
-    if len(tree) != len(pairs):
-        raise ValueError("a key appears twice")
-    return tree
+def _strict_json(text: bytes, where: object) -> Any:
+    try:
+        return strict_json(text)
+    except ValueError as error:
+        raise BundleError("not valid JSON", where=where, got=str(error), cure=_REBUILD) from error
 
 
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
+def _all(values: Any, kind: type) -> bool:
+    """Whether it is a list of one or more of a kind."""
+    return isinstance(values, list) and bool(values) and all(isinstance(value, kind) for value in values)
 
 
 def _json_or_text(text: str) -> Any:

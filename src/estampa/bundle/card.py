@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from estampa.bundle.manifest import Int8
+from estampa.bundle.example import curl_lines, request_of
+from estampa.bundle.manifest import Int8, contract_from
+from estampa.bundle.presets import Presets
+from estampa.plain import numbered
 
 MISSING = "[More information needed]"
 _MOST = 100  #: columns of a table that the card shows
@@ -30,8 +33,8 @@ _SEEN = {
 }
 
 
-def card(manifest: Mapping[str, Any], answers: Mapping[str, str] | None = None) -> str:
-    """The card as Markdown, from the manifest's fields and the answers to `ASKED`."""
+def card(manifest: Mapping[str, Any], answers: Mapping[str, str] | None = None, presets: Presets | None = None) -> str:
+    """The card as Markdown, from the manifest's fields, the answers to `ASKED` and the objects in the bundle."""
     answers = answers or {}
     contract, data, model = manifest["contract"], manifest.get("data", {}), manifest.get("model", {})
     parts = manifest.get("parts", {})
@@ -58,9 +61,18 @@ def card(manifest: Mapping[str, Any], answers: Mapping[str, str] | None = None) 
                 "Licence of the data": data.get("licence") or MISSING,
                 "Content hash": f"`{manifest['hashes']['data']}`",
                 "Part that new data are compared with": manifest.get("reference_part") or MISSING,
+                "In this folder, to be tried": _held(manifest, presets),
                 ASKED["selection"]: answers.get("selection") or MISSING,
             }
         ),
+        "## Ask it as a service",
+        "",
+        "`estampa serve` and the name of this folder start a page and an interface; then, from within this folder:",
+        "",
+        "```sh",
+        *curl_lines(request_of(contract_from(contract), presets)),
+        "```",
+        "",
         "## Results",
         "",
         *_results(manifest.get("metrics", {})),
@@ -88,6 +100,13 @@ def _section(title: str, answers: Mapping[str, str], *keys: str) -> list[str]:
 
 def _facts(facts: Mapping[str, Any]) -> list[str]:
     return [*(f"- **{name}:** {_word(value)}" for name, value in facts.items()), ""]
+
+
+def _held(manifest: Mapping[str, Any], presets: Presets | None) -> str:
+    if presets is None:
+        return "no object of the data"
+    part = manifest.get("reference_part") or "training"
+    return f"{numbered(len(presets), 'object')} of the {part} part, whole and with labels, in presets.safetensors"
 
 
 def _kind(contract: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ from estampa.bundle.card import card
 from estampa.bundle.contract import SAMPLE, InputContract, contract_of, measure_range
 from estampa.bundle.int8 import measured, quantised
 from estampa.bundle.manifest import Int8, Parity, metadata, papers
+from estampa.bundle.presets import Presets, answered, chosen
 from estampa.bundle.session import INPUT, Scores, Session
 from estampa.bundle.store import Bundle, Content, plain, write
 from estampa.data.dataset import Dataset
@@ -241,7 +242,8 @@ def bundle_from(
     ----------
     rows : part ("train", "validation", "test") -> row numbers of `dataset`.
     metrics : as `evaluate --json` gives them; its "part" says which part was judged (none = "test").
-    gallery : keep at most 1,000 thumbnails of the training part; False where pictures must not be passed on.
+    gallery : keep at most 1,000 thumbnails of the training part, and at most 24 pictures of the validation part as they
+        are stored; False where pictures must not be passed on.
     extra : `thresholds` ({"decision": ..., "confidence": ...}), `card` (answers by the keys of `card.ASKED`) and `int8`
         (what `shrink` found; the graph is rounded where it was kept).
     """
@@ -261,6 +263,7 @@ def bundle_from(
     onnx = with_metadata(graph, metadata(plain(tree)))
     session = Session(onnx, contract)
     tree["outputs"] = session.outputs
+    presets = _presets(contract, dataset, judged) if gallery else None
     return write(
         folder,
         Content(
@@ -271,7 +274,8 @@ def bundle_from(
             reference=_reference(session, dataset, judged),
             held=references.held({p: (dataset.ids[r], dataset.hashes[r]) for p, r in rows.items()}),
             gallery=_gallery(session, dataset, train) if gallery else None,
-            card=card(plain(tree), extra.get("card")),
+            presets=presets,
+            card=card(plain(tree), extra.get("card"), presets),
         ),
     )
 
@@ -324,6 +328,15 @@ def _reference(session: Session, dataset: Dataset, rows: np.ndarray) -> dict[str
         made.append(references.reference(images, scores.output, dataset.labels[numbers], embedding))
     joined = {k: np.concatenate([m[k] for m in made]) for k in made[0]}
     return joined | {"projection": made[0]["projection"]}
+
+
+def _presets(contract: InputContract, dataset: Dataset, rows: np.ndarray) -> Presets | None:
+    """Pictures to try the model on, of those that it answers; None where there are none, or each is too large."""
+    classes = len(dataset.classes) if dataset.task == "classification" else 0
+    size = int(np.prod(contract.shape)) * np.dtype(contract.dtype).itemsize
+    few = rows[chosen(dataset.labels[rows], classes, size)]
+    images = _images(dataset, few)
+    return Presets(dataset.labels[few], dataset.ids[few], images=images).kept(answered(contract, images))
 
 
 def _gallery(session: Session, dataset: Dataset, train: np.ndarray) -> dict[str, np.ndarray]:

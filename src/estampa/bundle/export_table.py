@@ -13,6 +13,7 @@ from estampa.bundle import reference as references
 from estampa.bundle.card import card
 from estampa.bundle.contract_table import TableContract, batch_of, table_contract_of
 from estampa.bundle.manifest import Parity, metadata, papers
+from estampa.bundle.presets import Presets, chosen
 from estampa.bundle.session import TABLE_INPUT, Session
 from estampa.bundle.store import Bundle, Content, plain, record_tensor, write
 from estampa.bundle.table_graph import IR, ML, ML_OPSET, OPSET, Graph, probabilities, tied
@@ -38,6 +39,7 @@ def bundle_from_table(
     metrics: Mapping[str, Any],
     folder: Path,
     *,
+    gallery: bool = True,
     extra: Mapping[str, Any] | None = None,
     test_rows: np.ndarray | None = None,
 ) -> Bundle:
@@ -47,6 +49,7 @@ def bundle_from_table(
     ----------
     rows : part ("train", "validation", "test") -> row numbers of `dataset`.
     metrics : as `evaluate --json` gives them; its "part" says which part was judged (none = "test").
+    gallery : keep at most 24 rows of the validation part; False where rows must not be passed on.
     extra : `thresholds` ({"decision": ..., "confidence": ...}) and `card` (answers by the keys of `card.ASKED`).
     test_rows : rows that the graph is compared with scikit-learn on, each of them; None = the test part, or where
         there is none the validation part, or the training part.
@@ -69,15 +72,18 @@ def bundle_from_table(
         (r for r in (rows.get("test", train[:0]), validation) if len(r)), train
     )  # fmt: skip
     tree |= {"outputs": session.outputs, "parity": check_parity(fitted, session, dataset, compared)}
+    judged = _spread(validation if len(validation) else train)
+    presets = _presets(fitted, dataset, judged) if gallery else None
     return write(
         folder,
         Content(
             manifest=tree,
             onnx=onnx,
             prepare={**fitted.preparation.state(), **record_tensor(fitted.preparation.record())},
-            reference=_reference(fitted, session, dataset, _spread(validation if len(validation) else train)),
+            reference=_reference(fitted, session, dataset, judged),
             held=references.held({p: (dataset.ids[r], dataset.hashes[r]) for p, r in rows.items()}),
-            card=card(plain(tree), extra.get("card")),
+            presets=presets,
+            card=card(plain(tree), extra.get("card"), presets),
         ),
     )
 
@@ -208,6 +214,15 @@ def _reference(fitted: FittedTable, session: Session, dataset: Dataset, rows: np
     features = fitted.preparation.transform(raw_rows(dataset, fitted.preparation.columns, rows))
     output = session.score(features, wanted=("output",)).output
     return references.reference_table(features, output, dataset.labels[rows])
+
+
+def _presets(fitted: FittedTable, dataset: Dataset, rows: np.ndarray) -> Presets | None:
+    """Rows to try the model on, of those that it answers; None where there are none."""
+    raw = raw_rows(dataset, fitted.preparation.columns, rows).astype(np.float64)
+    good = ~fitted.preparation.unanswered(raw)
+    rows, raw = rows[good], raw[good]
+    labels = dataset.labels[rows]
+    return Presets(labels, dataset.ids[rows], rows=raw).kept(chosen(labels, len(fitted.classes), raw[:1].nbytes))
 
 
 def _spread(rows: np.ndarray, most: int = _REFERENCE) -> np.ndarray:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, TypeAdapter, model_validator
 
 from estampa import machine
 from estampa.bundle.contract import InputContract
@@ -20,7 +20,8 @@ from estampa.recipe import Recipe, Record
 FORMAT = 1
 MANIFEST = "bundle.json"
 REQUIRED = frozenset({"model.onnx", "prepare.safetensors", "reference.safetensors", "held.safetensors", "README.md"})
-OPTIONAL = frozenset({"weights.safetensors", "gallery.safetensors"})
+REQUEST = "examples/request.json"  #: the one file that lies in a folder of the bundle
+OPTIONAL = frozenset({"weights.safetensors", "gallery.safetensors", "presets.safetensors", REQUEST})
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -36,6 +37,12 @@ def _kind(contract: Any) -> str:
 Contract = Annotated[
     Annotated[InputContract, Tag("pictures")] | Annotated[TableContract, Tag("table")], Discriminator(_kind)
 ]
+
+
+def contract_from(value: Any) -> InputContract | TableContract:
+    """A contract from its JSON; pydantic's ValidationError where it is none."""
+    found: InputContract | TableContract = TypeAdapter(Contract).validate_python(value)
+    return found
 
 
 class FileEntry(Record):

@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 
 from estampa.bundle import audit as audits
+from estampa.bundle import example
 from estampa.bundle.contract import InputContract
 from estampa.bundle.contract_table import TableContract
-from estampa.bundle.manifest import FORMAT, MANIFEST, Manifest, Thresholds
+from estampa.bundle.manifest import FORMAT, MANIFEST, REQUEST, Manifest, Thresholds, contract_from
+from estampa.bundle.presets import PART, Presets, unpack
 from estampa.bundle.session import OUTPUTS, Scores, Session
 from estampa.errors import BundleError, ContractError, StorageError
 from estampa.files import require_writable, storage_errors, sync_folder
@@ -41,6 +43,7 @@ class Content:
     card: str
     weights: Tensors | None = None
     gallery: Tensors | None = None
+    presets: Presets | None = None
 
 
 def write(folder: Path, content: Content) -> Bundle:
@@ -57,11 +60,7 @@ def write(folder: Path, content: Content) -> Bundle:
         if part.exists():
             shutil.rmtree(part)
         part.mkdir()
-    files: dict[str, bytes] = {"model.onnx": content.onnx, "README.md": content.card.encode()}
-    for name in ("weights", "prepare", "reference", "held", "gallery"):
-        tensors = getattr(content, name)
-        if tensors is not None:
-            files[f"{name}.safetensors"] = pack(tensors)
+    files = _files(content)
     entries = {name: _write(part / name, data) for name, data in sorted(files.items())}
     tree = dict(content.manifest) | {"format": FORMAT, "files": entries}
     tree["hashes"] = dict(tree["hashes"]) | {"model": entries["model.onnx"]["sha256"]}
@@ -79,10 +78,24 @@ def write(folder: Path, content: Content) -> Bundle:
             "exists already and holds something else", where=folder, cure="Choose another folder, or move this one."
         )
     with storage_errors(folder):
-        sync_folder(part)
+        for made_in in sorted({(part / name).parent for name in files}, reverse=True):
+            sync_folder(made_in)
         part.rename(folder)
         sync_folder(folder.parent)
     return Bundle.open(folder)
+
+
+def _files(content: Content) -> dict[str, bytes]:
+    """Name -> bytes of every file but the manifest."""
+    files: dict[str, bytes] = {"model.onnx": content.onnx, "README.md": content.card.encode()}
+    for name in ("weights", "prepare", "reference", "held", "gallery"):
+        tensors = getattr(content, name)
+        if tensors is not None:
+            files[f"{name}.safetensors"] = pack(tensors)
+    if content.presets is not None:
+        files[f"{PART}.safetensors"] = pack(content.presets.tensors())
+    asked = example.request_of(contract_from(plain(content.manifest["contract"])), content.presets)
+    return files | ({REQUEST: example.text_of(asked)} if asked else {})
 
 
 def pack(tensors: Tensors) -> bytes:
@@ -124,10 +137,12 @@ def plain(value: Any) -> Any:
 
 
 def _write(path: Path, data: bytes) -> dict[str, Any]:
-    with storage_errors(path), path.open("xb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
+    with storage_errors(path):
+        path.parent.mkdir(exist_ok=True)
+        with path.open("xb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
     return {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
@@ -234,9 +249,16 @@ class Bundle:
         return found
 
     def tensors(self, name: str) -> dict[str, np.ndarray]:
-        """The arrays of "weights", "prepare", "reference", "held" or "gallery", checked against the manifest again."""
+        """The arrays of "weights", "prepare", "reference", "held", "gallery" or "presets", all checked again."""
         file = f"{name}.safetensors"
         return audits.tensors(audits.verified(self.folder, self.manifest, file), self.folder / file)
+
+    def presets(self) -> Presets | None:
+        """Objects to try the model on; None where none travel with it (`--no-gallery`, or an older bundle)."""
+        file = f"{PART}.safetensors"
+        if file not in self.manifest.files:
+            return None
+        return unpack(self.tensors(PART), self.contract, self.folder / file)
 
     def held(self, part: str) -> tuple[np.ndarray, np.ndarray]:
         """Ids (n,) and content hashes (n,) uint64 of a part: what the model has seen, or was judged on."""

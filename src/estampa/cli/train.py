@@ -53,7 +53,7 @@ def command(
     baselines: Annotated[
         bool, typer.Option(help="Simple methods beside it: majority, logistic regression, forests.")
     ] = True,
-    gallery: Annotated[bool, typer.Option(help="Thumbnails of training examples in the bundle.")] = True,
+    gallery: Annotated[bool, typer.Option(help="Thumbnails and a few whole objects in the bundle.")] = True,
     as_: Annotated[str, typer.Option("--as", help="Name of the source; default: ask each whether it is its own.")] = "",
     crop: Annotated[int, typer.Option(min=0, metavar="SIDE", help="Take a picture's central square. 0: all.")] = 0,
     size: Annotated[str | None, typer.Option(metavar="HxW", help="Bring pictures to this height and width.")] = None,

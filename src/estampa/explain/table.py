@@ -26,7 +26,6 @@ from estampa.explain.reasons import Reasons, reasons
 from estampa.measure import decide
 from estampa.page import Kept
 from estampa.plain import numbered, table
-from estampa.predict.answers import unanswered
 from estampa.predict.parts import parts_of, rows_in
 from estampa.predict.source import Data, open_table
 from estampa.predict.table_source import DatasetTable, TableSource
@@ -218,7 +217,7 @@ def _seen(out: np.ndarray, learned: np.ndarray, chose: np.ndarray, some: np.ndar
 def _answered(bundle: Bundle, source: TableSource, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Those of the places whose objects `predict` gives an answer, and their raw values."""
     values = source.take_rows(places)
-    good = ~unanswered(bundle, values)
+    good = ~bundle.preparation.unanswered(values)
     good[good] = np.isfinite(_score(bundle)(values[good])).all(axis=1) if good.any() else good[good]
     return places[good], values[good]
 

@@ -111,14 +111,6 @@ def _of_table(bundle: Bundle, chunk: TableChunk, ids: np.ndarray, output: np.nda
     return _answers(bundle, ids, output, bad, _flags(marks, flags))
 
 
-def unanswered(bundle: Bundle, values: np.ndarray) -> np.ndarray:
-    """(n,) bool: raw rows (n, columns) of a table that get no answer: those without one valid value, which would be
-    answered from medians alone, and those that a model leaves out which needs what has failed in them.
-    """
-    found = np.asarray(bundle.preparation.invalid(values).all(axis=1))
-    return np.asarray(found | ~bundle.preparation.usable(values))
-
-
 def _named(marked: np.ndarray, names: Sequence[str]) -> dict[int, str]:
     """Row -> the columns that are marked in it, as "u|g", of a (n, columns) bool array."""
     rows = np.flatnonzero(marked.any(axis=1))

@@ -156,6 +156,12 @@ class TablePreparation:
         read = [i for i, name in enumerate(self.columns) if name in needed]
         return np.asarray(~self.invalid(values)[:, read].any(axis=1))
 
+    def unanswered(self, values: Array) -> NDArray[np.bool_]:
+        """(n,): raw rows (n, columns) that get no answer: those without one valid value, which would be answered from
+        medians alone, and those that are not `usable`.
+        """
+        return np.asarray(self.invalid(values).all(axis=1) | ~self.usable(values))
+
     @property
     def needed(self) -> frozenset[str]:
         """The raw columns that some feature rests on."""

@@ -122,7 +122,7 @@ def judged(stage: Stage, fitted: FittedTable, part: str, found: Settled) -> Evid
     return evidence
 
 
-def ship(stage: Stage, fitted: FittedTable, evidence: Evidence, habits: Habits, found: Settled) -> None:  # noqa: ARG001 - a table has no thumbnails
+def ship(stage: Stage, fitted: FittedTable, evidence: Evidence, habits: Habits, found: Settled) -> None:
     """Write the bundle, the judged part's predictions by the bundle itself, and measure what the report tells."""
     from estampa.bundle.export_table import bundle_from_table
     from estampa.evaluate.table_evidence import witness_table
@@ -131,7 +131,8 @@ def ship(stage: Stage, fitted: FittedTable, evidence: Evidence, habits: Habits, 
     with stage.clock.of("export"):
         bundle = bundle_from_table(
             fitted, stage.dataset, stage.rows, {**evidence.judgement.to_json(), "part": evidence.part},
-            fresh_model(stage), extra={"thresholds": found.thresholds()}, test_rows=evidence.rows,
+            fresh_model(stage),
+            gallery=habits.gallery, extra={"thresholds": found.thresholds()}, test_rows=evidence.rows,
         )  # fmt: skip
         predict(bundle, stage.dataset, stage.folder / "predictions.csv", part=evidence.rows, progress=stage.progress)
     with stage.clock.of("explaining"):
