@@ -1,0 +1,85 @@
+"""The ASGI app: API, docs, pages, and the guard around them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from estampa.errors import EstampaError
+from estampa.serve.api import add_api
+from estampa.serve.guard import Guard
+from estampa.serve.problems import KINDS, Problem, id_of, problem_of
+from estampa.serve.service import Service
+from estampa.serve.settings import Settings
+from estampa.serve.site import routes
+
+_STATUSES = {404: "not-found", 405: "method", 413: "too-large", 415: "media"}
+
+
+def create_app(settings: Settings) -> Guard:
+    """The whole service as an ASGI app. Raises what opening the bundles raises."""
+    service = Service(settings)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        yield
+        await service.stop()
+
+    app = FastAPI(
+        title="estampa", version=version("estampa"), lifespan=lifespan, root_path=settings.root_path,
+        summary="Answers of models of small scientific pictures and tables, with what is to be doubted in them.",
+        docs_url=None, redoc_url=None, redirect_slashes=False,
+    )  # fmt: skip
+    app.state.service = service
+    for kind in (Problem, EstampaError, HTTPException, RequestValidationError):
+        app.add_exception_handler(kind, _told)
+    add_api(app, service)
+    _describe(app, service)
+    app.router.routes.extend(routes(service))
+    return Guard(app, service)
+
+
+async def _told(request: Request, error: Exception) -> Response:
+    """Every error of a route as problem details."""
+    return problem_for(error).response(id_of(request), request.scope.get("root_path", ""))
+
+
+def problem_for(error: Exception) -> Problem:
+    """The problem that an error is."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, EstampaError):
+        return problem_of(error)
+    if isinstance(error, RequestValidationError):
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:3])
+        return Problem("not-understood", f"The request does not fit its description: {faults}.")
+    assert isinstance(error, HTTPException)
+    kind = _STATUSES.get(error.status_code, "not-understood")
+    headers = dict(error.headers or {})
+    return Problem(kind, KINDS[kind].meaning, headers)
+
+
+def _describe(app: FastAPI, service: Service) -> None:
+    """Say of the OpenAPI description what FastAPI cannot know: the token, and the problems' own status texts."""
+    made = app.openapi
+
+    def described() -> dict[str, Any]:
+        tree = made()
+        if service.settings.token:
+            tree.setdefault("components", {})["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+            tree["security"] = [{"token": []}]
+        for path in tree["paths"].values():  # ours are 4xx of one shape; FastAPI's own is never sent
+            for operation in path.values():
+                answer = operation["responses"].get("422", {})
+                if "HTTPValidationError" in str(answer):
+                    operation["responses"].pop("422")
+        return tree
+
+    app.openapi = described  # type: ignore[method-assign]

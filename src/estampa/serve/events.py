@@ -1,0 +1,68 @@
+"""The server's own log: JSON lines on stderr, one a request, without addresses, names or contents of anybody."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+
+class Events:
+    """Writes what happens, each line by one write. `quiet` leaves the lines of requests out."""
+
+    def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
+        self._stream, self.quiet = stream or sys.stderr, quiet
+
+    def say(self, event: str, **facts: Any) -> None:
+        """Something happened."""
+        self._write("info", event, facts)
+
+    def warn(self, event: str, **facts: Any) -> None:
+        """Something went wrong, and the service goes on."""
+        self._write("warning", event, facts)
+
+    def request(self, **facts: Any) -> None:
+        """A request was answered."""
+        if not self.quiet:
+            self._write("info", "request", facts)
+
+    def fault(self, event: str, trace: str, **facts: Any) -> None:
+        """A fault of ours, with its traceback: for the server's log alone."""
+        self._write("error", event, {**facts, "traceback": trace})
+
+    def _write(self, level: str, event: str, facts: dict[str, Any]) -> None:
+        time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        record = {
+            "time": time,
+            "level": level,
+            "event": event,
+            **{k: v for k, v in facts.items() if v not in ("", None)},
+        }
+        try:
+            self._stream.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):  # nobody reads it any more: not a reason to stop answering
+            self.quiet = True
+
+
+class JsonFormatter(logging.Formatter):
+    """The records of other libraries (uvicorn) in the same shape."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line of JSON."""
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        told = {"time": time, "level": record.levelname.lower(), "event": record.getMessage(), "from": record.name}
+        if record.exc_info:
+            told["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(told, ensure_ascii=False)
+
+
+#: For uvicorn: its own lines as JSON on stderr; ours of requests say more than its access log.
+LOGGING: dict[str, Any] = {
+    "version": 1, "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "estampa.serve.events.JsonFormatter"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "stream": "ext://sys.stderr", "formatter": "json"}},
+    "loggers": {"uvicorn": {"handlers": ["stderr"], "level": "WARNING", "propagate": False}},
+}  # fmt: skip

@@ -1,0 +1,200 @@
+"""Around every request: its id, its token, its limits, the headers of the answer, a count and a line in the log."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hmac
+import re
+import time
+import traceback
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from estampa.serve.problems import Problem
+from estampa.serve.service import Service
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
+_OPEN = ("/healthz", "/readyz")  #: answered without a token: who starts and stops the service must be able to ask
+_POLICY = (
+    "default-src 'none'; img-src 'self' data: blob:; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+#: Of every answer. No page of the service may be framed, guessed at, or tell another site where it was left from.
+_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", _POLICY.encode()),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+]
+_CACHED = b"cache-control"
+
+
+class Guard:
+    """ASGI middleware; the app behind it sees only requests that may pass."""
+
+    def __init__(self, app: App, service: Service) -> None:
+        self.app, self.service = app, service
+        token = service.settings.token
+        self._token = token.encode() if token else b""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+        elif scope["type"] == "http":
+            await _Passage(self, scope, receive, send).go()
+        else:  # no websockets here
+            await send({"type": "websocket.close", "code": 1003})
+
+    def allowed(self, scope: Scope, headers: dict[bytes, bytes]) -> Problem | None:
+        """None when the request may pass: it carries the token, and no other site's page sent it."""
+        if self._token and route_path(scope) not in _OPEN and not self._carries(headers.get(b"authorization", b"")):
+            asked = {"WWW-Authenticate": 'Bearer realm="estampa", Basic realm="estampa", charset="UTF-8"'}
+            return Problem(
+                "token", "Send the header Authorization: Bearer TOKEN; in a browser, the token as password.", asked
+            )
+        origin = headers.get(b"origin", b"").decode("latin-1")
+        if scope["method"] not in ("GET", "HEAD", "OPTIONS") and origin and not _same(origin, headers):
+            return Problem(
+                "cross-site", "This request was sent by a page of another site. Open the service's own page."
+            )
+        return None
+
+    def _carries(self, header: bytes) -> bool:
+        """Whether the header holds the token, compared in constant time; a browser sends it as a password."""
+        scheme, _, given = header.partition(b" ")
+        given = given.strip()
+        if scheme.lower() == b"basic":
+            try:
+                given = base64.b64decode(given, validate=True).partition(b":")[2]
+            except (binascii.Error, ValueError):
+                return False
+        elif scheme.lower() != b"bearer":
+            return False
+        return hmac.compare_digest(given, self._token)
+
+
+class _Passage:
+    """One request on its way through."""
+
+    def __init__(self, guard: Guard, scope: Scope, receive: Receive, send: Send) -> None:
+        self.guard, self.scope, self._receive, self._send = guard, scope, receive, send
+        self.settings = guard.service.settings
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        asked = self.headers.get(b"x-request-id", b"")
+        self.id = asked.decode() if _ID.fullmatch(asked) else uuid.uuid4().hex
+        scope["estampa.id"] = self.id
+        self.began, self.status, self.bytes = time.perf_counter(), 0, 0
+        self.whole = False  #: the body has arrived
+        upload = route_path(scope).endswith("/batch")
+        self.most = self.settings.max_upload if upload else self.settings.max_body
+
+    async def go(self) -> None:
+        """Answer it, whatever happens."""
+        problem = self.guard.allowed(self.scope, self.headers) or self._too_large()
+        try:
+            if problem is not None:
+                await self._refuse(problem)
+            else:
+                await self.guard.app(self.scope, self.receive, self.send)
+        except Problem as found:
+            await self._refuse(found)
+        except asyncio.CancelledError:
+            raise
+        except Exception:  # noqa: BLE001 - the last place before the client: a fault of ours, told to the log alone
+            self.guard.service.events.fault(
+                "fault", traceback.format_exc(), request_id=self.id, route=route_of(self.scope)
+            )
+            await self._refuse(Problem("internal", "A fault of the service; its log has the request's id."))
+        finally:
+            self._count()
+
+    def _too_large(self) -> Problem | None:
+        length = self.headers.get(b"content-length", b"0")
+        if not length.isdigit():
+            return Problem("not-understood", "The header Content-Length is no number.")
+        return self._beyond() if int(length) > self.most else None
+
+    def _beyond(self) -> Problem:
+        return Problem(
+            "too-large", f"The body is larger than {self.most:,} bytes, the limit here. Send less at a time, "
+            f"or raise it with --max-body.",
+        )  # fmt: skip
+
+    async def receive(self) -> Message:
+        """The next piece of the body, while it keeps to the limits of size and time."""
+        if self.whole:  # what comes now is the client going away, however long that takes
+            return await self._receive()
+        left = self.settings.body_seconds - (time.perf_counter() - self.began)
+        try:
+            async with asyncio.timeout(max(left, 0)):
+                message = await self._receive()
+        except TimeoutError as error:
+            raise Problem(
+                "too-slow", f"The body did not arrive within {self.settings.body_seconds:g} s.", {"Connection": "close"}
+            ) from error
+        if message["type"] == "http.request":
+            self.bytes += len(message.get("body", b""))
+            self.whole = not message.get("more_body", False)
+            if self.bytes > self.most:
+                raise self._beyond()
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send a piece of the answer; its head gets the headers that every answer has."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = [*message.get("headers", []), *_HEADERS, (b"x-request-id", self.id.encode())]
+            if not any(name.lower() == _CACHED for name, _ in headers):
+                headers.append((_CACHED, b"no-store"))
+            if not self.whole and self.scope["method"] == "POST":
+                headers.append((b"connection", b"close"))  # the rest of its body is not read
+            message["headers"] = headers
+        await self._send(message)
+
+    async def _refuse(self, problem: Problem) -> None:
+        if self.status:  # the answer has begun: nothing can be said any more
+            return
+        response = problem.response(self.id, self.scope.get("root_path", ""))
+        await response(self.scope, self.receive, self.send)
+
+    def _count(self) -> None:
+        took = time.perf_counter() - self.began
+        route = route_of(self.scope)
+        self.guard.service.metrics.request(route, self.status, took)
+        if route not in _OPEN and route != "/metrics":
+            self.guard.service.events.request(
+                request_id=self.id, method=self.scope["method"], route=route, status=self.status,
+                ms=round(1000 * took, 2), bytes=self.bytes,
+            )  # fmt: skip
+
+
+def route_of(scope: Scope) -> str:
+    """The pattern of the address, as /models/{name}; "other" for what is not known: a label must stay bounded."""
+    route = scope.get("route")
+    return str(getattr(route, "path", "other")) if route is not None else "other"
+
+
+def route_path(scope: Scope) -> str:
+    """The path below the proxy's root."""
+    path, root = str(scope["path"]), str(scope.get("root_path", ""))
+    return path[len(root) :] if root and path.startswith(root + "/") else path
+
+
+def _same(origin: str, headers: dict[bytes, bytes]) -> bool:
+    """Whether a page of this very host sent it."""
+    host = headers.get(b"host", b"").decode("latin-1")
+    return urlsplit(origin).netloc == host

@@ -1,0 +1,264 @@
+"""From what a request holds to rows that can be scored: read as the training files were, held against the contract."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from estampa import machine
+from estampa.bundle.contract import check_header, check_scale
+from estampa.bundle.contract_table import places
+from estampa.bundle.store import Bundle
+from estampa.data.record import Header, ReadRecord
+from estampa.data.sources._picture import Unreadable
+from estampa.data.sources.folder import decode_into
+from estampa.errors import EstampaError
+from estampa.predict.answers import UNREADABLE
+from estampa.predict.source import Chunk, PictureSource, open_source, open_table
+from estampa.predict.table_source import TableChunk
+from estampa.serve import arrays
+from estampa.serve.problems import Problem, problem_of
+from estampa.serve.settings import Settings
+
+#: What is read through a file of its own, by suffix: the source's extra and a module of it, "" = the base install.
+FILES = {".csv": "", ".tsv": "", ".parquet": "tables", ".fits": "astro", ".fit": "astro"}
+_MODULES = {"tables": "pyarrow", "astro": "astropy"}
+_ID_MOST = 200  #: characters of an id
+_MODES = {1: "L", 3: "RGB"}
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Objects to be scored: ids (n,) as they were given, and their rows; `chunk.rejected` says what was unreadable."""
+
+    ids: np.ndarray
+    chunk: Chunk | TableChunk
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class Reader:
+    """Reads what requests hold for one bundle, within the limits of the settings. Every method raises Problem."""
+
+    def __init__(self, bundle: Bundle, settings: Settings) -> None:
+        self.bundle, self.settings = bundle, settings
+
+    # ------------------------------------------------------------------ pictures
+
+    def array(self, values: np.ndarray, ids: Any = None, what: str = "the array") -> Inputs:
+        """Pictures (n, h, w, c), (n, h, w) of one channel, or a single one; of a table rows (n, columns)."""
+        if self.bundle.of_table:
+            return self._table_array(values, ids, what)
+        contract = self.bundle.pictures
+        shape = contract.shape
+        if values.dtype.names:
+            raise Problem("contract", f"{what} has named columns; the model was fed pictures, {contract.words()}.")
+        if values.shape in (shape, shape[:2] if shape[2] == 1 else shape):
+            values = values.reshape(1, *shape)
+        elif shape[2] == 1 and values.ndim == 3 and values.shape[1:] == shape[:2]:
+            values = values[..., None]
+        if values.ndim != 4 or not len(values):
+            raise Problem(
+                "contract", f"{what} is no pictures. Allowed: n x {contract.words()}, or one. Got: "
+                f"{' x '.join(map(str, values.shape)) or 'one number'} {values.dtype}.",
+            )  # fmt: skip
+        self._few(len(values))
+        if values.shape[1:] == shape:
+            values = arrays.stored(values, contract.dtype, what)
+        header = Header(
+            len(values), values.shape[1:], str(values.dtype), "unlabelled", read=ReadRecord(source="arrays")
+        )
+        self._held(lambda: check_header(contract, header, what))
+        return self._scaled(Inputs(ids_of(ids, len(values)), Chunk(0, values)), what)
+
+    def pictures(self, files: Sequence[tuple[str, bytes]]) -> Inputs:
+        """Files of pictures (name, bytes), decoded as the training pictures were; one that cannot be read is rejected.
+
+        Where not one can be read, Problem says why.
+        """
+        contract = self.bundle.pictures
+        self._few(len(files))
+        record = contract.read_record
+        if not record.mode:  # the model was fed arrays: a picture must be of their very size and channels
+            mode = _MODES.get(contract.shape[2], "")
+            if not mode or contract.dtype == "float32":
+                raise Problem("media", f"This model reads no picture files: it was fed {contract.words()}. Send .npy.")
+            record = ReadRecord(source="folder", mode=mode)
+        images = np.zeros((len(files), *contract.shape), contract.dtype)
+        rejected: dict[int, str] = {}
+        for i, (_, data) in enumerate(files):
+            try:
+                decode_into(data, record, images[i], self.settings.max_pixels)
+            except Unreadable as reason:
+                images[i], rejected[i] = 0, str(reason)
+        names = np.array([name[:_ID_MOST] for name, _ in files], dtype=np.str_)
+        if len(rejected) == len(files):
+            raise Problem("unreadable", f"{named(files[0][0])}: {rejected[0]}.{_others(len(files) - 1)}")
+        found = Inputs(names, Chunk(0, images, rejected))
+        return self._scaled(found, "the pictures") if contract.dtype == "float32" else found
+
+    def base64_pictures(self, texts: Any, ids: Any = None) -> Inputs:
+        """Picture files as base64 texts in JSON."""
+        if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+            raise Problem("not-understood", "'pictures' must be a list of base64 texts, each of one picture file.")
+        files = []
+        for i, text in enumerate(texts):
+            try:
+                files.append((str(i), base64.b64decode(text.partition("base64,")[2] or text, validate=True)))
+            except (binascii.Error, ValueError) as error:
+                raise Problem("unreadable", f"Picture {i} is not base64.") from error
+        found = self.pictures(files)
+        return Inputs(ids_of(ids, len(found)), found.chunk)
+
+    # ------------------------------------------------------------------ tables
+
+    def rows(self, records: Any, ids: Any = None) -> Inputs:
+        """Rows as objects {"column": number or null}; the columns by name, others are left aside."""
+        contract = self._table()
+        if not isinstance(records, list) or not records or not all(isinstance(row, dict) for row in records):
+            raise Problem("not-understood", "'rows' must be a list of objects, {\"column\": number, ...}.")
+        self._few(len(records))
+        names = contract.column_names
+        values = np.full((len(records), len(names)), np.nan)
+        for i, row in enumerate(records):
+            if not row.keys() >= set(names):
+                self._held(lambda row=row, i=i: places(contract, list(row), (), f"row {i}"))  # type: ignore[misc]
+            for k, name in enumerate(names):
+                values[i, k] = _number(row[name], name, i)
+        return Inputs(ids_of(ids, len(records)), TableChunk(0, values))
+
+    def _table_array(self, values: np.ndarray, ids: Any, what: str) -> Inputs:
+        contract = self._table()
+        names = contract.column_names
+        if values.dtype.names:
+            self._held(lambda: places(contract, values.dtype.names or (), (), what))
+            flat = np.stack([np.atleast_1d(values[name]).astype(np.float64) for name in names], axis=-1)
+        else:
+            flat = values.astype(np.float64).reshape(1, -1) if values.ndim == 1 else values.astype(np.float64)
+        if flat.ndim != 2 or flat.shape[1] != len(names) or not len(flat):
+            raise Problem(
+                "contract", f"{what} is no rows of the table. Allowed: n x {len(names)}, the columns "
+                f"{', '.join(names)[:400]} in this order. Got: {' x '.join(map(str, values.shape))}.",
+            )  # fmt: skip
+        self._few(len(flat))
+        return Inputs(ids_of(ids, len(flat)), TableChunk(0, np.ascontiguousarray(flat)))
+
+    def _table(self) -> Any:
+        if not self.bundle.of_table:
+            raise Problem(
+                "contract", f"This model was fed pictures, {self.bundle.pictures.words()}, not rows of a table."
+            )
+        return self.bundle.table
+
+    # ------------------------------------------------------------------ files
+
+    def file(self, name: str, data: bytes, suffix: str) -> Inputs:
+        """A CSV, Parquet or FITS file, read by the source that reads it for `estampa predict`.
+
+        It lies in a private folder of its own while it is read, and is deleted before the answer is given.
+        """
+        extra = FILES[suffix]
+        if extra and not machine.installed(_MODULES[extra]):
+            raise Problem("media", f"{suffix} files need an extra here: pip install 'estampa[{extra}]'.")
+        with tempfile.TemporaryDirectory(dir=self.settings.scratch, prefix="request-") as folder:
+            path = Path(folder) / f"data{suffix}"
+            path.write_bytes(data)
+            try:
+                return self._read(path)
+            except EstampaError as error:
+                raise problem_of(error, str(path), named(name)) from error
+
+    def _read(self, path: Path) -> Inputs:
+        bundle = self.bundle
+        if bundle.of_table:
+            table = open_table(path, bundle.table)
+            self._few(len(table))
+            rows = list(table.table_chunks(0, len(table)))
+            rejected = {row: why for chunk in rows for row, why in chunk.rejected.items()}
+            return Inputs(table.ids, TableChunk(0, np.concatenate([chunk.values for chunk in rows]), rejected))
+        source: PictureSource = open_source(path, bundle.pictures)
+        self._few(len(source))
+        check_header(bundle.pictures, source.header, path)
+        chunks = list(source.chunks(0, len(source)))
+        rejected = {row: why for chunk in chunks for row, why in chunk.rejected.items()}
+        images = np.concatenate([chunk.images for chunk in chunks])
+        return self._scaled(Inputs(source.ids, Chunk(0, images, rejected)), str(path))
+
+    # ------------------------------------------------------------------ shared
+
+    def _few(self, count: int) -> None:
+        if count > self.settings.max_objects:
+            raise Problem(
+                "too-large", f"{count:,} objects in one request; allowed are {self.settings.max_objects:,}. Send "
+                "them in several, or use `estampa predict`.",
+            )  # fmt: skip
+
+    def _scaled(self, found: Inputs, what: str) -> Inputs:
+        """The inputs, held against the scale of the training pictures as `estampa predict` does."""
+        chunk = found.chunk
+        assert isinstance(chunk, Chunk)
+        good = [i for i in range(len(chunk)) if i not in chunk.rejected]
+        some = chunk.images if len(good) == len(chunk) else chunk.images[good]
+        self._held(lambda: check_scale(self.bundle.pictures, some[:512], what))
+        return found
+
+    def _held(self, check: Callable[[], Any]) -> None:
+        """Run a check that raises estampa's own errors; they become problems."""
+        try:
+            check()
+        except EstampaError as error:
+            raise problem_of(error) from error
+
+
+def ids_of(given: Any, count: int) -> np.ndarray:
+    """(count,) str: the ids that a client gave, else the row numbers; Problem where they do not fit."""
+    if given is None:
+        return np.arange(count).astype(np.str_)
+    texts = given.tolist() if isinstance(given, np.ndarray) else given
+    if not isinstance(texts, list) or len(texts) != count or not all(isinstance(t, (str, int)) for t in texts):
+        raise Problem("not-understood", f"'ids' must be a list of {count} texts, one for each object.")
+    return np.array([str(text)[:_ID_MOST] for text in texts], dtype=np.str_)
+
+
+def named(name: str) -> str:
+    """A client's name of a file, safe to be said back: on one line, not long."""
+    return "".join(c if c.isprintable() else "?" for c in name[:_ID_MOST]) or "the file"
+
+
+def _number(value: Any, column: str, row: int) -> float:
+    if value is None:
+        return float("nan")
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise Problem(
+            "unreadable", f"Row {row}: {column!r} is no number. Allowed: a number, or null. Got: {value!r:.80}."
+        )
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf")
+
+
+def _others(count: int) -> str:
+    return f" Nor can the other {count}." if count else ""
+
+
+def reason_of(flags: Mapping[str, Any] | Sequence[str]) -> str:
+    """Why a row has no answer, from its flags, in words."""
+    for flag in flags:
+        name, cut, rest = flag.partition(":")
+        if cut:
+            columns = rest.replace("|", ", ")
+            return (
+                f"It cannot be read: {rest}."
+                if name == UNREADABLE
+                else f"What the model needs is missing or failed: {columns}."
+            )
+    return "The model gives no answer."

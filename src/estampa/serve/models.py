@@ -1,0 +1,180 @@
+"""The models that are served: opened and audited, by name, and swapped when a registry says so."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from estampa.bundle.presets import Presets
+from estampa.bundle.store import Bundle
+from estampa.errors import EstampaError, InputError, nearest
+from estampa.monitor.registry import Registry
+from estampa.serve.problems import Problem
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_REGISTRY = "registry.jsonl"
+
+
+@dataclass(frozen=True)
+class Version:
+    """A bundle that answers, since when, and its number in a registry ("" without one). Never changed: swapped."""
+
+    bundle: Bundle
+    number: str = ""
+    since: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def hash(self) -> str:
+        """The model's hash, as answers carry it."""
+        return self.bundle.hash
+
+    @cached_property
+    def gallery(self) -> dict[str, np.ndarray] | None:
+        """The tensors of gallery.safetensors, see bundle/reference.py; None where the bundle has none."""
+        return self.bundle.tensors("gallery") if "gallery.safetensors" in self.bundle.manifest.files else None
+
+    @cached_property
+    def presets(self) -> Presets | None:
+        """Objects to try the model on; None where the bundle has none."""
+        return self.bundle.presets()
+
+    def warm(self) -> None:
+        """Answer once, so that the first request does not wait for what is loaded at first use."""
+        contract = self.bundle.contract
+        if self.bundle.of_table:
+            self.bundle.preparation.transform(np.zeros((1, len(self.bundle.table.columns))))
+        self.bundle.session.score(np.zeros((1, *contract.shape), contract.dtype))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a model comes from: a run or a bundle, or a name in a registry."""
+
+    path: Path
+    entry: str = ""  #: the name in the registry `path`; "" = `path` is the run or the bundle itself
+
+    def open(self) -> Version:
+        """The model that is there now; BundleError or InputError when it cannot be used."""
+        if not self.entry:
+            return Version(Bundle.open(self.path))
+        found = Registry(self.path).named(self.entry)
+        return Version(Bundle.open(found.path), str(found.version))
+
+    def stamp(self) -> tuple[int, int, int]:
+        """What changes when the registry does."""
+        facts = self.path.stat()
+        return facts.st_ino, facts.st_size, facts.st_mtime_ns
+
+
+class Model:
+    """One served model. `version` is replaced as a whole: who holds one keeps it until its answer is given."""
+
+    def __init__(self, name: str, place: Place) -> None:
+        self.name, self.place = name, place
+        self.seen = place.stamp() if place.entry else (0, 0, 0)
+        self.version = place.open()
+        self.version.warm()
+
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle that answers now."""
+        return self.version.bundle
+
+
+class Models:
+    """The served models, in the order of the command line."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        if not words:
+            raise InputError("no model to serve", where="serve", cure="Name a run folder, a bundle or REGISTRY:NAME.")
+        self._models: dict[str, Model] = {}
+        for word in words:
+            name, place = placed(word)
+            if name in self._models:
+                raise InputError(
+                    f"two models are called {name!r}", where="serve", got=word, cure="Give one a name: NAME=RUN."
+                )
+            self._models[name] = Model(name, place)
+
+    def all(self) -> list[Model]:
+        """Every model."""
+        return list(self._models.values())
+
+    def names(self) -> list[str]:
+        """Their names."""
+        return list(self._models)
+
+    def pick(self, name: str = "") -> Model:
+        """The model of that name; "" = the only one. Raises Problem."""
+        if not name:
+            if len(self._models) == 1:
+                return next(iter(self._models.values()))
+            raise Problem("which-model", f"Say which model with ?model=NAME; served are {', '.join(self._models)}.")
+        if name not in self._models:
+            cure = nearest(name, self._models)
+            raise Problem("not-found", f"No model is called {name[:64]!r}. Served: {', '.join(self._models)}. {cure}")
+        return self._models[name]
+
+    async def watch(self, every: float, told: Callable[[Model, tuple[Version, Version] | EstampaError], None]) -> None:
+        """Look at the registries for ever; load what is newly named, then swap.
+
+        `told` hears of swaps (before, after) and of failures: what cannot be opened is not swapped in, the model that
+        answers goes on, and the next change is tried again.
+        """
+        followed = [model for model in self._models.values() if model.place.entry]
+        while followed:
+            await asyncio.sleep(every)
+            for model in followed:
+                try:
+                    fresh = await asyncio.to_thread(_fresh, model)
+                except EstampaError as error:
+                    told(model, error)
+                    continue
+                if fresh is not None:
+                    before, model.version = model.version, fresh
+                    told(model, (before, fresh))
+
+
+def _fresh(model: Model) -> Version | None:
+    """A model's newer version, warm; None while nothing has changed."""
+    try:
+        stamp = model.place.stamp()
+    except OSError as error:
+        raise InputError("the registry cannot be read", where=model.place.path, got=error.strerror or "") from error
+    if stamp == model.seen:
+        return None
+    model.seen = stamp
+    version = model.place.open()
+    if version.hash == model.version.hash and version.number == model.version.number:
+        return None
+    version.warm()
+    return version
+
+
+def placed(word: str) -> tuple[str, Place]:
+    """Name and place of RUN, NAME=RUN, REGISTRY:NAME or NAME=REGISTRY:NAME; InputError where it is none."""
+    given, cut, rest = word.partition("=")
+    if not cut or not _NAME.fullmatch(given):
+        given, rest = "", word
+    path, _, entry = rest.rpartition(":")
+    registry = Path(path) / _REGISTRY if path and Path(path).is_dir() else Path(path)
+    if path and registry.is_file():
+        return _named(given or entry, word), Place(registry, entry)
+    folder = Path(rest)
+    own = folder.resolve()
+    return _named(given or (own.parent if own.name == "model" else own).name, word), Place(folder)
+
+
+def _named(name: str, word: str) -> str:
+    """A name that can stand in an address."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:64]
+    if not _NAME.fullmatch(plain):
+        raise InputError("a model needs a name", where=word, cure="Give it one: NAME=RUN.")
+    return plain

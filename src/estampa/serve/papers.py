@@ -1,0 +1,30 @@
+"""What the service says of a model: its papers, as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from estampa.bundle import example
+from estampa.serve.models import Model
+
+
+def brief(model: Model) -> dict[str, Any]:
+    """One line of the list of models."""
+    version = model.version
+    return {
+        "name": model.name, "model": version.hash, "version": version.number or None, "task": version.bundle.task,
+        "classes": list(version.bundle.classes), "input": version.bundle.contract.words(),
+        "since": version.since.isoformat(timespec="seconds"),
+    }  # fmt: skip
+
+
+def full(model: Model) -> dict[str, Any]:
+    """Card, classes, contract, thresholds, hashes, metrics with intervals, and a request to send."""
+    bundle = model.version.bundle
+    manifest = bundle.manifest
+    said = manifest.model_dump(mode="json", include={
+        "display", "contract", "thresholds", "metrics", "parts", "data", "hashes", "versions", "decisions", "model",
+    })  # fmt: skip
+    said["estimator"] = said.pop("model")
+    card = (bundle.folder / "README.md").read_text(encoding="utf-8", errors="replace")
+    return brief(model) | said | {"recipe": manifest.name, "card": card, "example": example.request(bundle)}

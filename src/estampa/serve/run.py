@@ -1,0 +1,111 @@
+"""Run the service: bind, open the models, serve, drain, in one process or in several."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+
+from estampa.errors import EstampaError, InputError
+from estampa.serve.events import LOGGING
+from estampa.serve.metrics import SHARED
+from estampa.serve.models import Models
+from estampa.serve.settings import Settings
+from estampa.serve.wire import Wire
+
+SETTINGS = "ESTAMPA_SERVE_AS"  #: by which a worker that is started hears of the settings
+
+
+def serve(settings: Settings, ready: Any = None) -> None:
+    """Serve until SIGTERM or Ctrl-C; what has begun to be answered is answered first.
+
+    `ready(url)` is called once the address is bound. Raises InputError for an address that cannot be bound, and what
+    opening the bundles raises.
+    """
+    with tempfile.TemporaryDirectory(prefix="estampa-serve-") as scratch:
+        settings = settings.model_copy(update={"scratch": Path(scratch)})
+        listening = _bound(settings)
+        if settings.workers > 1:
+            Models(settings.bundles)  # what cannot be opened is said once, before any worker starts
+        if ready is not None:
+            ready(f"http://{_shown(settings.host)}:{listening.getsockname()[1]}{settings.root_path}/")
+        try:
+            if settings.workers == 1:
+                _alone(settings, listening)
+            else:
+                _several(settings, listening)
+        finally:
+            listening.close()
+
+
+def _alone(settings: Settings, listening: socket.socket) -> None:
+    from estampa.serve.app import create_app
+
+    # uvicorn raises the signal again when it has drained; then there is nothing left to end.
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        uvicorn.Server(_config(settings, create_app(settings))).run([listening])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _several(settings: Settings, listening: socket.socket) -> None:
+    counting = settings.scratch / "counters"
+    counting.mkdir()
+    os.environ[SHARED] = str(counting)
+    os.environ[SETTINGS] = settings.model_dump_json()
+    config = _config(settings, "estampa.serve.run:worker_app", factory=True, workers=settings.workers)
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        group = Multiprocess(config, sockets=[listening])
+        group.run()
+        if any(process.exitcode == STARTUP_FAILURE for process in group.processes):
+            raise EstampaError("a worker could not start", where="serve", cure="Its reason stands in the lines above.")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        del os.environ[SHARED], os.environ[SETTINGS]
+
+
+def worker_app() -> Any:
+    """The app of one worker, by the settings that its parent left in the environment."""
+    from estampa.serve.app import create_app
+
+    return create_app(Settings.model_validate_json(os.environ[SETTINGS]))
+
+
+def _config(settings: Settings, app: Any, **more: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app, http=Wire, ws="none", log_config=LOGGING, access_log=False, server_header=False, date_header=True,
+        proxy_headers=False, timeout_keep_alive=15, timeout_graceful_shutdown=settings.drain_seconds,
+        lifespan="on", **more,
+    )  # fmt: skip
+
+
+def _bound(settings: Settings) -> socket.socket:
+    """The listening socket; InputError where the address is taken or not one of this machine."""
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, kind, proto)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+    except OSError as error:
+        raise InputError(
+            "cannot listen there", where=f"{settings.host}:{settings.port}", got=error.strerror or str(error),
+            cure="Choose another --port (0 = any that is free) or --host.",
+        ) from error  # fmt: skip
+    listening.listen(2048)
+    listening.set_inheritable(True)
+    return listening
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
