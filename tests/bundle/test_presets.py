@@ -210,7 +210,7 @@ def test_without_presets_values_are_made_up_and_it_is_said(tmp_path: Path, dtype
     assert images.max() <= max(pixels.maximum)
     assert images.max() > 0.5 * max(pixels.high)
     assert np.isfinite(bundle.score(images).output).all()
-    assert "no object of the data" in (bundle.folder / "README.md").read_text()
+    assert "to try it on:** none" in (bundle.folder / "README.md").read_text()
 
 
 def test_without_presets_a_table_has_values_between_low_and_high(tmp_path: Path) -> None:
@@ -375,7 +375,7 @@ def test_the_lines_send_the_example(echo: Any, whole: Bundle, table: Bundle, tmp
 
 
 def test_the_card_says_what_travels(table: Bundle, whole: Bundle) -> None:
-    assert "24 objects of the validation part, whole and with labels" in (table.folder / "README.md").read_text()
+    assert "24 objects of the validation part with their labels" in (table.folder / "README.md").read_text()
     assert "## Ask it as a service" in (whole.folder / "README.md").read_text()
 
 

@@ -23,7 +23,7 @@ from estampa.progress import SILENT, Progress
 from estampa.recipe import Recipe
 
 #: Of what is made and kept in the cache: raised whenever the same recipe and pictures would give another bundle.
-VERSION = 1
+VERSION = 2
 _USE = "Features only, for `estampa explore`: its one output is that of an untrained layer and says nothing."
 
 

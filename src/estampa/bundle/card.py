@@ -61,13 +61,13 @@ def card(manifest: Mapping[str, Any], answers: Mapping[str, str] | None = None, 
                 "Licence of the data": data.get("licence") or MISSING,
                 "Content hash": f"`{manifest['hashes']['data']}`",
                 "Part that new data are compared with": manifest.get("reference_part") or MISSING,
-                "In this folder, to be tried": _held(manifest, presets),
+                "Objects in this folder, to try it on": _held(manifest, presets),
                 ASKED["selection"]: answers.get("selection") or MISSING,
             }
         ),
         "## Ask it as a service",
         "",
-        "`estampa serve` and the name of this folder start a page and an interface; then, from within this folder:",
+        "`estampa serve .` in this folder starts a page and an interface. Then, in the same folder:",
         "",
         "```sh",
         *curl_lines(request_of(contract_from(contract), presets)),
@@ -104,9 +104,9 @@ def _facts(facts: Mapping[str, Any]) -> list[str]:
 
 def _held(manifest: Mapping[str, Any], presets: Presets | None) -> str:
     if presets is None:
-        return "no object of the data"
+        return "none"
     part = manifest.get("reference_part") or "training"
-    return f"{numbered(len(presets), 'object')} of the {part} part, whole and with labels, in presets.safetensors"
+    return f"{numbered(len(presets), 'object')} of the {part} part with their labels, in presets.safetensors"
 
 
 def _kind(contract: Mapping[str, Any]) -> str:
