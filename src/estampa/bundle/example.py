@@ -8,6 +8,7 @@ import json
 import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -28,8 +29,8 @@ _JSON = "-H 'Content-Type: application/json'"
 #: How one of a request is named when it is asked for by itself.
 _ONE = {"images": "image", "pictures": "picture"}
 _ABOUT = "Made up from the range of the training values: this bundle holds no objects."
-#: Where in the range of a column the values that are made up lie.
-_SHARES = (1 / 3, 2 / 3)
+_SHARES = (1 / 3, 2 / 3)  #: where in the range of a column the values that are made up lie
+_WIDTHS = (1 / 8, 1 / 5)  #: standard deviation of the spots that are made up, as a share of the side
 
 
 def request(bundle: Bundle) -> dict[str, Any]:
@@ -52,9 +53,12 @@ def classify(bundle: Bundle) -> dict[str, Any]:
     return _first(request(bundle))
 
 
-def curl(bundle: Bundle, url: str = URL) -> list[str]:
-    """Command lines that ask the service at `url`; they are run in the bundle's folder, which holds the example."""
-    return curl_lines(request(bundle), url)
+def curl(bundle: Bundle, url: str = URL, model: str = "") -> list[str]:
+    """Command lines that ask the service at `url`; they are run in the bundle's folder, which holds the example.
+
+    `model`: the name under which it is served, "" where it is the only one.
+    """
+    return curl_lines(request(bundle), url, model)
 
 
 def request_of(contract: InputContract | TableContract, presets: Presets | None) -> dict[str, Any]:
@@ -80,9 +84,10 @@ def text_of(body: dict[str, Any]) -> bytes:
     return (json.dumps(body, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def curl_lines(body: dict[str, Any], url: str = URL) -> list[str]:
+def curl_lines(body: dict[str, Any], url: str = URL, model: str = "") -> list[str]:
     """Command lines that send `body`, which is the bundle's `examples/request.json`, whole and its first object."""
-    at = {name: shlex.quote(url.rstrip("/") + name) for name in ("/classify", "/v1/predict", "/v1/model")}
+    asked = f"?model={quote(model, safe='')}" if model else ""
+    at = {name: shlex.quote(f"{url.rstrip('/')}{name}{asked}") for name in ("/classify", "/v1/predict", "/v1/model")}
     if not body:
         npy = "-H 'Content-Type: application/x-npy' --data-binary @objects.npy"
         return [f"curl -s {at['/v1/predict']} {npy}", f"curl -s {at['/v1/model']}"]
@@ -148,7 +153,7 @@ def _png(image: np.ndarray) -> str:
 
 def _made_up(contract: InputContract | TableContract) -> Presets:
     """Two objects from the range of the training values: of a table, values at one third and two thirds of a column's
-    range; of pictures, a brighter and a fainter round spot in the middle.
+    range; of pictures, a smaller and a larger round spot in the middle of an empty picture.
     """
     ids = np.array([f"made up {i + 1}" for i in range(len(_SHARES))])
     labels = np.zeros(len(_SHARES), np.int64)
@@ -157,10 +162,11 @@ def _made_up(contract: InputContract | TableContract) -> Presets:
         rows = np.stack([span[:, 0] + share * (span[:, 1] - span[:, 0]) for share in _SHARES])
         return Presets(labels, ids, rows=_rounded(rows))
     height, width, _ = contract.shape
-    y, x = ((np.arange(n) - (n - 1) / 2) / max(n / 8, 1) for n in (height, width))
-    spot = np.exp(-(y[:, None] ** 2 + x[None, :] ** 2) / 2)[:, :, None]
+    y, x = ((np.arange(n) - (n - 1) / 2) / max(n, 8) for n in (height, width))
+    square = (y[:, None] ** 2 + x[None, :] ** 2)[:, :, None]
     low, high = (np.resize(side, contract.shape[2]) for side in (contract.range.low, contract.range.high))
-    images = np.stack([low + share * (high - low) * spot for share in reversed(_SHARES)])
+    empty = np.clip(0, low, high)
+    images = np.stack([empty + (high - empty) * np.exp(-square / (2 * share**2)) for share in _WIDTHS])
     if contract.dtype != "float32":
         return Presets(labels, ids, images=np.rint(images).astype(contract.dtype))
     return Presets(labels, ids, images=_rounded(images).astype(np.float32))
