@@ -15,6 +15,7 @@ from estampa.errors import EstampaError
 from estampa.serve.api import add_api
 from estampa.serve.guard import Guard
 from estampa.serve.problems import KINDS, Problem, id_of, problem_of
+from estampa.serve.reference import reference
 from estampa.serve.service import Service
 from estampa.serve.settings import Settings
 from estampa.serve.site import routes
@@ -42,7 +43,7 @@ def create_app(settings: Settings) -> Guard:
         app.add_exception_handler(kind, _told)
     add_api(app, service)
     _describe(app, service)
-    app.router.routes.extend(routes(service))
+    app.router.routes.extend([*reference(service), *routes(service)])
     return Guard(app, service)
 
 

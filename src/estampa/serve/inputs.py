@@ -102,8 +102,7 @@ class Reader:
         names = np.array([name[:_ID_MOST] for name, _ in files], dtype=np.str_)
         if len(rejected) == len(files):
             raise Problem("unreadable", f"{named(files[0][0])}: {rejected[0]}.{_others(len(files) - 1)}")
-        found = Inputs(names, Chunk(0, images, rejected))
-        return self._scaled(found, "the pictures") if contract.dtype == "float32" else found
+        return self._scaled(Inputs(names, Chunk(0, images, rejected)), "the pictures")
 
     def base64_pictures(self, texts: Any, ids: Any = None) -> Inputs:
         """Picture files as base64 texts in JSON."""

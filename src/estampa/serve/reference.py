@@ -1,0 +1,104 @@
+"""The reference of the API as a page: made from the OpenAPI description, with requests that can be copied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from estampa.bundle import example
+from estampa.serve.openapi import ANSWER
+from estampa.serve.pages.render import render
+from estampa.serve.pages.words import Words
+from estampa.serve.problems import KINDS
+from estampa.serve.service import Service
+
+_SHOWN = 3000  #: characters of a command that the page shows
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method of one address, as the page shows it."""
+
+    anchor: str
+    method: str
+    path: str
+    summary: str
+    text: str
+    parameters: tuple[tuple[str, str], ...]
+    bodies: tuple[str, ...]
+    answers: tuple[tuple[str, str], ...]
+    commands: tuple[tuple[str, str], ...]
+
+
+def reference(service: Service) -> list[BaseRoute]:
+    """The route of /docs."""
+
+    def docs(request: Request) -> Response:
+        root = request.scope.get("root_path", "")
+        url = str(request.base_url).rstrip("/")
+        operations = operations_of(request.app.openapi(), commands_of(service, url))
+        fields = [(name, _kind(schema), schema.get("description", "")) for name, schema in ANSWER["properties"].items()]
+        html = render(
+            "reference", Words("en"), root, model=None, here="docs", several=False, query="", operations=operations,
+            fields=fields, problems=KINDS, url=url, token=bool(service.settings.token),
+            keeps=service.settings.keep is not None, limits=_limits(service),
+        )  # fmt: skip
+        return HTMLResponse(html)
+
+    return [Route("/docs", docs, name="docs")]
+
+
+def operations_of(tree: Mapping[str, Any], commands: Mapping[str, tuple[tuple[str, str], ...]]) -> list[Operation]:
+    """Every operation of an OpenAPI description, in its order."""
+    found = []
+    for path, methods in tree["paths"].items():
+        for method, told in methods.items():
+            parameters = tuple((p["name"], p.get("description", "")) for p in told.get("parameters", ()))
+            bodies = tuple(told.get("requestBody", {}).get("content", ()))
+            answers = tuple((status, one["description"]) for status, one in told["responses"].items())
+            anchor = f"{method}{path.replace('/', '-')}"
+            found.append(
+                Operation(
+                    anchor, method.upper(), path, told.get("summary", ""), told.get("description", ""), parameters,
+                    bodies, answers, commands.get(path, ()),
+                )
+            )  # fmt: skip
+    return found
+
+
+def commands_of(service: Service, url: str) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Address -> (model, a command to copy): the bundle's own examples, with the token's header where one is needed."""
+    models = service.models.all()
+    found: dict[str, list[tuple[str, str]]] = {}
+    for model in models:
+        for line in example.curl(model.bundle, url):
+            path = next((p for p in ("/v1/predict", "/classify", "/v1/model") if f"{url}{p}" in line), "")
+            if len(models) > 1:
+                line = line.replace(f"{url}{path}", f"'{url}{path}?model={model.name}'").replace("''", "'")
+            if service.settings.token:
+                line = line.replace("curl -s ", 'curl -s -H "Authorization: Bearer $TOKEN" ')
+            if len(line) <= _SHOWN:
+                found.setdefault(path, []).append((model.name, line))
+    for path in ("/v1/models", "/healthz", "/readyz", "/metrics", "/version"):
+        found[path] = [("", f"curl -s {url}{path}")]
+    return {path: tuple(lines) for path, lines in found.items()}
+
+
+def _limits(service: Service) -> list[tuple[str, str]]:
+    limits = service.settings
+    return [
+        ("a body", f"{limits.max_body / 2**20:g} MiB, within {limits.body_seconds:g} s"),
+        ("objects of a request", f"{limits.max_objects:,}"),
+        ("a picture", f"{limits.max_pixels:,} pixels"),
+        ("requests that wait", f"{limits.max_waiting:,}, then 503"),
+    ]
+
+
+def _kind(schema: Mapping[str, Any]) -> str:
+    kind = schema.get("type", "")
+    return " or ".join(kind) if isinstance(kind, list) else str(kind)
