@@ -75,17 +75,15 @@ def commands_of(service: Service, url: str) -> dict[str, tuple[tuple[str, str], 
     """Address -> (model, a command to copy): the bundle's own examples, with the token's header where one is needed."""
     models = service.models.all()
     found: dict[str, list[tuple[str, str]]] = {}
+    bearer = 'curl -s -H "Authorization: Bearer $TOKEN" ' if service.settings.token else "curl -s "
     for model in models:
-        for line in example.curl(model.bundle, url):
+        for line in example.curl(model.bundle, url, model.name if len(models) > 1 else ""):
             path = next((p for p in ("/v1/predict", "/classify", "/v1/model") if f"{url}{p}" in line), "")
-            if len(models) > 1:
-                line = line.replace(f"{url}{path}", f"'{url}{path}?model={model.name}'").replace("''", "'")
-            if service.settings.token:
-                line = line.replace("curl -s ", 'curl -s -H "Authorization: Bearer $TOKEN" ')
-            if len(line) <= _SHOWN:
-                found.setdefault(path, []).append((model.name, line))
+            command = line.replace("curl -s ", bearer)
+            if len(command) <= _SHOWN:
+                found.setdefault(path, []).append((model.name, command))
     for path in ("/v1/models", "/healthz", "/readyz", "/metrics", "/version"):
-        found[path] = [("", f"curl -s {url}{path}")]
+        found[path] = [("", f"{bearer}{url}{path}")]
     return {path: tuple(lines) for path, lines in found.items()}
 
 
