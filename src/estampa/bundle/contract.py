@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
+from statistics import median
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -53,7 +55,7 @@ class InputContract(Record):
     def _readable(cls, value: dict[str, Any]) -> dict[str, Any]:
         return ReadRecord.from_json(value).to_json()
 
-    @property
+    @cached_property
     def read_record(self) -> ReadRecord:
         """How files become pixels, to be replayed by `data.read.open_reading`."""
         return ReadRecord.from_json(self.read)
@@ -203,26 +205,27 @@ def _few_fault(contract: InputContract, images: np.ndarray, peaks: np.ndarray) -
     if contract.dtype != "float32":
         return ""
     least, *_, most = contract.range.peaks
-    typical, whole = float(np.median(peaks)), _whole(_finite(images))
-    fractions_for_counts = contract.range.whole and most > 20 and not whole and typical <= 1.0
-    if typical * FEW_FACTOR < least or fractions_for_counts:
+    typical = median(peaks.tolist())  # of fewer than 8 numbers; numpy's takes as long as the rest of this check
+    if typical * FEW_FACTOR < least:
         return "far smaller than any training picture"
-    counts_for_fractions = most <= 1.001 and whole and typical > 20
-    if typical > most * FEW_FACTOR or counts_for_fractions:
+    if contract.range.whole and most > 20 and typical <= 1.0 and not _whole(_finite(images)):
+        return "far smaller than any training picture"
+    if typical > most * FEW_FACTOR or (most <= 1.001 and typical > 20 and _whole(_finite(images))):
         return "far larger than any training picture"
     return ""
 
 
 def extremes(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Least and greatest finite value of each picture and channel, two (n, c) arrays; 0 where none is finite."""
-    flat = images.reshape(len(images), -1, images.shape[3])
-    finite = np.isfinite(flat) if images.dtype.kind == "f" else None
-    if finite is None or finite.all():  # channel by channel: numpy crawls over a short last axis
-        channels = [flat[:, :, c] for c in range(flat.shape[2])]
-        return np.stack([c.min(axis=1) for c in channels], axis=1), np.stack([c.max(axis=1) for c in channels], axis=1)
-    low = np.where(finite, flat, np.inf).min(axis=1)
-    high = np.where(finite, flat, -np.inf).max(axis=1)
-    empty = ~finite.any(axis=1)
+    planes = images.reshape(len(images), -1, images.shape[3]).transpose(0, 2, 1)
+    planes = np.ascontiguousarray(planes)  # numpy crawls over a short last axis
+    low, high = planes.min(axis=2), planes.max(axis=2)
+    if images.dtype.kind != "f" or (np.isfinite(low).all() and np.isfinite(high).all()):  # a NaN would be in both
+        return low, high
+    finite = np.isfinite(planes)
+    low = np.where(finite, planes, np.inf).min(axis=2)
+    high = np.where(finite, planes, -np.inf).max(axis=2)
+    empty = ~finite.any(axis=2)
     return np.where(empty, 0, low), np.where(empty, 0, high)
 
 

@@ -39,7 +39,7 @@ def batch_size(contract: InputContract | TableContract) -> int:
     """
     if isinstance(contract, TableContract):
         return contract.batch
-    return int(np.clip(_BATCH_PIXELS // (contract.shape[0] * contract.shape[1]), _BATCH_LEAST, _BATCH_MOST))
+    return min(max(_BATCH_PIXELS // (contract.shape[0] * contract.shape[1]), _BATCH_LEAST), _BATCH_MOST)
 
 
 class Session:
