@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,3 +11,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results only.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more on the way.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="The one seed that rules the run.")]
+RegistryFile = Annotated[
+    Path, typer.Option("--registry", help="The registry: a file, or a folder with registry.jsonl.")
+]
+As = Annotated[str, typer.Option("--as", help="The name: champion, challenger, or any other.")]
+Why = Annotated[str, typer.Option("--why", help="The reason, for whoever asks in a year.")]
+Who = Annotated[str, typer.Option("--who", help="Who decides it; by default USER@HOST.")]

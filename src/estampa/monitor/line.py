@@ -18,6 +18,7 @@ from estampa.bundle.store import Bundle
 from estampa.data import summary
 from estampa.errors import BundleError
 from estampa.files import strict_json
+from estampa.predict.answers import INVALID, UNREADABLE
 
 BEGIN = b'{"format":'  #: of every line that estampa writes
 FORMAT = 1  #: raise it when an older estampa would misread a line; go on reading the old ones, with a test of each
@@ -38,10 +39,11 @@ class LogLine:
     id : of the answer.
     time : when it was given, UTC.
     model : `Bundle.hash` of the bundle that gave it.
-    describe : the statistics of `data.summary.describe`; of a table, the prepared features.
+    describe : the statistics of `data.summary.describe`; of a table, the prepared features. NaN where the object could
+        not be read.
     components : the 8 components of the embedding; () where the model has none.
     output : probabilities in class order, or the one value of a regression; NaN where there was no answer.
-    flags : as in predictions.
+    flags : as in predictions, but of "unreadable" without the reason.
     """
 
     row: int
@@ -83,7 +85,8 @@ def lines_of(
         contract's order.
     scores : what the model said of them, with its embedding where it has one (of a table none is needed).
     ids : (n,) of the answers.
-    flags : of each answer, a list of texts.
+    flags : of each answer, a list of texts, as in predictions. Where they say that there is no answer, none is logged;
+        of an object that could not be read nothing is, and why it could not stays out, as that may quote what came.
     when : the moment of the answers; now.
 
     Raises ValueError when the embedding was not asked for, BundleError when the bundle's reference does not fit it.
@@ -94,14 +97,24 @@ def lines_of(
         raise ValueError("the embedding is logged: score with it wanted")
     parts = np.zeros((len(ids), 0), np.float32) if embedding is None else embedding @ _frame(bundle, embedding.shape[1])
     described, components, output = (_rows(a) for a in (told, parts, scores.output.reshape(len(ids), -1)))
+    noted = [_flags(flags[i]) if flags is not None else [] for i in range(len(ids))]
+    for i, found in enumerate(noted):
+        if any(flag.partition(":")[0] in (UNREADABLE, INVALID) for flag in found):
+            output[i] = [None] * len(output[i])
+        if UNREADABLE in found:
+            described[i], components[i] = [None] * len(described[i]), [None] * len(components[i])
     time = stamp(when or datetime.now(UTC))
     return [
         {
             "format": FORMAT, "id": str(ids[i]), "time": time, "model": bundle.hash, "describe": described[i],
-            "components": components[i], "output": output[i], "flags": list(flags[i]) if flags is not None else [],
+            "components": components[i], "output": output[i], "flags": noted[i],
         }
         for i in range(len(ids))
     ]  # fmt: skip
+
+
+def _flags(flags: Sequence[str]) -> list[str]:
+    return [UNREADABLE if flag.startswith(f"{UNREADABLE}:") else flag for flag in flags]
 
 
 def _frame(bundle: Bundle, width: int) -> np.ndarray:

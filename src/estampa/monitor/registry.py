@@ -26,6 +26,7 @@ from estampa.errors import BundleError, CheckFailed, InputError, nearest
 from estampa.files import locked, require_writable, sha256_of, strict_json, write_atomic
 from estampa.monitor.line import moment, stamp
 
+FILE = "registry.jsonl"  #: what it is called, where only its folder is named
 FORMAT = 1  #: raise it when an older estampa would misread a line; go on reading the old ones, with a test of each
 ACTIONS = ("promote", "rollback")
 LONGEST = 2000  #: characters of a reason
@@ -78,14 +79,16 @@ class Entry:
 
 
 class Registry:
-    """A registry file. Nothing is read when it is made; `promote` makes the file when it is not there.
+    """A registry file, or the folder that holds one called registry.jsonl. Nothing is read when it is made; `promote`
+    makes the file when it is not there.
 
     All methods that read raise InputError for a registry that is not there, damaged, or no registry; the message names
     the line.
     """
 
     def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+        given = Path(path)
+        self.path = given / FILE if given.is_dir() else given
 
     @property
     def _file(self) -> Path:

@@ -1,0 +1,100 @@
+"""`estampa log`: what a service has logged, shown and forgotten; a registry's history."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from estampa.cli.console import Console, table
+from estampa.cli.options import Json
+from estampa.errors import InputError
+
+
+def command(
+    action: Annotated[str, typer.Argument(help="show, forget or history.")],
+    ids: Annotated[
+        list[str] | None, typer.Argument(help="Of forget: ids of requests, or of single answers.", metavar="[ID]...")
+    ] = None,
+    log: Annotated[
+        list[Path] | None, typer.Option("--log", help="A log of `estampa serve --log`; once for each file.")
+    ] = None,
+    keep: Annotated[Path | None, typer.Option(help="Of forget: the folder of kept inputs (`serve --keep`).")] = None,
+    registry: Annotated[
+        Path | None, typer.Option(help="Of history: the registry, a file or a folder with registry.jsonl.")
+    ] = None,
+    head: Annotated[str, typer.Option(help="Of history: a head kept elsewhere, which the registry must hold.")] = "",
+    json: Json = False,
+) -> None:
+    """Show what a service has logged, forget answers by their ids, or list a registry's history and check it.
+
+    forget blanks the lines in place while the service runs, and deletes kept inputs; an id that is nowhere is an
+    error, after the others are forgotten. history checks every line of a registry; with --head also that none is
+    missing at its end (exit code 3).
+
+    Example: estampa log forget 4f1c8a --log answers.jsonl --keep kept/
+    """
+    from estampa.cli.reading import one_of
+
+    one_of("estampa log", action, "show", "forget", "history")
+    console = Console(json=json)
+    if ids and action != "forget":
+        raise InputError(f"`estampa log {action}` takes no ids", where="estampa log", got=" ".join(ids[:5]))
+    if action == "history":
+        if registry is None:
+            raise _missing("--registry")
+        _history(console, registry, head)
+    elif action == "show":
+        if not log:
+            raise _missing("--log")
+        _show(console, log)
+    else:
+        if not log and keep is None:
+            raise _missing("--log, --keep or both")
+        _forget(console, ids or [], log or [], keep)
+
+
+def _missing(option: str) -> InputError:
+    return InputError("something is missing", where="estampa log", cure=f"Give {option}.")
+
+
+def _show(console: Console, paths: list[Path]) -> None:
+    """Count a log's lines by model, and name those that are none."""
+    from estampa.monitor.summary import HEAD, summarise
+
+    found = summarise(paths)
+    for fault in found.faults:
+        console.warn(fault)
+    if found.bad > len(found.faults):
+        console.warn(f"and {found.bad - len(found.faults):,} more lines that are none")
+    console.result(found.to_json(), table(HEAD, found.cells(), right=(1, 2)) if found.models else ["no lines"])
+
+
+def _forget(console: Console, ids: list[str], paths: list[Path], keep: Path | None) -> None:
+    """Forget ids, and say which were nowhere."""
+    from estampa.monitor.log import forget
+
+    found = forget(paths, ids, keep)
+    record = {"lines": found.lines, "inputs": found.inputs, "unknown": list(found.unknown)}
+    console.result(record, [f"forgotten: {found.lines:,} log lines, {found.inputs:,} kept inputs"])
+    if found.unknown:
+        raise InputError(
+            f"of {len(found.unknown)} of {len(ids)} ids there was nothing", where="estampa log forget",
+            got=", ".join(found.unknown[:5]), cure="Name every log that may hold them, rotated ones too.",
+        )  # fmt: skip
+
+
+def _history(console: Console, path: Path, head: str) -> None:
+    """List a registry, checked."""
+    from estampa.monitor.registry import Registry
+
+    registry = Registry(path)
+    last = registry.verify(head)
+    entries = registry.history()
+    rows = [
+        [str(e.number), f"{e.time:%Y-%m-%d %H:%M:%S}", e.action, e.name, str(e.version), e.model, e.who, e.why]
+        for e in entries
+    ]
+    lines = table(["line", "time (UTC)", "what", "name", "version", "model", "who", "why"], rows, right=(0, 4))
+    console.result({"head": last, "entries": [e.to_json() for e in entries]}, [*lines, "", f"head {last}"])
