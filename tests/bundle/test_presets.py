@@ -189,6 +189,12 @@ def test_a_picture_that_reading_would_cut_is_no_png(tmp_path: Path) -> None:
     assert example.SHORT < (bundle.folder / REQUEST).stat().st_size < REQUEST_LIMIT
 
 
+def test_of_two_objects_that_are_long_together_one_is_kept(tmp_path: Path) -> None:
+    bundle = make(tmp_path / "model", shape=(200, 200, 1), dtype="uint16", seen=pictures(4, (200, 200, 1), "uint16"))
+    assert len(example.request(bundle)["images"]) == 1
+    assert (bundle.folder / REQUEST).stat().st_size < example.SHORT
+
+
 def test_what_json_cannot_hold_has_no_example(tmp_path: Path) -> None:
     seen = np.zeros((4, 400, 400, 1), np.float32)
     seen[:] = np.float32(np.pi)

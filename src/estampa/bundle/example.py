@@ -68,14 +68,12 @@ def request_of(contract: InputContract | TableContract, presets: Presets | None)
         presets, about = _made_up(contract), {"about": _ABOUT}
     other = np.flatnonzero(presets.labels != presets.labels[0])
     which = [0, *(other[:1].tolist() or range(1, len(presets)))][:_OBJECTS]
-    found: dict[str, Any] = {}
-    for limit in (SHORT, audits.REQUEST_LIMIT):
-        for count in range(len(which), 0, -1):
-            rows = np.array(which[:count])
-            for form in _forms(contract, presets.inputs[rows], limit):
-                found = {**about, **form, "ids": presets.ids[rows].tolist()}
-                if len(text_of(found)) <= limit:
-                    return found
+    for count, limit in ((len(which), SHORT), (1, SHORT), (1, audits.REQUEST_LIMIT)):
+        rows = np.array(which[:count])
+        for form in _forms(contract, presets.inputs[rows], limit):
+            found = {**about, **form, "ids": presets.ids[rows].tolist()}
+            if len(text_of(found)) <= limit:
+                return found
     return {}
 
 
