@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,7 +27,7 @@ _LONGEST = timedelta(days=3653)  #: ten years: what is kept longer is an archive
 
 def retention_of(text: str) -> timedelta:
     """How long inputs are kept, from "30d", "12h", "90min", "45s" or "2w"; InputError for anything else."""
-    found = re.fullmatch(r"(\d{1,9})\s*(s|min|h|d|w)", text.strip(), re.ASCII)
+    found = re.fullmatch(r"(\d{1,8})\s*(s|min|h|d|w)", text.strip(), re.ASCII)
     length = timedelta(seconds=int(found[1]) * _UNITS[found[2]]) if found else timedelta()
     if not timedelta() < length <= _LONGEST:
         raise InputError(
@@ -108,12 +109,12 @@ class Kept:
             raise InputError("nothing is kept under this id", where=self.folder, got=repr(id[:80]))
         end, path = max(found)
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
                 array, record = arrays["input"], strict_json(arrays["record"].tobytes())
             if record["format"] != FORMAT or record["id"] != id:
                 raise ValueError("of another id or format")
             return Input(id, array, dict(record["facts"]), end)
-        except (KeyError, TypeError, ValueError, OSError, EOFError, SyntaxError) as error:
+        except (KeyError, TypeError, ValueError, OSError, EOFError, SyntaxError, zipfile.BadZipFile) as error:
             raise InputError("a kept input is damaged", where=path, got=str(error)[:120]) from error
 
     def purge(self, now: datetime | None = None) -> int:
