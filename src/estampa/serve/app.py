@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import traceback
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 from typing import Any
@@ -14,6 +15,7 @@ from starlette.exceptions import HTTPException
 from estampa.errors import EstampaError
 from estampa.serve.api import add_api
 from estampa.serve.guard import Guard
+from estampa.serve.openapi import classify_body, predict_body
 from estampa.serve.problems import KINDS, Problem, id_of, problem_of
 from estampa.serve.reference import reference
 from estampa.serve.service import Service
@@ -49,7 +51,11 @@ def create_app(settings: Settings) -> Guard:
 
 async def _told(request: Request, error: Exception) -> Response:
     """Every error of a route as problem details."""
-    return problem_for(error).response(id_of(request), request.scope.get("root_path", ""))
+    problem = problem_for(error)
+    if problem.kind == "internal":
+        events = request.app.state.service.events
+        events.fault("fault", "".join(traceback.format_exception(error)), request_id=id_of(request))
+    return problem.response(id_of(request), request.scope.get("root_path", ""))
 
 
 def problem_for(error: Exception) -> Problem:
@@ -76,6 +82,9 @@ def _describe(app: FastAPI, service: Service) -> None:
         if service.settings.token:
             tree.setdefault("components", {})["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
             tree["security"] = [{"token": []}]
+        # FastAPI leaves out what is null, also in examples, where it means NaN.
+        for path, body in (("/classify", classify_body), ("/v1/predict", predict_body)):
+            tree["paths"][path]["post"]["requestBody"] = body(service)
         for path in tree["paths"].values():  # ours are 4xx of one shape; FastAPI's own is never sent
             for operation in path.values():
                 answer = operation["responses"].get("422", {})

@@ -17,11 +17,14 @@ from estampa.serve.problems import Problem
 _MAGIC = b"\x93NUMPY"
 _HEAD_MOST = 4096  #: bytes of a header: NumPy's own take some hundred
 _KINDS = "biuf"
+_IDS = ("id", "ids")  #: of an .npz: may be texts
 _MEMBERS = 16  #: of an .npz
 
 
-def npy(data: bytes, what: str = "the body") -> np.ndarray:
+def npy(data: bytes, what: str = "the body", kinds: str = _KINDS) -> np.ndarray:
     """The array of an .npy file, a view of `data` where the byte order is this machine's; Problem where it is none.
+
+    `kinds` are the letters of the types that are taken.
 
     The shape and type that the header announces must be those of the bytes that follow, so that nothing is set aside
     for what never comes.
@@ -33,7 +36,7 @@ def npy(data: bytes, what: str = "the body") -> np.ndarray:
     length = int.from_bytes(data[8:start], "little")
     if length > _HEAD_MOST or len(data) < start + length:
         raise Problem("unreadable", f"{what} is a truncated or damaged .npy file: its header is not whole.")
-    dtype, shape, fortran = _header(data[start : start + length], what)
+    dtype, shape, fortran = _header(data[start : start + length], what, kinds)
     count = int(np.prod(shape, dtype=object)) if shape else 1
     if count * dtype.itemsize != len(data) - start - length:
         raise Problem(
@@ -46,7 +49,7 @@ def npy(data: bytes, what: str = "the body") -> np.ndarray:
 
 
 @lru_cache(maxsize=256)
-def _header(text: bytes, what: str) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
+def _header(text: bytes, what: str, allowed: str) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
     """Type, shape and order; kept, since a client sends the same header again and again."""
     try:
         found = ast.literal_eval(text.decode("latin-1").strip())
@@ -62,7 +65,7 @@ def _header(text: bytes, what: str) -> tuple[np.dtype[Any], tuple[int, ...], boo
         if dtype is not None and dtype.names
         else [getattr(dtype, "kind", "")]
     )
-    if dtype is None or not set(kinds) <= set(_KINDS):
+    if dtype is None or not set(kinds) <= set(allowed):
         raise Problem(
             "unreadable", f"{what} holds no numbers: allowed are integers, floats and booleans, without objects."
         )
@@ -84,7 +87,10 @@ def npz(data: bytes, most: int) -> dict[str, np.ndarray]:
             for entry in entries:
                 with archive.open(entry) as stream:
                     unpacked = stream.read(entry.file_size + 1)
-                found[entry.filename.removesuffix(".npy")] = npy(unpacked, f"{entry.filename[:80]!r} in the .npz file")
+                name, kinds = entry.filename.removesuffix(".npy"), _KINDS
+                if name in _IDS:
+                    kinds += "U"
+                found[name] = npy(unpacked, f"{entry.filename[:80]!r} in the .npz file", kinds)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError) as error:
         raise Problem("unreadable", "The .npz file is damaged or truncated.") from error
     return found
@@ -95,7 +101,7 @@ def only(arrays: Mapping[str, np.ndarray], *names: str) -> np.ndarray:
     for name in names:
         if name in arrays:
             return arrays[name]
-    others = [name for name in arrays if name not in ("id", "ids")]
+    others = [name for name in arrays if name not in _IDS]
     if len(others) != 1:
         listed = ", ".join(sorted(map(repr, arrays)))[:200] or "nothing"
         raise Problem("unreadable", f"The .npz file must hold an array called {names[0]!r}; it holds {listed}.")

@@ -60,8 +60,11 @@ async def asked_of(request: Request, reader: Reader) -> Asked:
     readers = request.app.state.service.readers
     if kind == MULTIPART:
         form = await form_of(request)
-        files = await files_of(form)
-        agreed = consent or str(form.get("consent", "")).lower() in _YES
+        try:
+            files = await files_of(form)
+            agreed = consent or str(form.get("consent", "")).lower() in _YES
+        finally:
+            await form.close()
         return await _away(readers, lambda: Asked(from_files(reader, files), agreed))
     data = await body_of(request)
     if not data:

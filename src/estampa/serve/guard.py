@@ -23,7 +23,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
+_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
 _OPEN = ("/healthz", "/readyz")  #: answered without a token: who starts and stops the service must be able to ask
 _POLICY = (
     "default-src 'none'; img-src 'self' data: blob:; style-src 'self'; script-src 'self'; connect-src 'self'; "
@@ -40,6 +40,7 @@ _HEADERS = [
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
 ]
 _CACHED = b"cache-control"
+_DIGITS = 18  #: of a length that is worth being looked at
 
 
 class Guard:
@@ -61,7 +62,7 @@ class Guard:
 
     def allowed(self, scope: Scope, headers: dict[bytes, bytes]) -> Problem | None:
         """None when the request may pass: it carries the token, and no other site's page sent it."""
-        if self._token and route_path(scope) not in _OPEN and not self._carries(headers.get(b"authorization", b"")):
+        if self._token and self.path_of(scope) not in _OPEN and not self._carries(headers.get(b"authorization", b"")):
             asked = {"WWW-Authenticate": 'Bearer realm="estampa", Basic realm="estampa", charset="UTF-8"'}
             return Problem(
                 "token", "Send the header Authorization: Bearer TOKEN; in a browser, the token as password.", asked
@@ -72,6 +73,11 @@ class Guard:
                 "cross-site", "This request was sent by a page of another site. Open the service's own page."
             )
         return None
+
+    def path_of(self, scope: Scope) -> str:
+        """The path below the proxy's root, whether the proxy cuts that off or not."""
+        path, root = str(scope["path"]), self.service.settings.root_path
+        return path[len(root) :] if root and path.startswith(root + "/") else path
 
     def _carries(self, header: bytes) -> bool:
         """Whether the header holds the token, compared in constant time; a browser sends it as a password."""
@@ -99,7 +105,7 @@ class _Passage:
         scope["estampa.id"] = self.id
         self.began, self.status, self.bytes = time.perf_counter(), 0, 0
         self.whole = False  #: the body has arrived
-        upload = route_path(scope).endswith("/batch")
+        upload = guard.path_of(scope).endswith("/batch")
         self.most = self.settings.max_upload if upload else self.settings.max_body
 
     async def go(self) -> None:
@@ -126,7 +132,8 @@ class _Passage:
         length = self.headers.get(b"content-length", b"0")
         if not length.isdigit():
             return Problem("not-understood", "The header Content-Length is no number.")
-        return self._beyond() if int(length) > self.most else None
+        length = length.lstrip(b"0")
+        return self._beyond() if len(length) > _DIGITS or int(length or b"0") > self.most else None
 
     def _beyond(self) -> Problem:
         return Problem(
@@ -168,7 +175,7 @@ class _Passage:
     async def _refuse(self, problem: Problem) -> None:
         if self.status:  # the answer has begun: nothing can be said any more
             return
-        response = problem.response(self.id, self.scope.get("root_path", ""))
+        response = problem.response(self.id, self.settings.root_path)
         await response(self.scope, self.receive, self.send)
 
     def _count(self) -> None:
@@ -188,13 +195,10 @@ def route_of(scope: Scope) -> str:
     return str(getattr(route, "path", "other")) if route is not None else "other"
 
 
-def route_path(scope: Scope) -> str:
-    """The path below the proxy's root."""
-    path, root = str(scope["path"]), str(scope.get("root_path", ""))
-    return path[len(root) :] if root and path.startswith(root + "/") else path
-
-
 def _same(origin: str, headers: dict[bytes, bytes]) -> bool:
     """Whether a page of this very host sent it."""
     host = headers.get(b"host", b"").decode("latin-1")
-    return urlsplit(origin).netloc == host
+    try:
+        return urlsplit(origin).netloc == host
+    except ValueError:  # no address at all
+        return False

@@ -221,7 +221,10 @@ def ids_of(given: Any, count: int) -> np.ndarray:
     """(count,) str: the ids that a client gave, else the row numbers; Problem where they do not fit."""
     if given is None:
         return np.arange(count).astype(np.str_)
-    texts = given.tolist() if isinstance(given, np.ndarray) else given
+    try:
+        texts = given.tolist() if isinstance(given, np.ndarray) else given
+    except ValueError as error:  # numbers beyond the last character
+        raise Problem("unreadable", "'ids' holds what is no text.") from error
     if not isinstance(texts, list) or len(texts) != count or not all(isinstance(t, (str, int)) for t in texts):
         raise Problem("not-understood", f"'ids' must be a list of {count} texts, one for each object.")
     return np.array([str(text)[:_ID_MOST] for text in texts], dtype=np.str_)

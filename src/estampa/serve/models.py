@@ -64,8 +64,9 @@ class Place:
         """The model that is there now; BundleError or InputError when it cannot be used."""
         if not self.entry:
             return Version(Bundle.open(self.path))
-        found = Registry(self.path).named(self.entry)
-        return Version(Bundle.open(found.path), str(found.version))
+        registry = Registry(self.path)
+        found = registry.named(self.entry)
+        return Version(registry.open(found), str(found.version))
 
     def stamp(self) -> tuple[int, int, int]:
         """What changes when the registry does."""
@@ -119,7 +120,9 @@ class Models:
             raise Problem("which-model", f"Say which model with ?model=NAME; served are {', '.join(self._models)}.")
         if name not in self._models:
             cure = nearest(name, self._models)
-            raise Problem("not-found", f"No model is called {name[:64]!r}. Served: {', '.join(self._models)}. {cure}")
+            raise Problem(
+                "not-found", f"No model is called {name[:64]!r}. Served: {', '.join(self._models)}. {cure}".strip()
+            )
         return self._models[name]
 
     async def watch(self, every: float, told: Callable[[Model, tuple[Version, Version] | EstampaError], None]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
-from estampa.errors import ContractError, EstampaError, InputError, MissingExtra
+from estampa.errors import BundleError, ContractError, EstampaError, InputError, MissingExtra
 
 MEDIA = "application/problem+json"
 
@@ -82,7 +82,7 @@ def problem_of(error: EstampaError, hide: str = "", shown: str = "") -> Problem:
         return Problem("media", text)
     if isinstance(error, ContractError):
         return Problem("contract", text)
-    if isinstance(error, InputError):
+    if isinstance(error, InputError) and not isinstance(error, BundleError):  # a model's own files: ours to mend
         return Problem("unreadable", text)
     return Problem("internal", "The model could not answer; the server's log says why.")
 
