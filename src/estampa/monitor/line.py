@@ -26,6 +26,7 @@ KEYS = ("format", "id", "time", "model", "describe", "components", "output", "fl
 LONGEST_ID = 512  #: characters
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
 _MODEL = re.compile(r"[0-9a-f]{12}", re.ASCII)
+_NUMBERS = {float, int, type(None)}
 _frames: WeakKeyDictionary[Bundle, np.ndarray] = WeakKeyDictionary()
 
 
@@ -146,7 +147,7 @@ def parse(text: bytes, row: int) -> LogLine:
         raise ValueError("no line of an estampa log: it has no format number")
     if tree["format"] > FORMAT:
         raise ValueError(f"written by a newer estampa: format {tree['format']}, known is {FORMAT}")
-    if set(tree) != set(KEYS) or tree["format"] != FORMAT:
+    if tree["format"] != FORMAT or (tuple(tree) != KEYS and set(tree) != set(KEYS)):
         strange = sorted(set(tree) ^ set(KEYS)) or ["format"]
         raise ValueError(f"no line of format {FORMAT}: {', '.join(map(repr, strange[:5]))}")
     if not (_text(tree["id"]) and 0 < len(tree["id"]) <= LONGEST_ID and _text(tree["time"]) and _text(tree["model"])):
@@ -166,20 +167,14 @@ def _text(value: Any) -> bool:
 
 def _numbers(values: Any, key: str) -> tuple[float, ...]:
     """A list of numbers and nulls as floats and NaN."""
+    if type(values) is not list:
+        raise ValueError(f"{key} is not a list")
+    if not set(map(type, values)) <= _NUMBERS:
+        raise ValueError(f"{key} holds what is no number")
     try:
-        if type(values) is list:
-            return tuple([_number(v) for v in values])
-    except (TypeError, OverflowError) as error:
-        raise ValueError(f"{key} holds what is no number") from error
-    raise ValueError(f"{key} is not a list")
-
-
-def _number(value: Any) -> float:
-    if value is None:
-        return math.nan
-    if type(value) not in (float, int):
-        raise TypeError
-    found = float(value)
-    if math.isinf(found):  # 1e999 is JSON, and no number that estampa writes
-        raise OverflowError
+        found = tuple([math.nan if value is None else float(value) for value in values])
+    except OverflowError:
+        found = (math.inf,)
+    if math.inf in found or -math.inf in found:  # 1e999 is JSON, and no number that estampa writes
+        raise ValueError(f"{key} holds what is no number")
     return found
