@@ -119,10 +119,13 @@ def test_a_column_that_was_left_out_can_be_asked_for(data: Dataset, tmp_path: Pa
         pipeline.plan("auto", data, changes={**QUICK, "data.also": ["redshfit"]})
 
 
-def test_a_threshold_is_chosen_for_an_aim(data: Dataset, tmp_path: Path) -> None:
-    changes = {**QUICK, "evaluate.aim": "recall=0.9", "data.validation": 0.3}
-    made = pipeline.train(data, changes=changes, output=tmp_path / "run")
-    assert Bundle.open(made.folder).thresholds.decision is not None
+def test_a_threshold_is_chosen_for_an_aim_and_rows_stay_here(run: pipeline.Run, data: Dataset, tmp_path: Path) -> None:
+    changes, habits = {**QUICK, "evaluate.aim": "recall=0.9", "data.validation": 0.3}, pipeline.Habits(gallery=False)
+    made = pipeline.train(data, changes=changes, output=tmp_path / "run", habits=habits)
+    bundle = Bundle.open(made.folder)
+    assert bundle.thresholds.decision is not None
+    assert bundle.presets() is None
+    assert Bundle.open(run.folder).presets() is not None
 
 
 def test_columns_are_not_asked_of_pictures(tmp_path: Path) -> None:
