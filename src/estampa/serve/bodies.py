@@ -146,13 +146,16 @@ class _InMemory(MultiPartParser):
     spool_max_size = 1 << 40
 
 
-async def form_of(request: Request) -> FormData:
-    """The form of a multipart body, in memory; its limits are those of the body and of the number of objects."""
+async def form_of(request: Request, field: int = 1 << 20) -> FormData:
+    """The form of a multipart body, in memory; its limits are those of the body and of the number of objects.
+
+    `field`: bytes of a field that is no file.
+    """
     most = request.app.state.service.settings.max_objects
     try:
         parser = _InMemory(
             Headers(raw=request.headers.raw), request.stream(), max_files=most, max_fields=1000,
-            max_part_size=1 << 20,
+            max_part_size=field,
         )  # fmt: skip
         return await parser.parse()
     except ClientDisconnect as error:

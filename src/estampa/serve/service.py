@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -61,6 +61,7 @@ class Service:
         self._disk = ThreadPoolExecutor(1, "log")
         self.draining = False
         self._tasks: list[asyncio.Task[None]] = []
+        self.closers: list[Callable[[], None]] = []  #: what else is to be let go at the end
         for model in self.models.all():
             self.metrics.model(model.name, model.version)
 
@@ -80,6 +81,8 @@ class Service:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for close in self.closers:
+            close()
         self.queue.close()
         self.readers.shutdown(wait=False)
         self._disk.shutdown(wait=True)

@@ -1,0 +1,84 @@
+"""What every page shares: the reader's language, the frame around the content, and how a problem is shown."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from estampa.errors import EstampaError
+from estampa.serve.models import Model, Version
+from estampa.serve.pages.render import render
+from estampa.serve.pages.words import LANGUAGES, Words, preferred
+from estampa.serve.problems import Problem, id_of, problem_of
+from estampa.serve.service import Service
+from estampa.serve.shown import fault_of
+
+_COOKIE = "estampa_language"
+_YEAR = 365 * 86_400
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class Frame:
+    """The frame of a service's pages."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    def words(self, request: Request) -> Words:
+        """The language: that of the control, of the cookie, of the browser, else English."""
+        asked, kept = request.query_params.get("lang", ""), request.cookies.get(_COOKIE, "")
+        return Words(preferred(asked, kept, request.headers.get("accept-language", "")))
+
+    def html(self, request: Request, template: str, t: Words, status: int = 200, **values: Any) -> Response:
+        """A template as an answer, with the frame that every page has."""
+        root = str(request.scope.get("root_path", ""))
+        others = [(k, v[:200]) for k, v in request.query_params.multi_items() if k != "lang"]
+        frame = {
+            "model": None, "here": "", "several": len(self.service.models.names()) > 1,
+            "query": urlencode(others) + "&" if others else "", "logs": self.service.log is not None,
+        }  # fmt: skip
+        html = render(template, t, root, **(frame | values))
+        headers = {
+            "Content-Language": t.language,
+            "Vary": "Accept-Language, Cookie, HX-Request",
+            "Cache-Control": "no-store",
+        }
+        made = HTMLResponse(html, status, headers)
+        if request.query_params.get("lang") in LANGUAGES:
+            made.set_cookie(
+                _COOKIE, t.language, _YEAR, path=root or "/", samesite="lax", httponly=True,
+                secure=request.url.scheme == "https",
+            )  # fmt: skip
+        return made
+
+    def route(self, path: str, endpoint: Endpoint, methods: Sequence[str] = ("GET",)) -> Route:
+        """A route whose problems are shown as a page."""
+
+        async def shown(request: Request) -> Response:
+            request.scope["route"] = made  # what the guard counts a request by; Starlette's own routes do not say it
+            try:
+                return await endpoint(request)
+            except (Problem, EstampaError) as error:
+                problem = error if isinstance(error, Problem) else problem_of(error)
+                t = self.words(request)
+                told = self.html(request, "fault", t, problem.status, problem=fault_of(t, problem, id_of(request)))
+                told.headers.update(problem.headers)
+                return told
+
+        made = Route(path, shown, methods=list(methods))
+        return made
+
+    def picked(self, request: Request) -> tuple[Model, Version, str]:
+        """The model of the address, its version, and the address of its page. Raises Problem."""
+        model = self.service.models.pick(request.path_params["name"])
+        return model, model.version, f"{request.scope.get('root_path', '')}/models/{model.name}"
+
+    async def read(self, work: Callable[[], Any]) -> Any:
+        """Decode what came, in one of the threads that are there for that."""
+        return await asyncio.get_running_loop().run_in_executor(self.service.readers, work)

@@ -1,0 +1,222 @@
+// What pages do besides links and forms: drop and paste, drawing, and telling what happens. All of it is extra: every
+// page works without this file. It keeps nothing and speaks to the service alone.
+(() => {
+  "use strict";
+  document.documentElement.classList.add("scripted");
+  const status = document.getElementById("status");
+  const narrow = matchMedia("(max-width: 60rem)");
+  const say = (text) => { if (status) { status.textContent = ""; setTimeout(() => { status.textContent = text; }, 50); } };
+
+  // ------------------------------------------------------------------ answers as they come
+  const work = document.querySelector(".work");
+
+  const shown = () => {
+    const answer = document.getElementById("answer");
+    if (!answer) return;
+    answer.classList.toggle("tall", answer.offsetHeight > innerHeight - 48);
+    if (answer.dataset.said) say(answer.dataset.said);
+    if (narrow.matches && !answer.classList.contains("empty")) answer.scrollIntoView({ block: "start" });
+  };
+
+  const failed = (detail) => {
+    const answer = document.getElementById("answer"), template = document.getElementById("offline");
+    if (!answer || !template) return;
+    const made = template.content.cloneNode(true);
+    if (detail) {
+      made.querySelector("h2").textContent = detail.title;
+      made.querySelector(".detail").textContent = detail.detail;
+      if (detail.lang) made.querySelector(".detail").lang = detail.lang;
+      made.firstElementChild.dataset.said = detail.title;
+    }
+    answer.replaceWith(made);
+    shown();
+  };
+
+  document.body.addEventListener("htmx:beforeRequest", (event) => {
+    if (event.detail.target && event.detail.target.id === "answer" && work) {
+      work.classList.add("waits");
+      event.detail.target.setAttribute("aria-busy", "true");
+    }
+  });
+  document.body.addEventListener("htmx:afterRequest", () => { if (work) work.classList.remove("waits"); });
+  document.body.addEventListener("htmx:beforeSwap", (event) => {
+    const kind = event.detail.xhr.getResponseHeader("Content-Type") || "";
+    if (!kind.includes("problem+json")) return;
+    event.detail.shouldSwap = false;
+    let told = {};
+    try { told = JSON.parse(event.detail.xhr.responseText); } catch { told = {}; }
+    failed({ title: told.title || "", detail: told.detail || "", lang: "en" });
+  });
+  document.body.addEventListener("htmx:afterSwap", (event) => {
+    if (event.detail.target.id === "answer") shown();
+    const job = document.getElementById("job");
+    if (job && job.dataset.said !== said) { said = job.dataset.said; if (!job.querySelector("progress")) say(said); }
+  });
+  for (const name of ["htmx:sendError", "htmx:timeout"]) {
+    document.body.addEventListener(name, (event) => { if (!event.detail.target || event.detail.target.id !== "job") failed(); });
+  }
+  let said = "";
+  shown();
+
+  // ------------------------------------------------------------------ presets
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest(".presets a");
+    if (!link) return;
+    for (const other of document.querySelectorAll(".presets a[aria-current]")) other.removeAttribute("aria-current");
+    link.setAttribute("aria-current", "true");
+  });
+  const unmark = () => { for (const link of document.querySelectorAll(".presets a[aria-current]")) link.removeAttribute("aria-current"); };
+
+  // ------------------------------------------------------------------ files: chosen, dropped, pasted
+  const form = document.querySelector("form.own"), input = form && form.querySelector("input[type=file]");
+  const drop = document.getElementById("drop"), batch = form && form.id === "batch";
+
+  const tooLarge = (files) => {
+    const sum = [...files].reduce((all, file) => all + file.size, 0);
+    if (sum <= Number(form.dataset.limit)) return false;
+    if (batch) { const told = document.getElementById("chosen-file"); told.hidden = false; told.textContent = form.dataset.tooLarge; say(form.dataset.tooLarge); }
+    else failed({ title: form.dataset.tooLarge, detail: "" });
+    return true;
+  };
+
+  const give = (files) => {
+    if (!input || !files.length || tooLarge(files)) { if (input) input.value = ""; return; }
+    if (input.files !== files) {
+      const carrier = new DataTransfer();
+      for (const file of batch ? [files[0]] : files) carrier.items.add(file);
+      input.files = carrier.files;
+    }
+    if (batch) {
+      const told = document.getElementById("chosen-file");
+      told.hidden = false;
+      told.textContent = input.files[0].name;
+    } else {
+      unmark();
+      form.requestSubmit();
+    }
+  };
+
+  if (input) {
+    input.addEventListener("change", () => give(input.files));
+    form.addEventListener("htmx:afterRequest", () => { input.value = ""; });
+    let depth = 0;
+    const carries = (event) => event.dataTransfer && [...event.dataTransfer.types].includes("Files");
+    addEventListener("dragenter", (event) => { if (carries(event)) { depth += 1; drop.classList.add("over"); } });
+    addEventListener("dragleave", (event) => { if (carries(event) && --depth <= 0) { depth = 0; drop.classList.remove("over"); } });
+    addEventListener("dragover", (event) => { if (carries(event)) event.preventDefault(); });
+    addEventListener("drop", (event) => {
+      if (!carries(event)) return;
+      event.preventDefault();
+      depth = 0;
+      drop.classList.remove("over");
+      give(event.dataTransfer.files);
+    });
+    addEventListener("paste", (event) => {
+      const files = event.clipboardData ? event.clipboardData.files : [];
+      if (files.length) { event.preventDefault(); give(files); }
+    });
+    if (batch) form.addEventListener("submit", () => { form.classList.add("sending"); });
+    addEventListener("pageshow", () => { form.classList.remove("sending"); });
+  }
+
+  // ------------------------------------------------------------------ drawing
+  const canvas = document.getElementById("canvas");
+  if (canvas) draw(canvas);
+
+  function draw(canvas) {
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    const across = Number(canvas.dataset.width), down = Number(canvas.dataset.height), pen = Number(canvas.dataset.pen);
+    const ask = document.getElementById("ask-drawing"), undo = document.getElementById("undo"), wipe = document.getElementById("wipe");
+    let strokes = [], stroke = null, at = { x: canvas.width / 2, y: canvas.height / 2 }, lowered = false, keyed = false;
+
+    const paint = () => {
+      context.fillStyle = "#ffffff";
+      context.fillRect(0, 0, canvas.width, canvas.height);
+      context.strokeStyle = context.fillStyle = "#10161f";
+      context.lineWidth = pen;
+      context.lineCap = context.lineJoin = "round";
+      for (const line of strokes) {
+        context.beginPath();
+        context.moveTo(line[0].x, line[0].y);
+        for (const point of line) context.lineTo(point.x, point.y);
+        if (line.length === 1) context.lineTo(line[0].x + 0.01, line[0].y);
+        context.stroke();
+      }
+      if (keyed) {
+        context.strokeStyle = "#2f5bd3";
+        context.lineWidth = 2;
+        context.beginPath();
+        context.arc(at.x, at.y, pen / 2 + 3, 0, 7);
+        context.stroke();
+        if (lowered) { context.fillStyle = "#2f5bd3"; context.fill(); }
+      }
+      ask.disabled = undo.disabled = wipe.disabled = !strokes.length;
+    };
+    const place = (event) => {
+      const box = canvas.getBoundingClientRect();
+      return { x: (event.clientX - box.left) * canvas.width / box.width, y: (event.clientY - box.top) * canvas.height / box.height };
+    };
+    canvas.addEventListener("pointerdown", (event) => {
+      if (event.button) return;
+      keyed = lowered = false;
+      canvas.setPointerCapture(event.pointerId);
+      stroke = [place(event)];
+      strokes.push(stroke);
+      paint();
+    });
+    canvas.addEventListener("pointermove", (event) => {
+      if (!stroke) return;
+      for (const one of event.getCoalescedEvents ? event.getCoalescedEvents() : [event]) stroke.push(place(one));
+      paint();
+    });
+    for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, () => { stroke = null; });
+    const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+    canvas.addEventListener("keydown", (event) => {
+      if (event.key === " ") {
+        event.preventDefault();
+        keyed = true;
+        lowered = !lowered;
+        if (lowered) { stroke = [{ ...at }]; strokes.push(stroke); } else stroke = null;
+      } else if (steps[event.key]) {
+        event.preventDefault();
+        keyed = true;
+        const far = (event.shiftKey ? 4 : 1) * canvas.width / 42;
+        at = {
+          x: Math.min(Math.max(at.x + steps[event.key][0] * far, 0), canvas.width),
+          y: Math.min(Math.max(at.y + steps[event.key][1] * far, 0), canvas.height),
+        };
+        if (lowered && stroke) stroke.push({ ...at });
+      } else return;
+      paint();
+    });
+    canvas.addEventListener("blur", () => { keyed = lowered = false; stroke = null; paint(); });
+    undo.addEventListener("click", () => { strokes.pop(); paint(); });
+    wipe.addEventListener("click", () => { strokes = []; paint(); });
+
+    // Ink is the mean darkness of the canvas's pixels within each pixel of the model.
+    const ink = () => {
+      const shownBefore = keyed;
+      keyed = false;
+      paint();
+      const pixels = context.getImageData(0, 0, canvas.width, canvas.height).data;
+      keyed = shownBefore;
+      const wide = canvas.width / across, high = canvas.height / down, bytes = new Uint8Array(across * down);
+      for (let y = 0; y < down; y++) {
+        for (let x = 0; x < across; x++) {
+          let sum = 0, count = 0;
+          for (let v = Math.floor(y * high); v < Math.floor((y + 1) * high); v++) {
+            for (let u = Math.floor(x * wide); u < Math.floor((x + 1) * wide); u++) {
+              sum += 255 - pixels[4 * (v * canvas.width + u)];
+              count += 1;
+            }
+          }
+          bytes[y * across + x] = Math.min(255, Math.round(sum / Math.max(count, 1) * 255 / 239));
+        }
+      }
+      return btoa(String.fromCharCode(...bytes));
+    };
+    document.getElementById("drawn").addEventListener("submit", () => { unmark(); document.getElementById("ink").value = ink(); }, true);
+    document.getElementById("drawn").addEventListener("htmx:configRequest", (event) => { unmark(); event.detail.parameters.drawing = ink(); });
+    paint();
+  }
+})();

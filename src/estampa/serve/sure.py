@@ -1,0 +1,96 @@
+"""How sure an answer is, in words that rest on its calibrated probability and on the bundle's thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from estampa.bundle.store import Bundle
+from estampa.serve.pages.words import Words
+
+#: Probability from which a word is used, the strongest first; below the last one: none of them.
+LEVELS = ((0.97, "high"), (0.85, "fair"), (0.6, "low"))
+UNSURE = "none"
+_OFF = 0.1  #: expected calibration error from which on percentages are not to be taken at their word
+_SECOND = 0.1  #: a runner-up with this probability is named
+
+
+@dataclass(frozen=True)
+class Sure:
+    """`level`: "high", "fair", "low" or "none"; the word for it, and what stands behind it."""
+
+    level: str
+    word: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something that the reader must know about an answer: `kind` is "warn" or "bad"."""
+
+    kind: str
+    title: str
+    text: str
+
+
+def level_of(bundle: Bundle, probability: float) -> str:
+    """The word's key: below the bundle's threshold of confidence an answer is never called sure."""
+    asked = bundle.thresholds.confidence
+    if asked is not None and probability < asked:
+        return UNSURE
+    return next((level for least, level in LEVELS if probability >= least), UNSURE)
+
+
+def sure_of(t: Words, bundle: Bundle, told: dict[str, Any], noun: str, names: Sequence[str]) -> Sure | None:
+    """The words for one answer (a record as the API gives it); of a regression, how far off it was when tested."""
+    metrics = bundle.manifest.metrics
+    known, part = metrics.get("metrics", {}), t(f"part.{metrics.get('part') or 'test'}")
+    if not bundle.classes:
+        off = known.get("mae", {}).get("value")
+        return None if off is None else Sure("fair", t("sure.value"), t("sure.off_value", off=t.short(off), part=part))
+    probability = told["probability"]
+    level = level_of(bundle, probability)
+    said = []
+    asked = bundle.thresholds.confidence
+    if asked is not None and probability < asked:
+        said.append(t("sure.below", percent=t.percent(asked)))
+    top = max(told["probabilities"].values())
+    if probability < top:
+        said.append(t("sure.threshold", name=names[_best(told)], percent=t.percent(top)))
+    else:
+        others = sorted(told["probabilities"].items(), key=lambda pair: -pair[1])[1:]
+        if others and others[0][1] >= _SECOND and len(names) > 2:
+            second = names[bundle.classes.index(others[0][0])]
+            said.append(t("sure.second", name=second, percent=t.percent(others[0][1])))
+    out_of = 1000 if probability >= 0.995 else 100
+    right = min(round(out_of * probability), out_of - 1)
+    said.append(t(f"sure.often.{noun}", right=t.whole(right), of=t.whole(out_of)))
+    error = known.get("ece", {}).get("value")
+    if error is not None:
+        key = "sure.off" if error < _OFF else "sure.far_off"
+        said.append(t(key, points=t.number(100 * error, 1), part=part))
+    return Sure(level, t(f"sure.word.{level}"), " ".join(said))
+
+
+def _best(told: dict[str, Any]) -> int:
+    shares = list(told["probabilities"].values())
+    return shares.index(max(shares))
+
+
+def remarks_of(t: Words, flags: Sequence[str], noun: str) -> list[Remark]:
+    """The flags of an answer in words; those that the word for how sure it is has said already are left out."""
+    found = []
+    for flag in flags:
+        name, _, rest = flag.partition(":")
+        if name == "low_confidence":
+            continue
+        values = {"columns": rest.replace("|", ", "), "reason": rest}
+        if not t.has(f"flag.{name}.text"):
+            found.append(Remark("warn", flag, ""))
+            continue
+        key = f"flag.{name}.text"
+        text = t(f"{key}_{noun}" if t.has(f"{key}_{noun}") else key, **values)
+        bad = name in ("unreadable", "invalid")
+        found.append(Remark("bad" if bad else "warn", t(f"flag.{name}.title"), text))
+    return found
