@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Query, Request, Response
+from starlette.routing import BaseRoute
 
 from estampa import machine
 from estampa.bundle.manifest import FORMAT
@@ -30,10 +31,12 @@ _TEXT = {"type": "string"}
 Name = Query("", description="Name of the model; needed where several are served.", max_length=64)
 
 
-def add_api(app: FastAPI, service: Service) -> None:
-    """Add every route of the API."""
-    for router in (_predictions(service), _models(service), _watch(service)):
+def add_api(app: FastAPI, service: Service) -> list[BaseRoute]:
+    """Add every route of the API; returns those that carry the load, for `Direct`."""
+    predictions = _predictions(service)
+    for router in (predictions, _models(service), _watch(service)):
         app.include_router(router)
+    return predictions.routes
 
 
 def _json(value: Any, status: int = 200) -> Response:

@@ -14,8 +14,10 @@ from starlette.exceptions import HTTPException
 
 from estampa.errors import EstampaError
 from estampa.serve.api import add_api
+from estampa.serve.bodies import JSON
+from estampa.serve.direct import Direct
 from estampa.serve.guard import Guard
-from estampa.serve.openapi import classify_body, predict_body
+from estampa.serve.openapi import answers_of, classify_body, predict_body
 from estampa.serve.problems import KINDS, Problem, id_of, problem_of
 from estampa.serve.reference import reference
 from estampa.serve.service import Service
@@ -34,6 +36,7 @@ def create_app(settings: Settings) -> Guard:
         await service.start()
         yield
         await service.stop()
+        service.events.flush()
 
     app = FastAPI(
         title="estampa", version=version("estampa"), lifespan=lifespan, root_path=settings.root_path,
@@ -43,10 +46,10 @@ def create_app(settings: Settings) -> Guard:
     app.state.service = service
     for kind in (Problem, EstampaError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _told)
-    add_api(app, service)
+    loaded = add_api(app, service)
     _describe(app, service)
     app.router.routes.extend([*reference(service), *routes(service)])
-    return Guard(app, service)
+    return Guard(Direct(app, loaded), service)
 
 
 async def _told(request: Request, error: Exception) -> Response:
@@ -84,7 +87,9 @@ def _describe(app: FastAPI, service: Service) -> None:
             tree["security"] = [{"token": []}]
         # FastAPI leaves out what is null, also in examples, where it means NaN.
         for path, body in (("/classify", classify_body), ("/v1/predict", predict_body)):
-            tree["paths"][path]["post"]["requestBody"] = body(service)
+            operation = tree["paths"][path]["post"]
+            operation["requestBody"] = body(service)
+            operation["responses"]["200"]["content"][JSON]["examples"] = answers_of(service, one=path == "/classify")
         for path in tree["paths"].values():  # ours are 4xx of one shape; FastAPI's own is never sent
             for operation in path.values():
                 answer = operation["responses"].get("422", {})

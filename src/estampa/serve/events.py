@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sys
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+_GATHER = 0.05  #: seconds: a write for each request costs more than the line
+_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
+
 
 class Events:
-    """Writes what happens, each line by one write. `quiet` leaves the lines of requests out."""
+    """Writes what happens, whole lines at a time. `quiet` leaves the lines of requests out."""
 
     def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
         self._stream, self.quiet = stream or sys.stderr, quiet
+        self._lines: list[str] = []
 
     def say(self, event: str, **facts: Any) -> None:
         """Something happened."""
@@ -24,27 +29,40 @@ class Events:
         self._write("warning", event, facts)
 
     def request(self, **facts: Any) -> None:
-        """A request was answered."""
-        if not self.quiet:
-            self._write("info", "request", facts)
+        """A request was answered. Its line may wait for `_GATHER` seconds, and goes out with those of others.
+
+        To be called in the event loop.
+        """
+        if self.quiet:
+            return
+        self._lines.append(_line("info", "request", facts))
+        if len(self._lines) == 1:
+            asyncio.get_running_loop().call_later(_GATHER, self.flush)
 
     def fault(self, event: str, trace: str, **facts: Any) -> None:
         """A fault of ours, with its traceback: for the server's log alone."""
         self._write("error", event, {**facts, "traceback": trace})
 
+    def flush(self) -> None:
+        """Write the lines that wait."""
+        self._out("")
+
     def _write(self, level: str, event: str, facts: dict[str, Any]) -> None:
-        time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        record = {
-            "time": time,
-            "level": level,
-            "event": event,
-            **{k: v for k, v in facts.items() if v not in ("", None)},
-        }
+        self._out(_line(level, event, facts))
+
+    def _out(self, line: str) -> None:
+        waiting, self._lines = self._lines, []
         try:
-            self._stream.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")
+            self._stream.write("".join(waiting) + line)
             self._stream.flush()
         except (OSError, ValueError):  # nobody reads it any more: not a reason to stop answering
             self.quiet = True
+
+
+def _line(level: str, event: str, facts: dict[str, Any]) -> str:
+    time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    told = {k: v for k, v in facts.items() if v not in ("", None)}
+    return _encode({"time": time, "level": level, "event": event, **told}) + "\n"
 
 
 class JsonFormatter(logging.Formatter):

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from estampa.serve.problems import Problem
 from estampa.serve.service import Service
+from estampa.serve.wire import OPEN
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -56,6 +57,7 @@ class Guard:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
         elif scope["type"] == "http":
+            self.service.queue.open = scope.get(OPEN)
             await _Passage(self, scope, receive, send).go()
         else:  # no websockets here
             await send({"type": "websocket.close", "code": 1003})

@@ -7,20 +7,26 @@ as one batch. So a lone client loses nothing, and many gain what a batch saves (
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from estampa.bundle.session import Scores, batch_size
 from estampa.bundle.store import Bundle
+from estampa.errors import EstampaError
 from estampa.predict.answers import Answers, judged, scored
 from estampa.predict.source import Chunk
 from estampa.predict.table_source import TableChunk
 from estampa.serve.problems import Problem
 
 AnyChunk = Chunk | TableChunk
+#: Seconds: what takes less is scored without a thread when nobody else waits; to wake one costs up to a third of it.
+BRIEF = 0.003
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,9 @@ class Queue:
 
     def __init__(self, threads: int, most: int) -> None:
         self.threads, self.most = threads, most
+        self.open: Collection[object] | None = None  #: requests that are being answered now, where the server says
         self._waiting: deque[_Item] = deque()
+        self._took: WeakKeyDictionary[Bundle, float] = WeakKeyDictionary()  #: seconds of a single row, measured last
         self._busy = 0
         self._pool = ThreadPoolExecutor(threads, "score")
 
@@ -76,9 +84,29 @@ class Queue:
     def _put(self, bundle: Bundle, chunk: AnyChunk, ids: np.ndarray, wanted: tuple[str, ...]) -> asyncio.Future[Found]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Found] = loop.create_future()
-        self._waiting.append(_Item(bundle, chunk, ids, wanted, future))
-        self._start(loop)
+        item = _Item(bundle, chunk, ids, wanted, future)
+        if self._alone(item):
+            try:
+                future.set_result(self._score([item])[0])
+            except EstampaError as error:
+                future.set_exception(error)
+        else:
+            self._waiting.append(item)
+            self._start(loop)
         return future
+
+    def _alone(self, item: _Item) -> bool:
+        """Whether to score it here and now: no other request is there to be kept waiting, and it takes a moment."""
+        lone = self.open is not None and len(self.open) == 1 and not self._busy and not self._waiting
+        return lone and len(item.chunk) == 1 and self._took.get(item.bundle, BRIEF) < BRIEF
+
+    def _score(self, items: list[_Item]) -> list[Found]:
+        """Score waiting rows; notes how long a single one takes."""
+        began = time.thread_time()
+        found = _score(items)
+        if len(items) == 1 and len(items[0].chunk) == 1:
+            self._took[items[0].bundle] = time.thread_time() - began
+        return found
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Give waiting rows to free threads."""
@@ -87,7 +115,7 @@ class Queue:
             if not items:
                 continue
             self._busy += 1
-            run = loop.run_in_executor(self._pool, _score, items)
+            run = loop.run_in_executor(self._pool, self._score, items)
             run.add_done_callback(lambda done, items=items: self._finish(loop, items, done))  # type: ignore[misc]
 
     def _take(self) -> list[_Item]:

@@ -8,6 +8,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_SECONDS = 10.0
+OPEN = "estampa.open"  #: in the scope: every request that is being answered now
 
 
 class Wire(HttpToolsProtocol):
@@ -29,6 +30,8 @@ class Wire(HttpToolsProtocol):
         """The head is whole."""
         self._forget_head()
         super().on_headers_complete()
+        scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+        scope[OPEN] = self.tasks
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
