@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from estampa.bundle import example
+from estampa.serve import papers
 from estampa.serve.bodies import JSON, MULTIPART, TYPES
 from estampa.serve.problems import KINDS, MEDIA
 from estampa.serve.service import Service
@@ -134,6 +135,17 @@ def predict_body(service: Service) -> Schema:
         "application/octet-stream": {"schema": _BINARY},
     }
     return {"required": True, "content": content}
+
+
+def answers_of(service: Service, *, one: bool) -> dict[str, Any]:
+    """What the models answer to those examples, by name."""
+    found = {}
+    for model in service.models.all():
+        answer = papers.answered(model, service.settings)
+        if answer:
+            value = answer["answers"][0] | {"id": "0"} if one else answer
+            found[model.name] = {"summary": f"Of the model {model.name}", "value": value}
+    return found
 
 
 def _examples(service: Service, *, one: bool) -> dict[str, Any]:

@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from estampa.bundle import example
+from estampa.predict.answers import judged, scored
+from estampa.serve.bodies import from_tree
+from estampa.serve.inputs import Reader
 from estampa.serve.models import Model
+from estampa.serve.service import records
+from estampa.serve.settings import Settings
 
 
 def brief(model: Model) -> dict[str, Any]:
@@ -28,3 +33,16 @@ def full(model: Model) -> dict[str, Any]:
     said["estimator"] = said.pop("model")
     card = (bundle.folder / "README.md").read_text(encoding="utf-8", errors="replace")
     return brief(model) | said | {"recipe": manifest.name, "card": card, "example": example.request(bundle)}
+
+
+def answered(model: Model, settings: Settings) -> dict[str, Any]:
+    """What POST /v1/predict answers to the model's own example, neither counted nor logged; {} where it has none."""
+    version = model.version
+    body = example.request(version.bundle)
+    if not body:
+        return {}
+    asked = from_tree(Reader(version.bundle, settings), body).inputs
+    output = scored(version.bundle, asked.chunk, 1).output
+    answers = judged(version.bundle, asked.chunk, asked.ids, output)
+    told = {"request_id": "0" * 32, "model": version.hash, "name": model.name}
+    return told | {"answers": records(version, answers, "0" * 32)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,11 +29,12 @@ class Operation:
     method: str
     path: str
     summary: str
-    text: str
+    text: tuple[tuple[bool, str], ...]  #: in pieces, code or prose
     parameters: tuple[tuple[str, str], ...]
     bodies: tuple[str, ...]
     answers: tuple[tuple[str, str], ...]
     commands: tuple[tuple[str, str], ...]
+    example: str  #: of an answer, JSON; "" for none
 
 
 def reference(service: Service) -> list[BaseRoute]:
@@ -64,11 +66,23 @@ def operations_of(tree: Mapping[str, Any], commands: Mapping[str, tuple[tuple[st
             anchor = f"{method}{path.replace('/', '-')}"
             found.append(
                 Operation(
-                    anchor, method.upper(), path, told.get("summary", ""), told.get("description", ""), parameters,
-                    bodies, answers, commands.get(path, ()),
+                    anchor, method.upper(), path, told.get("summary", ""), _pieces(told.get("description", "")),
+                    parameters, bodies, answers, commands.get(path, ()), _example(told),
                 )
             )  # fmt: skip
     return found
+
+
+def _pieces(text: str) -> tuple[tuple[bool, str], ...]:
+    """Prose and what stands between backticks in it, in turn."""
+    return tuple((bool(i % 2), piece) for i, piece in enumerate(text.split("`")) if piece)
+
+
+def _example(told: Mapping[str, Any]) -> str:
+    """The first example of an operation's answer, as JSON."""
+    content = told["responses"].get("200", {}).get("content", {}).get("application/json", {})
+    examples = list(content.get("examples", {}).values())
+    return json.dumps(examples[0]["value"], indent=1, ensure_ascii=False) if examples else ""
 
 
 def commands_of(service: Service, url: str) -> dict[str, tuple[tuple[str, str], ...]]:

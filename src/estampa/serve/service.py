@@ -138,7 +138,7 @@ class Service:
         except EstampaError as error:
             self.events.warn("the model failed", model=model.name, request_id=request_id, why=str(error))
             raise Problem("internal", "The model failed; the server's log has the request's id.") from error
-        answers = _records(version, found.answers, request_id)
+        answers = records(version, found.answers, request_id)
         self.metrics.answers(model.name, version, answers)
         if self.log is not None:
             await asyncio.get_running_loop().run_in_executor(self._disk, self._note, version, inputs, found, answers)
@@ -188,7 +188,7 @@ def _rows(inputs: Inputs) -> np.ndarray:
     return inputs.chunk.images if isinstance(inputs.chunk, Chunk) else inputs.chunk.values
 
 
-def _records(version: Version, answers: Answers, request_id: str) -> list[dict[str, Any]]:
+def records(version: Version, answers: Answers, request_id: str) -> list[dict[str, Any]]:
     """One record an object, numbers with the fewest digits that read back as the same float32."""
     bundle = version.bundle
     ids, bad = answers.ids.tolist(), answers.bad.tolist()
