@@ -137,7 +137,7 @@ class Running:
 
     def descriptors(self) -> int:
         """Open descriptors."""
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
 
     def workers(self) -> list[int]:
         """The processes that it started and that serve: not those of multiprocessing's own."""
@@ -210,13 +210,15 @@ def problem(answer: httpx.Response, kind: str = "", *says: str) -> str:
     told = answer.json()
     assert set(told) == {"type", "title", "status", "detail", "request_id"}
     found = told["type"].rpartition("#")[2]
-    assert found in KINDS and (not kind or found == kind), told
+    assert found in KINDS, told
+    assert not kind or found == kind, told
     assert told["status"] == answer.status_code == KINDS[found].status
     assert told["title"] == KINDS[found].title
     assert told["request_id"] == answer.headers["x-request-id"]
     detail = told["detail"]
-    assert isinstance(detail, str) and detail.endswith((".", "?", "!")), detail
-    assert len(detail) < 4000 and "Traceback" not in detail, detail
+    assert detail.endswith((".", "?", "!")), detail
+    assert len(detail) < 4000, detail
+    assert "Traceback" not in detail, detail
     for word in says:
         assert word in detail, detail
     return detail

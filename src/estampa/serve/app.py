@@ -39,13 +39,14 @@ def create_app(settings: Settings) -> Guard:
         service.events.flush()
 
     app = FastAPI(
-        title="estampa", version=version("estampa"), lifespan=lifespan, root_path=settings.root_path,
+        title="estampa", version=version("estampa"), lifespan=lifespan,
         summary="Answers of models of small scientific pictures and tables, with what is to be doubted in them.",
         docs_url=None, redoc_url=None, redirect_slashes=False,
     )  # fmt: skip
     app.state.service = service
     for kind in (Problem, EstampaError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _told)
+    app.add_exception_handler(Exception, _fault)
     loaded = add_api(app, service)
     _describe(app, service)
     app.router.routes.extend([*reference(service), *routes(service)])
@@ -58,6 +59,12 @@ async def _told(request: Request, error: Exception) -> Response:
     if problem.kind == "internal":
         events = request.app.state.service.events
         events.fault("fault", "".join(traceback.format_exception(error)), request_id=id_of(request))
+    return problem.response(id_of(request), request.scope.get("root_path", ""))
+
+
+async def _fault(request: Request, _: Exception) -> Response:
+    """What nobody foresaw; Starlette raises it again after this answer, and the guard writes it to the log."""
+    problem = Problem("internal", "A fault of the service; its log has the request's id.")
     return problem.response(id_of(request), request.scope.get("root_path", ""))
 
 

@@ -35,8 +35,6 @@ class Direct:
             await self.app(scope, receive, send)
             return
         scope["app"], scope["route"] = self.app, route
-        if self.app.root_path:
-            scope["root_path"] = self.app.root_path
         request = Request(scope, receive)
         try:
             response = await route.endpoint(request, model=(query[1] or b"").decode())

@@ -104,7 +104,7 @@ class _Passage:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         asked = self.headers.get(b"x-request-id", b"")
         self.id = asked.decode() if _ID.fullmatch(asked) else uuid.uuid4().hex
-        scope["estampa.id"] = self.id
+        scope["estampa.id"], scope["root_path"] = self.id, self.settings.root_path
         self.began, self.status, self.bytes = time.perf_counter(), 0, 0
         self.whole = False  #: the body has arrived
         upload = guard.path_of(scope).endswith("/batch")
@@ -119,13 +119,13 @@ class _Passage:
             else:
                 await self.guard.app(self.scope, self.receive, self.send)
         except Problem as found:
+            if found.kind == "internal":
+                self._fault()
             await self._refuse(found)
         except asyncio.CancelledError:
             raise
         except Exception:  # noqa: BLE001 - the last place before the client: a fault of ours, told to the log alone
-            self.guard.service.events.fault(
-                "fault", traceback.format_exc(), request_id=self.id, route=route_of(self.scope)
-            )
+            self._fault()
             await self._refuse(Problem("internal", "A fault of the service; its log has the request's id."))
         finally:
             self._count()
@@ -173,6 +173,11 @@ class _Passage:
                 headers.append((b"connection", b"close"))  # the rest of its body is not read
             message["headers"] = headers
         await self._send(message)
+
+    def _fault(self) -> None:
+        """Write the fault that is being handled to the server's log."""
+        events = self.guard.service.events
+        events.fault("fault", traceback.format_exc(), request_id=self.id, route=route_of(self.scope))
 
     async def _refuse(self, problem: Problem) -> None:
         if self.status:  # the answer has begun: nothing can be said any more
