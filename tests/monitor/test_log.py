@@ -282,6 +282,18 @@ def test_a_folder_that_goes_away_loses_lines_until_it_is_back(tmp_path: Path) ->
     assert ids(tmp_path / "logs" / "log") == ["d"]
 
 
+def test_a_name_that_leads_to_no_file_any_more_loses_lines(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    writer = LogWriter(path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(StorageError, match="log: not a regular file"):
+        writer.append([line("a")])
+    path.unlink()
+    assert writer.append([line("b")]) == 1
+    assert (writer.lost, ids(path)) == (1, ["b"])
+
+
 def test_a_full_device_is_said_once() -> None:
     writer = LogWriter("/dev/full")
     with pytest.raises(StorageError, match="/dev/full: the disk is full"):

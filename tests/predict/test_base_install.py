@@ -34,6 +34,7 @@ present = [m for m in {ABSENT!r} if importlib.util.find_spec(m)]
 assert not present, present
 import estampa
 from estampa.data import dataset, read, split
+from estampa.monitor import kept, log, registry
 from estampa.predict import predict
 bundle = estampa.Bundle.open(sys.argv[1])
 found = estampa.predict(bundle, sys.argv[2])

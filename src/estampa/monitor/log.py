@@ -70,12 +70,12 @@ class LogWriter:
                 with _said(self.path):
                     self._reopen_if_rotated()
                     self._write(data)
-            except StorageError:
+            except (StorageError, InputError) as error:
                 self.lost += len(texts)
                 if self.failing:
                     return 0
                 self.failing = True
-                raise
+                raise StorageError(error.what, where=self.path, got=error.got, cure=error.cure) from error
             self.failing = False
         return len(texts)
 
