@@ -87,6 +87,11 @@ class Metrics:
             self.info.labels(name, before.number or before.hash, before.bundle.manifest.hashes.model).set(0)
         self.info.labels(name, version.number or version.hash, version.bundle.manifest.hashes.model).set(1)
 
+    def follows(self, name: str) -> None:
+        """Begin to count the swaps of a model at 0, so that the first one is seen as a change."""
+        for outcome in ("done", "failed"):
+            self.swaps.labels(name, outcome)
+
     def text(self) -> bytes:
         """All of it, as Prometheus reads it."""
         if os.environ.get(SHARED):

@@ -64,6 +64,8 @@ class Service:
         self.closers: list[Callable[[], None]] = []  #: what else is to be let go at the end
         for model in self.models.all():
             self.metrics.model(model.name, model.version)
+            if model.place.entry:
+                self.metrics.follows(model.name)
 
     # ------------------------------------------------------------------ life
 
