@@ -21,6 +21,7 @@ STATISTICS = (
 )
 _PERCENTILES = (0.01, 0.5, 0.99)
 _BLOCK_PIXELS = 1 << 18  #: of one pass: what stays in the processor's cache
+_SMALL = 4096  #: pixels of a channel: up to here all channels go in one pass, as calls cost more than pixels
 
 
 def names(channels: int | Sequence[str]) -> list[str]:
@@ -44,28 +45,31 @@ def describe(images: np.ndarray) -> np.ndarray:
     result = np.zeros((n, channels, len(STATISTICS)), np.float32)
     if height * width == 0:
         return result.reshape(n, channels * len(STATISTICS))
-    step = max(1, _BLOCK_PIXELS // (height * width))
+    together = channels if height * width <= _SMALL else 1
+    step = max(1, _BLOCK_PIXELS // (height * width * together))
     with np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, n, step):
-            block = images[start : start + step]
-            for channel in range(channels):
-                result[start : start + step, channel] = _describe_plane(np.ascontiguousarray(block[..., channel]))
+            block = images[start : start + step].transpose(0, 3, 1, 2)
+            for channel in range(0, channels, together):
+                planes = np.ascontiguousarray(block[:, channel : channel + together]).reshape(-1, height, width)
+                found = _describe_planes(planes).reshape(-1, together, len(STATISTICS))
+                result[start : start + step, channel : channel + together] = found
     return np.nan_to_num(result.reshape(n, channels * len(STATISTICS)), copy=False)
 
 
-def _describe_plane(plane: np.ndarray) -> np.ndarray:
+def _describe_planes(planes: np.ndarray) -> np.ndarray:
     """STATISTICS of (n, height, width) pixels: (n, 10) float32."""
-    n = len(plane)
+    n = len(planes)
     good: np.ndarray | None = None
-    values = plane.astype(np.float32)
+    values = planes.astype(np.float32)
     flat = values.reshape(n, -1)  # float32 also where the pixels are integers: the type that numpy sorts fastest
-    if plane.dtype.kind == "f":
+    if planes.dtype.kind == "f":
         good = np.isfinite(values)
         if good.all():
             good = None
         else:
             values = np.where(good, values, np.float32(0))
-            flat = np.where(good, plane, np.float32(np.inf)).reshape(n, -1)
+            flat = np.where(good, planes, np.float32(np.inf)).reshape(n, -1)
     count = np.full(n, flat.shape[1]) if good is None else good.reshape(n, -1).sum(1)
     found = np.maximum(count, 1)
     mean = values.sum((1, 2)) / found
