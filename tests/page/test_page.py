@@ -313,3 +313,14 @@ def test_rows_of_pictures_have_heads_and_many_large_pictures_stay_small() -> Non
     (small,) = page.picture(image, side=100)
     assert (small.width, small.height, small.reduced) == (100, 100, True)
     assert page.picture(image[:100, :100], side=100)[0].uri.startswith("data:image/png")
+
+
+def test_bars_of_several_tables_share_a_span_and_tell_their_sign() -> None:
+    def drawn(rows: list[list[object]]) -> list[str]:
+        table = page.Table(["name", "adds"], rows, drawn="adds", span=(-20.0, 20.0))
+        html = page.render("t", "l", [page.Section("s", "s", [table])], made_by={})
+        return re.findall(r'<rect class="(amount[^"]*)" x="([\d.]+)" y="3" width="([\d.]+)"', html)
+
+    small, large = drawn([["a", 5.0], ["b", -10.0]]), drawn([["a", 20.0]])
+    assert [(kind, float(x), float(w)) for kind, x, w in small] == [("amount", 80, 20), ("amount against", 40, 40)]
+    assert [(kind, float(x), float(w)) for kind, x, w in large] == [("amount", 80, 80)]

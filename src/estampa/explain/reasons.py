@@ -163,7 +163,8 @@ def reasons(
     found = []
     for i, x in enumerate(np.asarray(objects, np.float64)):
         answer = int(known[1][i])
-        each, usual = _effects(score, x, typical, all_units, answer, np.random.default_rng((seed, i)))
+        # The same draw of typical objects for each, so that what is usual for a class is one number on a page.
+        each, usual = _effects(score, x, typical, all_units, answer, np.random.default_rng(seed))
         effect, error = each.mean(axis=0), each.std(axis=0, ddof=1) / np.sqrt(len(each))
         told = [
             _reason(unit, columns, (x, bad[i]), (typical, good), (float(effect[u]), float(error[u])))

@@ -121,9 +121,10 @@ def reasons(found: Sequence[Reasons], classes: Sequence[str], kept: Kept) -> lis
         "not known": [r for r in found if r.truth < 0],
     }
     blocks: list[Any] = []
+    span = span_of(found)
     for some in kinds.values():
         for one in some:
-            blocks += [page.Text(verdict(one, classes)), one_reason(one)]
+            blocks += [page.Text(verdict(one, classes)), one_reason(one, span)]
     if found:
         kept.table("reasons", every_reason(found, classes))
     return blocks
@@ -139,14 +140,21 @@ def verdict(one: Reasons, classes: Sequence[str]) -> str:
     )
 
 
-def one_reason(one: Reasons) -> Table:
-    """One object's strongest reasons, the rest in a row."""
+def one_reason(one: Reasons, span: tuple[float, float] | None = None) -> Table:
+    """One object's strongest reasons, the rest in a row; bars within `span`, see `span_of`."""
     rows = [_row(r) for r in one.reasons[:SHOWN]]
     rest = one.reasons[SHOWN:]
     if rest:
-        left = sum(r.effect for r in rest)
-        rows.append([f"{numbered(len(rest), 'other')} together", "", "", 100 * left])
-    return Table(["column", "value", "typical", "adds, points"], rows, decimals=1, drawn="adds, points")
+        rows.append([f"{numbered(len(rest), 'other')} together", "", "", 100 * sum(r.effect for r in rest)])
+    return Table(["column", "value", "typical", "adds, points"], rows, decimals=1, drawn="adds, points", span=span)
+
+
+def span_of(found: Sequence[Reasons]) -> tuple[float, float] | None:
+    """Least and greatest bar over all objects, in points, so that bars of different objects can be compared."""
+    bars = [0.0]
+    for one in found:
+        bars += [100 * r.effect for r in one.reasons[:SHOWN]] + [100 * sum(r.effect for r in one.reasons[SHOWN:])]
+    return (min(bars), max(bars)) if max(bars) > min(bars) else None
 
 
 def _row(r: Reason) -> list[Any]:

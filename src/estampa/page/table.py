@@ -71,6 +71,7 @@ class Table:
     align : column name -> "left" or "right"; else numbers stand right and text left.
     decimals : for all columns, or by column name (3 where not named).
     drawn : column whose numbers are also drawn: intervals as whiskers on one common axis, plain numbers as bars.
+    span : least and greatest end of that axis, so that several tables can be compared; None = as the rows need.
     """
 
     columns: Sequence[str]
@@ -80,6 +81,7 @@ class Table:
     align: Mapping[str, Literal["left", "right"]] = field(default_factory=dict)
     decimals: int | Mapping[str, int] = 3
     drawn: str = ""
+    span: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -145,6 +147,7 @@ class Table:
         if not ends:
             return {}
         low, high = (min(ends), max(ends)) if intervals else (min(0.0, *ends), max(0.0, *ends))
+        low, high = self.span or (low, high)
         width = (high - low) or 1.0
         bars = {}
         for r, cell in cells.items():
