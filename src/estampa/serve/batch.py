@@ -17,6 +17,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from estampa.bundle.store import Bundle
 from estampa.predict.output import Table, writer_of
 from estampa.serve.frame import Frame
+from estampa.serve.inputs import named
 from estampa.serve.jobs import MINUTES, Jobs, State
 from estampa.serve.pages.words import Words
 from estampa.serve.problems import Problem, id_of
@@ -95,7 +96,7 @@ class Batch(Frame):
                 with path.open("xb") as stream:
                     shutil.copyfileobj(upload.file, stream, _BLOCK)
 
-            return await asyncio.to_thread(self.jobs.begin, model.name, version, fill, suffix)
+            return await asyncio.to_thread(self.jobs.begin, model.name, version, fill, named(str(upload.filename)))
         finally:
             await form.close()
 

@@ -41,7 +41,7 @@ class Frame:
         others = [(k, v[:200]) for k, v in request.query_params.multi_items() if k != "lang"]
         frame = {
             "model": None, "here": "", "several": len(self.service.models.names()) > 1,
-            "query": urlencode(others) + "&" if others else "", "logs": self.service.log is not None,
+            "query": urlencode(others) + "&" if others else "", "logs": self.service.settings.log is not None,
         }  # fmt: skip
         html = render(template, t, root, **(frame | values))
         headers = {

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from estampa.errors import EstampaError, Interrupted
 from estampa.files import write_atomic
@@ -34,7 +34,8 @@ from estampa.serve.settings import Settings
 MINUTES = 15  #: that answers are kept
 AT_ONCE, WAITING = 2, 8  #: jobs that are scored at once, and that wait, in all workers together
 _ID = re.compile(r"[A-Za-z0-9_-]{24}")
-_PROGRESS, _ANSWERS, _STOP, _INPUT = "progress.json", "answers.csv", "stop", "input"
+_PROGRESS, _ANSWERS, _STOP = "progress.json", "answers.csv", "stop"
+_INPUT, _PICTURES = "input", "pictures"  #: the file that came, and the folder that a zip file is unpacked into
 _EVERY = 0.25  #: seconds between notes of how far a job is
 _LIFTED = 4  #: a zip file may unpack to so many times the limit of an upload
 _GOING = ("waiting", "reading", "working")
@@ -76,10 +77,10 @@ class Jobs:
         self._timers: set[threading.Timer] = set()
         self._closed = False
 
-    def begin(self, model: str, version: Version, fill: Callable[[Path], None], suffix: str) -> str:
+    def begin(self, model: str, version: Version, fill: Callable[[Path], None], called: str) -> str:
         """Take a file on, and return the job's id. Raises Problem when too many wait.
 
-        `fill` writes what came to the path that it is given; `suffix` is that of its name, as ".zip".
+        `fill` writes what came to the path that it is given; `called` is its name, by whose end it is read.
         """
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.purge()
@@ -88,14 +89,15 @@ class Jobs:
         name = secrets.token_urlsafe(18)
         folder = self.folder / name
         folder.mkdir(mode=0o700)
+        path = folder / f"{_INPUT}{PurePath(called.lower()).suffix}"
         try:
-            fill(folder / f"{_INPUT}{suffix}")
+            fill(path)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         state = State(name, model, pid=os.getpid(), ends=time.time() + self.keep)
         self._note(state)
-        self._pool.submit(self._run, state, version, folder / f"{_INPUT}{suffix}")
+        self._pool.submit(self._run, state, version, path, called)
         return name
 
     def state(self, name: str) -> State | None:
@@ -137,7 +139,7 @@ class Jobs:
 
     # ------------------------------------------------------------------ one job
 
-    def _run(self, state: State, version: Version, path: Path) -> None:
+    def _run(self, state: State, version: Version, path: Path, called: str) -> None:
         """Score it, in a thread of the pool; whatever happens, the file that came is deleted."""
         folder = self.folder / state.id
         with self._turn():
@@ -150,8 +152,8 @@ class Jobs:
             except Interrupted:
                 done = replace(state, state="stopped")
             except EstampaError as error:
-                told = problem_of(error, str(path), path.suffix)
-                detail = told.detail.replace(str(folder), "").replace(str(version.bundle.folder), "")
+                told = problem_of(error, str(path), called)
+                detail = told.detail.replace(str(folder / _PICTURES), called).replace(str(folder), called)
                 done = replace(state, state="failed", problem=detail, kind=told.kind)
             except Exception:
                 done = replace(state, state="failed", kind="internal", problem="A fault of the service.")
@@ -166,7 +168,7 @@ class Jobs:
         self._note(replace(state, state="reading"))
         source = path
         if path.suffix == ".zip":
-            source = folder / "pictures"
+            source = folder / _PICTURES
             unpack(path, source, _LIFTED * self.settings.max_upload)
             path.unlink()
         told = _Told(self, replace(state, state="reading"))

@@ -203,7 +203,8 @@ def _typed(version: Version, t: Words, form: FormData, now: dict[str, Any]) -> t
     now.update(typed=typed, faults=faults)
     if faults:
         names = ", ".join(columns[i].name for i in faults)
-        raise Stated("unreadable", f"{names}. {t('problem.wrong_row_cure')}", t("problem.wrong_row"))
+        told = f"{names}. {t('problem.wrong_row_cure')}"
+        raise Stated("unreadable", told, t("problem.wrong_row"), {f"c{i}": text for i, text in faults.items()})
     return Inputs(np.array(["0"]), TableChunk(0, row)), [Asked(t("classify.row_name"))]
 
 
@@ -232,7 +233,7 @@ def _many(t: Words, answers: list[Answer]) -> dict[str, str]:
     for answer in answers:
         name = t("answer.none") if answer.bad else answer.predicted
         counts[name] = counts.get(name, 0) + 1
-    listed = ", ".join(f"{t.whole(count)} {name}" for name, count in sorted(counts.items(), key=lambda c: -c[1])[:12])
+    listed = ", ".join(f"{name}: {t.whole(count)}" for name, count in sorted(counts.items(), key=lambda c: -c[1])[:12])
     return {
         "title": t("many.title", n=len(answers)),
         "summary": listed,

@@ -11,18 +11,22 @@ from estampa.serve.pages.words import Words
 
 #: Probability from which a word is used, the strongest first; below the last one: none of them.
 LEVELS = ((0.97, "high"), (0.85, "fair"), (0.6, "low"))
-UNSURE = "none"
+UNSURE, VALUE = "none", "value"
 _OFF = 0.1  #: expected calibration error from which on percentages are not to be taken at their word
 _SECOND = 0.1  #: a runner-up with this probability is named
 
 
 @dataclass(frozen=True)
 class Sure:
-    """`level`: "high", "fair", "low" or "none"; the word for it, and what stands behind it."""
+    """The word for how sure an answer is, what it means, and what it rests on.
+
+    `level`: "high", "fair", "low" or "none"; "value" of a regression.
+    """
 
     level: str
     word: str
     sentence: str
+    basis: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,8 +52,10 @@ def sure_of(t: Words, bundle: Bundle, told: dict[str, Any], noun: str, names: Se
     known, part = metrics.get("metrics", {}), t(f"part.{metrics.get('part') or 'test'}")
     if not bundle.classes:
         off = known.get("mae", {}).get("value")
-        return None if off is None else Sure("fair", t("sure.value"), t("sure.off_value", off=t.short(off), part=part))
+        return None if off is None else Sure(VALUE, t("sure.value"), t("sure.off_value", off=t.short(off), part=part))
     probability = told["probability"]
+    if "out_of_range" in told["flags"]:  # what was calibrated on other objects says nothing of this one
+        return Sure(UNSURE, t("sure.word.outside"), t("sure.outside"))
     level = level_of(bundle, probability)
     said = []
     asked = bundle.thresholds.confidence
@@ -57,20 +63,19 @@ def sure_of(t: Words, bundle: Bundle, told: dict[str, Any], noun: str, names: Se
         said.append(t("sure.below", percent=t.percent(asked)))
     top = max(told["probabilities"].values())
     if probability < top:
-        said.append(t("sure.threshold", name=names[_best(told)], percent=t.percent(top)))
+        said.append(t("sure.threshold", name=names[_best(told)], percent=t.chance(top)))
     else:
         others = sorted(told["probabilities"].items(), key=lambda pair: -pair[1])[1:]
         if others and others[0][1] >= _SECOND and len(names) > 2:
             second = names[bundle.classes.index(others[0][0])]
-            said.append(t("sure.second", name=second, percent=t.percent(others[0][1])))
+            said.append(t("sure.second", name=second, percent=t.chance(others[0][1])))
     out_of = 1000 if probability >= 0.995 else 100
     right = min(round(out_of * probability), out_of - 1)
     said.append(t(f"sure.often.{noun}", right=t.whole(right), of=t.whole(out_of)))
-    error = known.get("ece", {}).get("value")
+    error, basis = known.get("ece", {}).get("value"), ""
     if error is not None:
-        key = "sure.off" if error < _OFF else "sure.far_off"
-        said.append(t(key, points=t.number(100 * error, 1), part=part))
-    return Sure(level, t(f"sure.word.{level}"), " ".join(said))
+        basis = t("sure.off" if error < _OFF else "sure.far_off", points=t.number(100 * error, 1), part=part)
+    return Sure(level, t(f"sure.word.{level}"), " ".join(said), basis)
 
 
 def _best(told: dict[str, Any]) -> int:
@@ -79,18 +84,17 @@ def _best(told: dict[str, Any]) -> int:
 
 
 def remarks_of(t: Words, flags: Sequence[str], noun: str) -> list[Remark]:
-    """The flags of an answer in words; those that the word for how sure it is has said already are left out."""
+    """The flags of an answer in words; one that the word for how sure it is has said already is left out."""
     found = []
     for flag in flags:
         name, _, rest = flag.partition(":")
         if name == "low_confidence":
             continue
-        values = {"columns": rest.replace("|", ", "), "reason": rest}
-        if not t.has(f"flag.{name}.text"):
+        if not t.has(f"flag.{name}.title"):
             found.append(Remark("warn", flag, ""))
             continue
         key = f"flag.{name}.text"
-        text = t(f"{key}_{noun}" if t.has(f"{key}_{noun}") else key, **values)
+        text = t(f"{key}_{noun}" if t.has(f"{key}_{noun}") else key, columns=rest.replace("|", ", "), reason=rest)
         bad = name in ("unreadable", "invalid")
         found.append(Remark("bad" if bad else "warn", t(f"flag.{name}.title"), text))
     return found

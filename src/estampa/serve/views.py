@@ -104,7 +104,7 @@ def noun_of(bundle: Bundle) -> str:
 
 def class_names(bundle: Bundle, words: Words) -> tuple[str, ...]:
     """The classes as they are called in a language, as far as the bundle knows that."""
-    return bundle.manifest.display.get(words.language, bundle.classes)
+    return bundle.manifest.display.get(words.language) or tuple(name.replace("_", " ") for name in bundle.classes)
 
 
 def label_name(bundle: Bundle, names: Sequence[str], words: Words, label: float) -> str:
@@ -135,7 +135,7 @@ class Viewer:
         row = self._row(served, i)
         tiles = [] if self.bundle.of_table or (bad and not row.any()) else large(row, self.bundle.pictures)
         predicted = "" if bad else self._predicted(told)
-        percent = t.percent(told["probability"]) if not bad and self.bundle.classes else ""
+        percent = t.chance(told["probability"]) if not bad and self.bundle.classes else ""
         sure = None if bad else sure_of(t, self.bundle, told, self.noun, self.names)
         said = t("answer.none") if bad else f"{predicted} {percent}. {sure.word if sure else ''}"
         answer = Answer(
@@ -155,7 +155,7 @@ class Viewer:
         return replace(
             answer, bars=kept, rest=folded, near=near, near_words=near_words, cells=self._cells(row),
             exemplar=self._exemplar(told), truth=self._truth(told, asked), threshold=self._threshold(told),
-            rest_words=t("answer.rest", n=len(folded), percent=t.percent(sum(b.share for b in folded)))
+            rest_words=t("answer.rest", n=len(folded), percent=t.chance(sum(b.share for b in folded)))
             if folded else "",
         )  # fmt: skip
 
@@ -199,7 +199,7 @@ class Viewer:
         for k in sorted(range(len(shares)), key=lambda k: -shares[k]):
             best = self.bundle.classes[k] == told["predicted"]
             mark = decision if decision is not None and len(shares) == 2 and k == 1 else None
-            bars.append(Bar(self.names[k], shares[k], t.percent(shares[k]), best, mark))
+            bars.append(Bar(self.names[k], shares[k], t.chance(shares[k]), best, mark))
         return bars
 
     def _threshold(self, told: dict[str, Any]) -> str:

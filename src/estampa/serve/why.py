@@ -16,7 +16,8 @@ from estampa.serve.pages.words import Words
 from estampa.serve.service import Served
 from estampa.serve.views import Answer, Viewer
 
-_SHOWN = 8  #: measurements with a bar of their own
+_SHOWN = 8  #: measurements with a bar of their own ...
+_LEAST = 0.002  #: ... if they add so much to the probability, either way
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ def _by_reasons(viewer: Viewer, served: Served, answer: Answer, told: dict[str, 
 
 def _listed(found: Reasons, t: Words) -> list[ReasonShown]:
     """The strongest reasons, and the rest as one."""
-    strong, weak = found.reasons[:_SHOWN], found.reasons[_SHOWN:]
+    strong = [r for r in found.reasons[:_SHOWN] if abs(r.effect) >= _LEAST]
+    weak = found.reasons[len(strong) :]
     pairs: list[tuple[str, str, float]] = [(", ".join(r.columns), _told(r, t), r.effect) for r in strong]
     if weak:
         pairs.append((t("why.rest"), "", sum(r.effect for r in weak)))

@@ -105,6 +105,10 @@ class Words:
         near = 0 < value < 1 or 99 < value < 100
         return self._signs(f"{value:.{1 if near else 0}f}") + f"{_THIN}%"
 
+    def chance(self, probability: float) -> str:
+        """A probability as a percentage; none is ever certain, whatever a float32 is rounded to."""
+        return self.percent(min(max(probability, 1e-6), 1 - 1e-6))
+
     def points(self, share: float) -> str:
         """A signed change of a probability in percentage points: "+12" or "-0.4"."""
         decimals = 0 if abs(share) >= 0.1 else 1
@@ -113,10 +117,10 @@ class Words:
     def size(self, count: int) -> str:
         """Bytes, in a unit that reads well."""
         value, unit = float(count), "bytes"
-        for larger in ("KB", "MB", "GB"):
-            if value < 1000:
+        for larger in ("KiB", "MiB", "GiB"):
+            if value < 1024:
                 break
-            value, unit = value / 1000, larger
+            value, unit = value / 1024, larger
         return f"{self.number(value, 0 if unit == 'bytes' or value >= 10 else 1)}{_THIN}{unit}"
 
     def typed(self, value: float) -> str:

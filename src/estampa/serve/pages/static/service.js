@@ -15,7 +15,21 @@
     if (!answer) return;
     answer.classList.toggle("tall", answer.offsetHeight > innerHeight - 48);
     if (answer.dataset.said) say(answer.dataset.said);
-    if (narrow.matches && !answer.classList.contains("empty")) answer.scrollIntoView({ block: "start" });
+    mark(answer.dataset.fields ? JSON.parse(answer.dataset.fields) : {});
+    if (narrow.matches && !answer.matches(".empty, [data-fields]")) answer.scrollIntoView({ block: "start" });
+  };
+
+  // Fields that hold no number are marked, with what is wrong in place of the usual range.
+  const mark = (fields) => {
+    for (const input of document.querySelectorAll(".field input")) {
+      const told = document.getElementById(input.getAttribute("aria-describedby")), wrong = fields[input.name];
+      if (told.dataset.range === undefined) told.dataset.range = input.hasAttribute("aria-invalid") ? "" : told.textContent;
+      input.parentElement.classList.toggle("wrong", Boolean(wrong));
+      if (wrong) input.setAttribute("aria-invalid", "true"); else input.removeAttribute("aria-invalid");
+      told.textContent = wrong || told.dataset.range;
+    }
+    const first = document.querySelector(".field.wrong input");
+    if (first) first.focus();
   };
 
   const failed = (detail) => {
@@ -126,13 +140,14 @@
   function draw(canvas) {
     const context = canvas.getContext("2d", { willReadFrequently: true });
     const across = Number(canvas.dataset.width), down = Number(canvas.dataset.height), pen = Number(canvas.dataset.pen);
+    const chalk = "dark" in canvas.dataset, paper = chalk ? "#000000" : "#ffffff", colour = chalk ? "#ffffff" : "#000000";
     const ask = document.getElementById("ask-drawing"), undo = document.getElementById("undo"), wipe = document.getElementById("wipe");
     let strokes = [], stroke = null, at = { x: canvas.width / 2, y: canvas.height / 2 }, lowered = false, keyed = false;
 
     const paint = () => {
-      context.fillStyle = "#ffffff";
+      context.fillStyle = paper;
       context.fillRect(0, 0, canvas.width, canvas.height);
-      context.strokeStyle = context.fillStyle = "#10161f";
+      context.strokeStyle = context.fillStyle = colour;
       context.lineWidth = pen;
       context.lineCap = context.lineJoin = "round";
       for (const line of strokes) {
@@ -143,12 +158,12 @@
         context.stroke();
       }
       if (keyed) {
-        context.strokeStyle = "#2f5bd3";
+        context.strokeStyle = chalk ? "#8fb0ff" : "#2f5bd3";
         context.lineWidth = 2;
         context.beginPath();
         context.arc(at.x, at.y, pen / 2 + 3, 0, 7);
         context.stroke();
-        if (lowered) { context.fillStyle = "#2f5bd3"; context.fill(); }
+        if (lowered) { context.fillStyle = context.strokeStyle; context.fill(); }
       }
       ask.disabled = undo.disabled = wipe.disabled = !strokes.length;
     };
@@ -193,7 +208,7 @@
     undo.addEventListener("click", () => { strokes.pop(); paint(); });
     wipe.addEventListener("click", () => { strokes = []; paint(); });
 
-    // Ink is the mean darkness of the canvas's pixels within each pixel of the model.
+    // Ink is how far from paper the mean of the canvas's pixels within each pixel of the model is.
     const ink = () => {
       const shownBefore = keyed;
       keyed = false;
@@ -206,11 +221,12 @@
           let sum = 0, count = 0;
           for (let v = Math.floor(y * high); v < Math.floor((y + 1) * high); v++) {
             for (let u = Math.floor(x * wide); u < Math.floor((x + 1) * wide); u++) {
-              sum += 255 - pixels[4 * (v * canvas.width + u)];
+              sum += pixels[4 * (v * canvas.width + u)];
               count += 1;
             }
           }
-          bytes[y * across + x] = Math.min(255, Math.round(sum / Math.max(count, 1) * 255 / 239));
+          const mean = sum / Math.max(count, 1);
+          bytes[y * across + x] = Math.round(chalk ? mean : 255 - mean);
         }
       }
       return btoa(String.fromCharCode(...bytes));
