@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import sys
+import threading
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -19,6 +20,7 @@ class Events:
     def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
         self._stream, self.quiet = stream or sys.stderr, quiet
         self._lines: list[str] = []
+        self._mutex = threading.Lock()
 
     def say(self, event: str, **facts: Any) -> None:
         """Something happened."""
@@ -35,8 +37,11 @@ class Events:
         """
         if self.quiet:
             return
-        self._lines.append(_line("info", "request", facts))
-        if len(self._lines) == 1:
+        line = _line("info", "request", facts)
+        with self._mutex:
+            self._lines.append(line)
+            first = len(self._lines) == 1
+        if first:
             asyncio.get_running_loop().call_later(_GATHER, self.flush)
 
     def fault(self, event: str, trace: str, **facts: Any) -> None:
@@ -51,7 +56,8 @@ class Events:
         self._out(_line(level, event, facts))
 
     def _out(self, line: str) -> None:
-        waiting, self._lines = self._lines, []
+        with self._mutex:
+            waiting, self._lines = self._lines, []
         try:
             self._stream.write("".join(waiting) + line)
             self._stream.flush()

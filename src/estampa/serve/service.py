@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 
 from estampa import machine
-from estampa.errors import EstampaError, StorageError
+from estampa.errors import EstampaError
 from estampa.monitor.kept import Kept
-from estampa.monitor.log import LogWriter, lines_of
+from estampa.monitor.log import LogWriter
 from estampa.predict.answers import Answers
 from estampa.predict.source import Chunk
 from estampa.serve.events import Events
 from estampa.serve.inputs import Inputs, reason_of
 from estampa.serve.metrics import Metrics
 from estampa.serve.models import Model, Models, Version
+from estampa.serve.notes import Note, Notes, Outcome
 from estampa.serve.problems import Problem
-from estampa.serve.queue import Found, Queue
+from estampa.serve.queue import Queue
 from estampa.serve.settings import Settings
 
 _PURGE = 600.0  #: seconds between looks for kept inputs whose time has come
@@ -58,7 +59,7 @@ class Service:
         threads = settings.threads or max(1, machine.threads() // settings.workers)
         self.queue = Queue(threads, settings.max_waiting)
         self.readers = ThreadPoolExecutor(threads, "read")
-        self._disk = ThreadPoolExecutor(1, "log")
+        self.notes = Notes(self.log, self._noted) if self.log is not None else None
         self.draining = False
         self._tasks: list[asyncio.Task[None]] = []
         self.closers: list[Callable[[], None]] = []  #: what else is to be let go at the end
@@ -87,9 +88,8 @@ class Service:
             close()
         self.queue.close()
         self.readers.shutdown(wait=False)
-        self._disk.shutdown(wait=True)
-        if self.log is not None:
-            self.log.close()
+        if self.notes is not None:
+            self.notes.close()
 
     def _swapped(self, model: Model, found: tuple[Version, Version] | EstampaError) -> None:
         """Say what became of a change in the registry."""
@@ -133,7 +133,7 @@ class Service:
         """
         version = version or model.version
         wanted: tuple[str, ...] = ("output",)
-        if (embedding or self.log is not None) and "embedding" in version.bundle.session.outputs:
+        if (embedding or self.notes is not None) and "embedding" in version.bundle.session.outputs:
             wanted = ("output", "embedding")
         try:
             found = await self.queue.answer(version.bundle, inputs.chunk, inputs.ids, wanted)
@@ -142,8 +142,10 @@ class Service:
             raise Problem("internal", "The model failed; the server's log has the request's id.") from error
         answers = records(version, found.answers, request_id)
         self.metrics.answers(model.name, version, answers)
-        if self.log is not None:
-            await asyncio.get_running_loop().run_in_executor(self._disk, self._note, version, inputs, found, answers)
+        if self.notes is not None:
+            ids = [log_id(request_id, i) for i in range(len(answers))]
+            flags = [one["flags"] for one in answers]
+            await self.notes.add(Note(version.bundle, _rows(inputs), found.scores, ids, flags))
         kept = consent and self.keep is not None and await asyncio.to_thread(self._store, version, inputs, answers)
         return Served(version, answers, inputs, found.scores.embedding, kept)
 
@@ -156,18 +158,12 @@ class Service:
             raise Problem(kind, reason_of(answer["flags"]))
         return served, answer
 
-    def _note(self, version: Version, inputs: Inputs, found: Found, answers: Sequence[dict[str, Any]]) -> None:
-        """Write the log lines; a disk that is full loses lines, which are counted, and never an answer."""
-        assert self.log is not None
-        ids = [log_id(one["request_id"], i) for i, one in enumerate(answers)]
-        lines = lines_of(version.bundle, _rows(inputs), found.scores, ids, [one["flags"] for one in answers])
-        lost = self.log.lost
-        try:
-            self.log.append(lines)
-        except StorageError as error:
-            self.events.warn("the log cannot be written; answers are given all the same", why=str(error))
-        if self.log.lost > lost:
-            self.metrics.lost.inc(self.log.lost - lost)
+    def _noted(self, outcome: Outcome) -> None:
+        """A disk that is full loses lines of the log, which are counted, and never an answer."""
+        if outcome.why:
+            self.events.warn("the log cannot be written; answers are given all the same", why=outcome.why)
+        if outcome.lost:
+            self.metrics.lost.inc(outcome.lost)
 
     def _store(self, version: Version, inputs: Inputs, answers: Sequence[dict[str, Any]]) -> bool:
         """Keep the inputs by consent; False where they could not be."""
