@@ -116,6 +116,7 @@ def ready_lines(server: Server) -> int:
 def under_load(name: str, scene: Scene, fault: Callable[[Scene], Iterator[None]], requests: Path) -> str:
     """One row: the steady load, with the fault in it; a generator yields once, when it wants the load to end first."""
     print(f"  {name}", file=sys.stderr, flush=True)
+    before = scene.server.facts()
     load = started(scene.server.port, requests, "--clients", 32, "--seconds", STEADY, "--rate", RATE)
     time.sleep(FAULT_AT)
     going = fault(scene)
@@ -125,7 +126,8 @@ def under_load(name: str, scene: Scene, fault: Callable[[Scene], Iterator[None]]
     bad = made["failures"]
     assert isinstance(bad, dict)
     failed = ", ".join(f"{count} {what}" for what, count in bad.items()) or "0"
-    scene.notes.append(readable(scene.log))
+    time.sleep(1)
+    scene.notes += [handles(before, scene.server.facts()), readable(scene.log)]
     return f"| {name} | {made['requests']:,} | {failed} | {made['p99']:.0f} | {'; '.join(scene.notes)} |"
 
 
@@ -214,7 +216,6 @@ def full_log(scene: Scene) -> Iterator[None]:
 def slow_bodies(scene: Scene) -> Iterator[None]:
     """Connections that send a body of 1,000 bytes at a byte a second; what they are told."""
     head = f"POST /v1/predict HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: {KINDS['npy']}\r\nContent-Length: 1000\r\n\r\n"
-    before = scene.server.facts()
     sockets = [socket.create_connection((HOST, scene.server.port), timeout=5) for _ in range(SLOW)]
     for one in sockets:
         one.sendall(head.encode())
@@ -233,12 +234,11 @@ def slow_bodies(scene: Scene) -> Iterator[None]:
     yield
     told = {code.decode() or "closed": list(answers.values()).count(code) for code in set(answers.values())}
     listed = ", ".join(f"{count} got {code}" for code, count in sorted(told.items())) or "none was answered"
-    scene.notes.append(f"{listed} within {BODY_SECONDS + 2:.0f} s; {handles(before, scene.server.facts())}")
+    scene.notes.append(f"{listed} within {BODY_SECONDS + 2:.0f} s")
 
 
 def closed_early(scene: Scene) -> Iterator[None]:
     """Connections that are reset: before anything, within the head, within the body, before the answer."""
-    before = scene.server.facts()
     whole = request("POST", PATHS["npy"], scene.bodies["npy"][0], KINDS["npy"])
     for number in range(CLOSED):
         with socket.create_connection((HOST, scene.server.port), timeout=5) as one:
@@ -246,12 +246,10 @@ def closed_early(scene: Scene) -> Iterator[None]:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", number % 2, 0))
         time.sleep(0.005)
     yield
-    time.sleep(1)
-    scene.notes.append(handles(before, scene.server.facts()))
 
 
 def handles(before: Facts, after: Facts) -> str:
-    return f"{before.descriptors} open descriptors before, {after.descriptors} after"
+    return f"{before.descriptors} open descriptors before the load, {after.descriptors} after it"
 
 
 def long_run(scratch: Path, registry: Path, requests: int) -> list[str]:
