@@ -96,7 +96,12 @@ class Batch(Frame):
                 with path.open("xb") as stream:
                     shutil.copyfileobj(upload.file, stream, _BLOCK)
 
-            return await asyncio.to_thread(self.jobs.begin, model.name, version, fill, named(str(upload.filename)))
+            called = named(str(upload.filename))
+            return await asyncio.to_thread(self.jobs.begin, model.name, version, fill, called)
+        except Problem as problem:
+            if problem.kind != "busy":
+                raise
+            raise Stated("busy", t("problem.many_jobs_cure"), t("problem.many_jobs")) from problem
         finally:
             await form.close()
 
@@ -175,7 +180,7 @@ def _shown(state: State, bundle: Bundle, t: Words) -> JobShown:
     total = max(sum(state.classes.values()), 1)
     often = list(state.classes.items())[:_SHOWN]
     counts = [Bar(names.get(name, name), count / total, t.whole(count)) for name, count in often]
-    flags = [t("job.flagged", name=_flag(name, t), count=t.whole(count)) for name, count in state.flags.items()]
+    flags = [f"{_flag(name, t)}: {t.whole(count)}" for name, count in state.flags.items()]
     language = "en" if state.state == "failed" and t.language != "en" else ""
     return JobShown(
         state.id, state.state, state.going, said=f"{words['title']}. {words['words']}", kept=kept,

@@ -131,18 +131,21 @@ class Jobs:
                 shutil.rmtree(self.folder / state.id, ignore_errors=True)
 
     def close(self) -> None:
-        """Stop what is being scored, and forget what waits."""
+        """Stop what is being scored, forget what waits, and delete the jobs of this process."""
         self._closed = True
         for timer in list(self._timers):
             timer.cancel()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        for state in self._all():
+            if state.pid == os.getpid():
+                shutil.rmtree(self.folder / state.id, ignore_errors=True)
 
     # ------------------------------------------------------------------ one job
 
     def _run(self, state: State, version: Version, path: Path, called: str) -> None:
         """Score it, in a thread of the pool; whatever happens, the file that came is deleted."""
         folder = self.folder / state.id
-        with self._turn():
+        with _Turn(self.folder):
             try:
                 if not folder.is_dir():  # deleted while it waited
                     return
@@ -189,9 +192,6 @@ class Jobs:
         self._timers = {t for t in self._timers if t.is_alive()} | {timer}
         timer.start()
 
-    def _turn(self) -> _Turn:
-        return _Turn(self.folder)
-
     @staticmethod
     def _clear(folder: Path) -> None:
         """Delete everything of a job but its answers and how far it is."""
@@ -231,18 +231,20 @@ class Jobs:
 
 
 class _Turn:
-    """One of the `AT_ONCE` turns that all workers share: a lock that goes with the process that holds it."""
+    """One of the `AT_ONCE` turns that all workers share: the lock of a folder, which goes with who holds it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def __enter__(self) -> None:
         own = int(threading.current_thread().name.rpartition("_")[2] or 0) % AT_ONCE
-        self._stream = (self._folder / f"turn-{own}").open("a")
-        fcntl.flock(self._stream, fcntl.LOCK_EX)
+        turn = self._folder / f"turn-{own}"
+        turn.mkdir(exist_ok=True)
+        self._lock = os.open(turn, os.O_RDONLY)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def __exit__(self, *_: object) -> None:
-        self._stream.close()
+        os.close(self._lock)
 
 
 class _Told(Silent):

@@ -123,22 +123,30 @@ class Site(Frame):
             given = request.query_params.get("preset")
             return None if given is None else (*_preset(version, t, given, now), "why" in request.query_params)
         form = await form_of(request, _FIELD)
-        why = bool(form.get("why"))
+        try:
+            return (*await self._sent(form, reader, version, t, now), bool(form.get("why")))
+        finally:
+            await form.close()
+
+    async def _sent(
+        self, form: FormData, reader: Reader, version: Version, t: Words, now: dict[str, Any]
+    ) -> tuple[Inputs, list[Asked]]:
+        """What a form holds: an object that was carried along, a typed row, a drawing, or files."""
         if form.get("again"):
-            found = await self.read(lambda: _again(reader, form))
+            found: tuple[Inputs, list[Asked]] = await self.read(lambda: _again(reader, form))
             if version.bundle.of_table:
-                now["row"] = found[0].chunk.values[0]
-            return (*found, why)
+                now["row"] = found[0].chunk.values[0]  # type: ignore[union-attr]
+            return found
         if version.bundle.of_table:
-            return (*_typed(version, t, form, now), why)
+            return _typed(version, t, form, now)
         if form.get("drawing"):
-            return (*_drawing(version, t, str(form["drawing"])), why)
+            return _drawing(version, t, str(form["drawing"]))
         files = await _files(form, t)
         inputs = await self.read(lambda: from_files(reader, files))
         if len(inputs) > MOST_FILES:
             raise Stated("too-large", t("many.too_many", most=t.whole(MOST_FILES), count=t.whole(len(inputs))))
         names = [name for name, _ in files] if len(files) == len(inputs) else [str(i) for i in inputs.ids]
-        return inputs, [Asked(name) for name in names], why
+        return inputs, [Asked(name) for name in names]
 
     async def _answered(
         self, request: Request, model: Model, version: Version, t: Words, asked: tuple[Inputs, list[Asked], bool]
