@@ -151,7 +151,7 @@ def test_every_answer_has_the_headers(ask: Client, grey: Bundle) -> None:
         told = answer.headers
         assert told["x-content-type-options"] == "nosniff"
         assert told["x-frame-options"] == "DENY"
-        assert told["referrer-policy"] == "no-referrer"
+        assert told["referrer-policy"] == "same-origin"
         assert told["content-security-policy"].startswith(POLICY)
         assert "frame-ancestors 'none'" in told["content-security-policy"]
         assert told["cross-origin-opener-policy"] == told["cross-origin-resource-policy"] == "same-origin"
