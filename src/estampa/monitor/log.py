@@ -139,8 +139,8 @@ def read_log(path: Path | str, on_fault: Callable[[Fault], object] | None = None
     raises InputError, which names its row. So does a file that is not there or is no file.
     """
     where = Path(path)
-    with _opened(where, "rb") as stream:
-        for row, _, text in _texts(stream):
+    with opened_log(where, "rb") as stream:
+        for row, _, text in texts(stream):
             try:
                 if text is None:
                     raise ValueError(f"longer than {LONGEST:,} bytes")
@@ -153,7 +153,7 @@ def read_log(path: Path | str, on_fault: Callable[[Fault], object] | None = None
             yield found
 
 
-def _texts(stream: BinaryIO) -> Iterator[tuple[int, int, bytes | None]]:
+def texts(stream: BinaryIO) -> Iterator[tuple[int, int, bytes | None]]:
     """(row, first byte, text) of each line that is not blank; None for a text that is too long to be one."""
     row, start = 0, stream.tell()
     while text := stream.readline(LONGEST + 1):
@@ -193,7 +193,7 @@ def forget(paths: Sequence[Path | str], ids: Sequence[str], keep: Path | str | N
     seen: set[str] = set()
     store = Kept(keep) if keep is not None else None
     for path in paths:  # all are looked at before one is changed
-        with _opened(Path(path), "rb") as stream:
+        with opened_log(Path(path), "rb") as stream:
             _refuse_compressed(stream, Path(path))
     lines = sum(_forget_in(Path(path), asked, seen) for path in paths)
     inputs = 0
@@ -206,7 +206,7 @@ def forget(paths: Sequence[Path | str], ids: Sequence[str], keep: Path | str | N
 
 def _forget_in(path: Path, asked: set[str], seen: set[str]) -> int:
     """Blank the lines of `asked` in one log and note which of them were there."""
-    with storage_errors(path), _opened(path, "r+b") as stream:
+    with storage_errors(path), opened_log(path, "r+b") as stream:
         handle, count, begin, tail = stream.fileno(), 0, 0, 0
         for first, text, found in _found_in(stream, asked):
             if found and _blank(handle, first, text):
@@ -228,7 +228,7 @@ def _forget_in(path: Path, asked: set[str], seen: set[str]) -> int:
 
 def _found_in(stream: BinaryIO, asked: set[str]) -> Iterator[tuple[int, bytes, set[str]]]:
     """(first byte, text, which of the asked ids it is of) of each line that could be one."""
-    for _, first, text in _texts(stream):
+    for _, first, text in texts(stream):
         if text is not None:
             yield first, text, _asked_in(text, asked)
 
@@ -261,7 +261,7 @@ def _refuse_compressed(stream: BinaryIO, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, mode: str) -> Iterator[BinaryIO]:
+def opened_log(path: Path, mode: str) -> Iterator[BinaryIO]:
     """Open a log that is a regular file; InputError where there is none."""
     try:
         _require_file(path, path.stat())
