@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.load import request, save
-from benchmarks.server import Server, ask, free_port
+from benchmarks.server import Others, Server, ask, free_port
 from benchmarks.sides import HERE, found, lines_of, peers_python
 
 STAMPS, CHECKED = 64, 16
@@ -47,6 +47,7 @@ def race(scratch: Path) -> list[str]:
         worst = {side.name: agreement(side, server, bodies, expected) for side, server in started}
         for _, server in started:
             server.pause()
+        others = Others([server for _, server in started])
         for _ in range(TURNS):
             for side, server in started:
                 server.resume()
@@ -61,7 +62,8 @@ def race(scratch: Path) -> list[str]:
             rate = 0.5 * max(best(made[side.name, kind, c]) for c in CLIENTS)
             words = ("--clients", 128, "--seconds", HALF_SECONDS, "--rate", rate)
             halves.append(drive(scratch, side, server, bodies, kind, *words) | {"kind": kind})
-    return [*rows(told, made, worst), *half_rows(halves)]
+        busy = others.words()
+    return [*rows(told, made, worst), *half_rows(halves), busy, ""]
 
 
 def trained(scratch: Path) -> Path:

@@ -47,6 +47,25 @@ def ask(port: int, method: str, path: str, body: bytes = b"", kind: str = "appli
         connection.close()
 
 
+class Others:
+    """What else the machine does: processor seconds that are neither this process's, its children's nor a service's."""
+
+    def __init__(self, servers: Sequence[Server]) -> None:
+        self._servers = servers
+        self._began, self._before = time.perf_counter(), self._seconds()
+
+    def _seconds(self) -> float:
+        user, nice, system = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:4]
+        own = os.times()
+        ours = sum(own[:4]) + sum(server.facts().cpu for server in self._servers)
+        return (int(user) + int(nice) + int(system)) / TICK - ours
+
+    def words(self) -> str:
+        """How many processors were taken since this was made, as a sentence."""
+        share = (self._seconds() - self._before) / (time.perf_counter() - self._began)
+        return f"Other work took {max(share, 0):.1f} of the machine's {os.cpu_count()} processors meanwhile."
+
+
 class Server:
     """A service in a session of its own; what it says goes to `log`. Use as a context.
 
