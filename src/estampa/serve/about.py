@@ -224,7 +224,7 @@ def _reads_pictures(bundle: Bundle, t: Words) -> list[tuple[str, str]]:
         facts.append((t("about.channels"), ", ".join(contract.channels)))
     facts.append((t("about.units"), contract.units or t("about.unknown")))
     if contract.pixel_scale:
-        facts.append((t("about.scale"), f"{t.short(contract.pixel_scale)}″"))
+        facts.append((t("about.scale"), t.short(contract.pixel_scale)))
     resized = bool(contract.read_record.mode and contract.read_record.size)
     facts.append((t("about.resized"), t("about.resized_yes" if resized else "about.resized_no")))
     low, high = min(contract.range.low), max(contract.range.high)
@@ -256,12 +256,11 @@ def _columns(bundle: Bundle, t: Words) -> list[ColumnShown]:
 def _made(version: Version, names: Sequence[str], t: Words) -> list[tuple[str, str]]:
     bundle = version.bundle
     manifest = bundle.manifest
-    told = manifest.model
+    model, count = [str(manifest.model["name"])] if manifest.model.get("name") else [], manifest.model.get("parameters")
+    if isinstance(count, int):
+        model.append(t("about.parameters", n=count))
     facts = [
-        (
-            t("about.model"),
-            ", ".join(str(told[key]) for key in ("name", "counted") if told.get(key)) or t("about.unknown"),
-        ),
+        (t("about.model"), ", ".join(model) or t("about.unknown")),
         (t("about.recipe"), manifest.name),
         (t("about.hash"), bundle.hash + (f" ({version.number})" if version.number else "")),
     ]

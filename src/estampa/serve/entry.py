@@ -158,10 +158,14 @@ def _item(model: Model, t: Words) -> Item:
     if len(names) > 6:
         what = t("chooser.many", n=len(names))
     pictures = [p for k in range(min(len(names), 6)) if (p := shown.exemplar(k)) is not None]
+    if not names:
+        pictures = [shown.thumb(place) for place in range(min(len(shown.labels), 6))]
     figure = ""
-    accuracy = bundle.manifest.metrics.get("metrics", {}).get("accuracy")
-    if accuracy and accuracy.get("value") is not None:
-        part = t(f"part.{bundle.manifest.metrics.get('part') or 'test'}")
-        figure = t("chooser.accuracy", percent=t.percent(accuracy["value"]), part=part)
+    part = t(f"part.{bundle.manifest.metrics.get('part') or 'test'}")
+    known = {name: found.get("value") for name, found in bundle.manifest.metrics.get("metrics", {}).items()}
+    if known.get("accuracy") is not None:
+        figure = t("chooser.accuracy", percent=t.percent(known["accuracy"]), part=part)
+    elif known.get("mae") is not None:
+        figure = t("sure.off_value", off=t.short(known["mae"]), part=part)
     columns = ", ".join(bundle.table.column_names[:6]) + " …" if bundle.of_table else ""
     return Item(model.name, what, pictures, columns, figure)
