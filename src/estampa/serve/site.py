@@ -31,7 +31,6 @@ from estampa.serve.problems import Problem, id_of, problem_of
 from estampa.serve.service import Service
 from estampa.serve.shown import Fault, Stated, fault_of
 from estampa.serve.views import MOST_FILES, Answer, Asked, Viewer
-from estampa.serve.why import explained
 
 _FIELD = 8 << 20  #: bytes of a field of a form: a picture that the page carries to ask about it again
 
@@ -156,6 +155,8 @@ class Site(Frame):
         viewer = Viewer(version, t)
         answers: list[Answer] = await asyncio.to_thread(lambda: viewer.answers(served, objects))
         if why and len(answers) == 1:
+            from estampa.serve.why import explained  # a tenth of what starting imports, and seldom asked for
+
             async with self._explaining:
                 answers = [await asyncio.to_thread(explained, viewer, served, answers[0])]
         return answers
