@@ -18,7 +18,8 @@ from estampa.measure.cells import bootstrap_counts
 
 #: Columns that are used unasked where a data set has them.
 USUAL = ("snr", "magnitude", "magpsf", "mag")
-_BINS, _MOST_NAMES, _FEWEST, _MOST_WORST = 6, 12, 20, 3
+FEWEST = 20  #: objects of a slice that is held against others
+_BINS, _MOST_NAMES, _MOST_WORST = 6, 12, 3
 _UNKNOWN = "not known"
 
 
@@ -63,7 +64,7 @@ class Slices:
 
     def sentence(self, overall: Interval, words: str) -> str:
         """Which slices are worse than all objects together."""
-        looks = sum(s.n >= _FEWEST for s in self.slices)
+        looks = sum(s.n >= FEWEST for s in self.slices)
         chance = f"beyond chance (95 % over all {looks} slices, Bonferroni)"
         if not self.worst:
             return f"By {self.by} no slice is worse than the whole ({words} {overall.value:.3f}) {chance}."
@@ -126,7 +127,7 @@ def _rounded(value: float, most: float) -> float:
     return value
 
 
-def _parts(column: Column) -> tuple[np.ndarray, list[str], tuple[float, ...]]:
+def parted(column: Column) -> tuple[np.ndarray, list[str], tuple[float, ...]]:
     """Slice number (n,) of each object, the labels of the slices, and the edges that were used."""
     values = np.asarray(column.values)
     if values.dtype.kind not in "fiu":
@@ -212,7 +213,7 @@ def sliced(
             "a column to slice by needs one value for each object", where=f"by {column.name}",
             allowed=str(len(truth)), got=str(len(column.values)),
         )  # fmt: skip
-    part, labels, edges = _parts(column)
+    part, labels, edges = parted(column)
     counts = np.bincount(part, minlength=len(labels))
     if shape[0]:
         statistic = _Confusions(part, len(labels), truth, predicted, shape)
@@ -233,6 +234,12 @@ def _regression(
     return measure.intervals(["rmse", "mae"], truth[mine], output[mine], tied, resamples=how[0], seed=how[1])
 
 
+def stretched(looks: int) -> float:
+    """How much wider than one 95 % interval each of so many must be, so that all hold together (Bonferroni)."""
+    normal = NormalDist().inv_cdf
+    return normal(1 - 0.025 / max(1, looks)) / normal(0.975)
+
+
 def _worst(slices: Sequence[Slice], overall: Interval) -> tuple[str, ...]:
     """Labels of slices of at least 20 objects whose interval lies wholly on the worse side of the overall value.
 
@@ -244,9 +251,8 @@ def _worst(slices: Sequence[Slice], overall: Interval) -> tuple[str, ...]:
         return ()
     name = next(iter(slices[0].metrics))
     sign = 1 if measure.larger_is_better(name) else -1
-    large = [s for s in slices if s.n >= _FEWEST and name in s.metrics]
-    normal = NormalDist().inv_cdf
-    stretch = normal(1 - 0.025 / max(1, len(large))) / normal(0.975)
+    large = [s for s in slices if s.n >= FEWEST and name in s.metrics]
+    stretch = stretched(len(large))
     clear = []
     for one in large:
         found = one.metrics[name]

@@ -185,13 +185,31 @@ def paired_difference(
 ) -> dict[str, Interval]:
     """First minus second answer to the same objects, with 95 % intervals from resamples that both share."""
     a, b = (statistic_for(names, truth, output, classes) for output in (first, second))
-    picked = [[s.names.index(name) for name in names] for s in (a, b)]
+    return paired(a, b, names, groups, resamples=resamples, seed=seed)
+
+
+def paired(
+    first: Statistic,
+    second: Statistic,
+    names: Sequence[str],
+    groups: np.ndarray | None = None,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """First minus second statistic of the same objects, by name, with intervals from resamples that both share.
+
+    NaN intervals where there are fewer than two objects, or groups, to draw from.
+    """
+    picked = [[s.names.index(name) for name in names] for s in (first, second)]
 
     def difference(weights: np.ndarray) -> np.ndarray:
-        values: np.ndarray = a(weights)[picked[0]] - b(weights)[picked[1]]
+        values: np.ndarray = first(weights)[picked[0]] - second(weights)[picked[1]]
         return values
 
-    numbers = unit_numbers(a.n, groups)
-    point = difference(np.ones(a.n))
-    draws = np.stack([difference(w) for w in resampled(a.n, numbers, resamples, seed)])
+    numbers = unit_numbers(first.n, groups)
+    point = difference(np.ones(first.n))
+    draws = np.full((1, len(point)), np.nan)
+    if (first.n if numbers is None else int(numbers.max()) + 1) > 1:
+        draws = np.stack([difference(w) for w in resampled(first.n, numbers, resamples, seed)])
     return bounded(names, point, draws)

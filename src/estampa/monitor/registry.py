@@ -223,6 +223,17 @@ class Registry:
             raise InputError(f"no registry: {error.what}", where=self.path, got=error.got) from error
 
 
+def open_model(model: Bundle | Path | str) -> Bundle:
+    """The bundle of a run folder, of a bundle's folder, or of REGISTRY:NAME, audited; an open one as it is."""
+    if isinstance(model, Bundle):
+        return model
+    path, _, name = str(model).rpartition(":")
+    registry = Registry(path) if path and not Path(model).exists() else None
+    if registry is None or not registry.path.is_file():
+        return Bundle.open(model)
+    return registry.open(registry.named(name))
+
+
 def _entries(path: Path, text: bytes) -> list[Entry]:
     """The lines of a registry, every one checked against the one before."""
     lines = text.split(b"\n")

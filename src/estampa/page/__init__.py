@@ -21,6 +21,7 @@ from estampa.page.blocks import (
 from estampa.page.choose import Choice, Choices, ChosenBar
 from estampa.page.display import picture
 from estampa.page.drawn import Drawn, figure
+from estampa.page.forest import forest
 from estampa.page.kept import Kept
 from estampa.page.render import fragment, render
 from estampa.page.scatter import Colouring, Scatter
@@ -55,6 +56,7 @@ __all__ = [
     "colours",
     "drawing",
     "figure",
+    "forest",
     "fragment",
     "histogram",
     "picture",
