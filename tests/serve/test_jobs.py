@@ -254,8 +254,8 @@ def test_a_job_stops_when_it_is_deleted(jobs: Jobs, held: threading.Event, sets:
     until(lambda: jobs.state(name).state == "working", 10, "it does not start")  # type: ignore[union-attr]
     jobs.delete(name)
     held.set()
-    until(lambda: jobs.state(name) is None, 10, "it goes on")
-    assert not (jobs.folder / name).exists()
+    until(lambda: not (jobs.folder / name).exists(), 10, "it goes on")
+    assert jobs.state(name) is None
 
 
 def test_a_job_whose_worker_has_died_is_called_lost(jobs: Jobs, held: threading.Event, sets: dict[str, Bundle]) -> None:

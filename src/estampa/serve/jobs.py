@@ -120,7 +120,9 @@ class Jobs:
         if state.going and state.state != "waiting":
             with suppress(OSError):
                 (self.folder / name / _STOP).touch()
-            return
+            state = self._read(self.folder / name)
+            if state is not None and state.going:  # else it ended meanwhile, and did not see that it was to stop
+                return
         shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def purge(self) -> None:
@@ -183,7 +185,7 @@ class Jobs:
 
     def _finish(self, state: State) -> None:
         """Note the end, and see to it that all is deleted when its time has come, asked for or not."""
-        if state.state == "stopped":
+        if state.state == "stopped" or (self.folder / state.id / _STOP).exists():
             shutil.rmtree(self.folder / state.id, ignore_errors=True)
             return
         self._note(replace(state, ends=time.time() + self.keep))
@@ -196,7 +198,7 @@ class Jobs:
     def _clear(folder: Path) -> None:
         """Delete everything of a job but its answers and how far it is."""
         for found in folder.glob("*"):
-            if found.name in (_PROGRESS, _ANSWERS):
+            if found.name in (_PROGRESS, _ANSWERS, _STOP):
                 continue
             if found.is_dir():
                 shutil.rmtree(found, ignore_errors=True)
