@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import numpy as np
 
@@ -35,6 +35,14 @@ _TIMED = 256  #: objects that are timed
 _NAMED = 5
 
 
+class Wanted(TypedDict, total=False):
+    """Keywords of `compare`."""
+
+    by: Sequence[str]
+    margin: float
+    how: tuple[int, int]
+
+
 @dataclass(frozen=True)
 class _Answers:
     """What one model says of m rows, classes in the champion's order; `answered` (m,) bool."""
@@ -53,11 +61,9 @@ def compare(
     data: Dataset | Path | str,
     *,
     part: str = "",
-    by: Sequence[str] = ("auto",),
     allow_seen: bool = False,
-    margin: float = MARGIN,
-    how: tuple[int, int] = (1000, 0),
     progress: Progress = SILENT,
+    **wanted: Unpack[Wanted],
 ) -> Comparison:
     """Compare two models on labelled objects that neither has learned from.
 
@@ -67,16 +73,17 @@ def compare(
     data : a Dataset or any source, read as each model's training files were.
     part : "train", "validation", "test", "all"; "" = the test part (of data that one of the models was made from, as
         that model remembers it; the challenger's before the champion's), or all rows where there is none.
+    allow_seen : compare also on rows that one of them learned from, which otherwise raises CheckFailed.
     by : columns to slice by, as in `evaluate`; "auto" = snr, magnitude, ... where they are there, of pictures
         brightness, spread and missing pixels of each channel, of tables the columns that the champion reads. Slices by
         the true class are always there.
-    allow_seen : compare also on rows that one of them learned from, which otherwise raises CheckFailed.
     margin : a loss of the leading figure that counts as none (of values: a share of the champion's).
     how : (resamples, seed) of the bootstrap.
 
     Raises ContractError for models of other classes, tasks or kinds of input; InputError where there is nothing to
     judge; CheckFailed (exit 3), rows named, for a leak.
     """
+    by, margin, how = wanted.get("by", ("auto",)), wanted.get("margin", MARGIN), wanted.get("how", (1000, 0))
     if not 0 <= margin < 1:
         raise InputError("a margin is a share", where="--margin", allowed="0 <= margin < 1", got=margin)
     first, second = open_model(champion), open_model(challenger)
