@@ -76,9 +76,13 @@ class Running:
                 [sys.executable, "-c", code, "serve", *words, "--port", "0"], stderr=stream,
                 stdout=subprocess.DEVNULL, env={**os.environ, **(env or {})}, start_new_session=True,
             )  # fmt: skip
-        self.url = self._url()
-        self.port = int(self.url.rpartition(":")[2].partition("/")[0])
-        until(lambda: self._answers("/readyz"), 30, "the service is not ready", self.text)
+        try:
+            self.url = self._url()
+            self.port = int(self.url.rpartition(":")[2].partition("/")[0])
+            until(lambda: self._answers("/readyz"), 30, "the service is not ready", self.text)
+        except BaseException:
+            self.stop()
+            raise
 
     def _url(self) -> str:
         def found() -> str:

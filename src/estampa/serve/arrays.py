@@ -18,7 +18,10 @@ _MAGIC = b"\x93NUMPY"
 _HEAD_MOST = 4096  #: bytes of a header: NumPy's own take some hundred
 _KINDS = "biuf"
 _IDS = ("id", "ids")  #: of an .npz: may be texts
+_SIDE = 1 << 63  #: no axis is as long
 _MEMBERS = 16  #: of an .npz
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  #: that NumPy writes; others set aside what a header asks for
+_LAST = 0x10FFFF  #: of Unicode
 
 
 def npy(data: bytes, what: str = "the body", kinds: str = _KINDS) -> np.ndarray:
@@ -44,6 +47,8 @@ def npy(data: bytes, what: str = "the body", kinds: str = _KINDS) -> np.ndarray:
             f"{' x '.join(map(str, shape)) or '1'} values of {dtype}, {count * dtype.itemsize:,} bytes; "
             f"{len(data) - start - length:,} came.",
         )  # fmt: skip
+    if dtype.kind == "U" and (np.frombuffer(data, f"{dtype.str[0]}u4", -1, start + length) > _LAST).any():
+        raise Problem("unreadable", f"{what} holds what is no text.")
     values = np.frombuffer(data, dtype, count, start + length).reshape(shape, order="F" if fortran else "C")
     return values if dtype.isnative else values.astype(dtype.newbyteorder("="))
 
@@ -69,7 +74,9 @@ def _header(text: bytes, what: str, allowed: str) -> tuple[np.dtype[Any], tuple[
         raise Problem(
             "unreadable", f"{what} holds no numbers: allowed are integers, floats and booleans, without objects."
         )
-    if len(shape) > 8 or not all(isinstance(side, int) and not isinstance(side, bool) and side >= 0 for side in shape):
+    if len(shape) > 8 or not all(
+        isinstance(side, int) and not isinstance(side, bool) and 0 <= side < _SIDE for side in shape
+    ):
         raise Problem("unreadable", f"{what} is a damaged .npy file: {shape!r:.80} is no shape.")
     return dtype, shape, fortran
 
@@ -84,6 +91,8 @@ def npz(data: bytes, most: int) -> dict[str, np.ndarray]:
                 raise Problem("too-large", f"The .npz file has {len(entries)} members; allowed are {_MEMBERS}.")
             if sum(entry.file_size for entry in entries) > most:
                 raise Problem("too-large", f"The .npz file unpacks to more than {most:,} bytes.")
+            if any(entry.compress_type not in _METHODS for entry in entries):
+                raise Problem("unreadable", "The .npz file is packed in a way that NumPy does not write.")
             for entry in entries:
                 with archive.open(entry) as stream:
                     unpacked = stream.read(entry.file_size + 1)

@@ -32,6 +32,7 @@ _BEGINS = (
     (b"GIF8", "picture"), (b"II*\0", "picture"), (b"MM\0*", "picture"), (b"RIFF", "picture"),
     (b"PAR1", ".parquet"), (b"SIMPLE  =", ".fits"),
 )  # fmt: skip
+PARTS = 4_000_000  #: lists, objects and texts of JSON: each takes some hundred bytes when it is read
 INLINE = 1 << 16  #: bytes of a body that is read at once; a larger one in a thread, so that others are not kept waiting
 CONSENT = "x-estampa-consent"
 _YES = ("true", "1", "yes", "on")
@@ -93,7 +94,13 @@ def accepted() -> str:
 
 
 def parsed(data: bytes) -> Any:
-    """JSON, strictly: no NaN, no Infinity; nesting is limited. Raises Problem."""
+    """JSON, strictly: no NaN, no Infinity; nesting is limited, and what takes far more room than its text. Raises
+    Problem.
+    """
+    if data.count(b"[") + data.count(b"{") + data.count(b'"') // 2 > PARTS:
+        raise Problem(
+            "too-large", f"The JSON holds more than {PARTS:,} lists, objects and texts. Send less at a time, or .npy."
+        )
     try:
         return from_json(data, allow_inf_nan=False, cache_strings="keys")
     except ValueError as error:
@@ -108,9 +115,9 @@ def from_tree(reader: Reader, tree: Any, consent: bool = False) -> Asked:
             "not-understood", 'The JSON must be an object with one of "images" (nested lists, n x height x width x '
             'channels), "pictures" (base64 of picture files) and "rows" (objects, column to number).',
         )  # fmt: skip
-    unknown = sorted(set(tree) - {*keys, "ids", "consent", "about"})
+    unknown = tree.keys() - {*keys, "ids", "consent", "about"}
     if unknown:
-        raise Problem("not-understood", f"Unknown key {unknown[0][:80]!r}. Allowed: {', '.join(keys)}, ids, consent.")
+        raise Problem("not-understood", f"Unknown key {min(unknown)[:80]!r}. Allowed: {', '.join(keys)}, ids, consent.")
     agreed = tree.get("consent", consent)
     if not isinstance(agreed, bool):
         raise Problem("not-understood", "'consent' must be true or false.")
@@ -144,6 +151,17 @@ class _InMemory(MultiPartParser):
     """Starlette's parser, without its temporary files: what is sent is not written anywhere."""
 
     spool_max_size = 1 << 40
+    ended = False  #: the last boundary has come
+
+    def on_end(self) -> None:
+        """Note the end: a form that was cut would pass for one of fewer files."""
+        super().on_end()
+        self.ended = True
+
+    def close(self) -> None:
+        """Let go of the files, of those too that are not whole."""
+        for file in self._files_to_close_on_error:
+            file.close()
 
 
 async def form_of(request: Request, field: int = 1 << 20) -> FormData:
@@ -157,7 +175,11 @@ async def form_of(request: Request, field: int = 1 << 20) -> FormData:
             Headers(raw=request.headers.raw), request.stream(), max_files=most, max_fields=1000,
             max_part_size=field,
         )  # fmt: skip
-        return await parser.parse()
+        form = await parser.parse()
+        if not parser.ended:
+            parser.close()
+            raise Problem("not-understood", "The form is cut: its last boundary is missing.")
+        return form
     except ClientDisconnect as error:
         raise Problem("not-understood", "The connection was closed before the body had arrived.") from error
     except (MultiPartException, KeyError, ValueError) as error:

@@ -88,5 +88,8 @@ LOGGING: dict[str, Any] = {
     "version": 1, "disable_existing_loggers": False,
     "formatters": {"json": {"()": "estampa.serve.events.JsonFormatter"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "stream": "ext://sys.stderr", "formatter": "json"}},
-    "loggers": {"uvicorn": {"handlers": ["stderr"], "level": "WARNING", "propagate": False}},
+    "loggers": {
+        "uvicorn": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
+        "python_multipart": {"level": "CRITICAL"},  # it would quote each damaged form; the answer says what is wrong
+    },
 }  # fmt: skip

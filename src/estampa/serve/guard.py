@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import hmac
 import re
 import time
@@ -14,7 +15,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from estampa.serve.problems import Problem
+from estampa.serve.problems import KINDS, Problem
 from estampa.serve.service import Service
 from estampa.serve.wire import OPEN
 
@@ -41,6 +42,9 @@ _HEADERS = [
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
 ]
 _CACHED = b"cache-control"
+_SAFE = ("GET", "HEAD", "OPTIONS")
+_SLOW = KINDS["too-slow"].status
+_LINGER = 2.0  #: seconds that a body which is not wanted any more may go on arriving
 _DIGITS = 18  #: of a length that is worth being looked at
 
 
@@ -51,6 +55,8 @@ class Guard:
         self.app, self.service = app, service
         token = service.settings.token
         self._token = token.encode() if token else b""
+        self.held = 0  #: bytes of the bodies of requests that are being answered
+        self.most_held = max(16 * service.settings.max_body, 2 * service.settings.max_upload)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""
@@ -70,7 +76,7 @@ class Guard:
                 "token", "Send the header Authorization: Bearer TOKEN; in a browser, the token as password.", asked
             )
         origin = headers.get(b"origin", b"").decode("latin-1")
-        if scope["method"] not in ("GET", "HEAD", "OPTIONS") and origin and not _same(origin, headers):
+        if scope["method"] not in _SAFE and origin and not _same(origin, headers):
             return Problem(
                 "cross-site", "This request was sent by a page of another site. Open the service's own page."
             )
@@ -128,6 +134,7 @@ class _Passage:
             self._fault()
             await self._refuse(Problem("internal", "A fault of the service; its log has the request's id."))
         finally:
+            self.guard.held -= self.bytes
             self._count()
 
     def _too_large(self) -> Problem | None:
@@ -157,9 +164,12 @@ class _Passage:
             ) from error
         if message["type"] == "http.request":
             self.bytes += len(message.get("body", b""))
+            self.guard.held += len(message.get("body", b""))
             self.whole = not message.get("more_body", False)
             if self.bytes > self.most:
                 raise self._beyond()
+            if self.guard.held > self.guard.most_held:
+                raise Problem("busy", "The bodies of other requests take all room; try again.", {"Retry-After": "1"})
         return message
 
     async def send(self, message: Message) -> None:
@@ -172,7 +182,24 @@ class _Passage:
             if not self.whole and self.scope["method"] == "POST":
                 headers.append((b"connection", b"close"))  # the rest of its body is not read
             message["headers"] = headers
+        elif not message.get("more_body") and self._sends_on():
+            await self._send({**message, "more_body": True})
+            await self._linger()
+            message = {"type": "http.response.body", "body": b""}
         await self._send(message)
+
+    def _sends_on(self) -> bool:
+        """Whether the client may still be sending its body."""
+        waits = b"expect" in self.headers  # for a leave that it did not get
+        return not self.whole and not waits and self.status != _SLOW and self.scope["method"] not in _SAFE
+
+    async def _linger(self) -> None:
+        """Leave what is still coming aside for a moment: a connection that is closed before takes the answer along."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER):
+                while not self.whole:
+                    message = await self._receive()
+                    self.whole = message["type"] != "http.request" or not message.get("more_body", False)
 
     def _fault(self) -> None:
         """Write the fault that is being handled to the server's log."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from estampa.bundle.contract_table import places
 from estampa.bundle.store import Bundle
 from estampa.data.record import Header, ReadRecord
 from estampa.data.sources._picture import Unreadable
+from estampa.data.sources._wide import open_parquet
 from estampa.data.sources.folder import decode_into
 from estampa.errors import EstampaError
 from estampa.predict.answers import UNREADABLE
@@ -30,6 +32,10 @@ from estampa.serve.settings import Settings
 #: What is read through a file of its own, by suffix: the source's extra and a module of it, "" = the base install.
 FILES = {".csv": "", ".tsv": "", ".parquet": "tables", ".fits": "astro", ".fit": "astro"}
 _MODULES = {"tables": "pyarrow", "astro": "astropy"}
+_TEXTS = (".csv", ".tsv")
+_COLUMNS = 4096  #: of a table that is read: each takes a look of its own
+_UNPACKED = 8  #: what a request may unpack to, in largest bodies: its pixels as the model takes them, or its tables
+_BREAKS = 4  #: breaks of lines a row: its own, and those of empty lines and within texts
 _ID_MOST = 200  #: characters of an id
 _MODES = {1: "L", 3: "RGB"}
 
@@ -108,6 +114,7 @@ class Reader:
         """Picture files as base64 texts in JSON."""
         if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
             raise Problem("not-understood", "'pictures' must be a list of base64 texts, each of one picture file.")
+        self._few(len(texts))
         files = []
         for i, text in enumerate(texts):
             try:
@@ -165,15 +172,41 @@ class Reader:
         It lies in a private folder of its own while it is read, and is deleted before the answer is given.
         """
         extra = FILES[suffix]
+        if suffix in _TEXTS:
+            self._small(data, named(name))
         if extra and not machine.installed(_MODULES[extra]):
             raise Problem("media", f"{suffix} files need an extra here: pip install 'estampa[{extra}]'.")
         with tempfile.TemporaryDirectory(dir=self.settings.scratch, prefix="request-") as folder:
             path = Path(folder) / f"data{suffix}"
             path.write_bytes(data)
             try:
-                return self._read(path)
+                if suffix == ".parquet":
+                    self._light(path)
+                found = self._read(path)
             except EstampaError as error:
-                raise problem_of(error, str(path), named(name)) from error
+                raise problem_of(error, (str(path), folder, path.name), named(name)) from error
+
+        ids = np.where(found.ids == path.name, named(name), found.ids)  # its only object is called as the file is
+        return replace(found, ids=ids)
+
+    def _small(self, data: bytes, name: str) -> None:
+        """Hold a text table to its limits before it is parsed, by what separates its rows and columns."""
+        if data.count(b"\n") + data.count(b"\r") > _BREAKS * (self.settings.max_objects + 1):
+            raise Problem("too-large", f"{name} has more lines than {self.settings.max_objects:,} objects, the limit.")
+        first = data.lstrip(b"\r\n \t")[: 1 << 20].splitlines()[:1]
+        most = max(_COLUMNS, 2 * math.prod(self.bundle.contract.shape))
+        if first and max(first[0].count(sign) for sign in (b",", b"\t", b";", b" ")) > most:
+            raise Problem("too-large", f"{name} has more than {most:,} columns. Send those that the model was fed.")
+
+    def _light(self, path: Path) -> None:
+        """Hold a Parquet file to its limits before it is unpacked, by what its foot says."""
+        foot = open_parquet(path).metadata
+        self._few(foot.num_rows)
+        most = 2 * self.settings.max_body
+        if sum(foot.row_group(i).total_byte_size for i in range(foot.num_row_groups)) > most:
+            raise Problem("too-large", f"The Parquet file unpacks to more than {most:,} bytes.")
+        if foot.num_columns > _COLUMNS:
+            raise Problem("too-large", f"The Parquet file has more than {_COLUMNS:,} columns.")
 
     def _read(self, path: Path) -> Inputs:
         bundle = self.bundle
@@ -199,6 +232,13 @@ class Reader:
                 "too-large", f"{count:,} objects in one request; allowed are {self.settings.max_objects:,}. Send "
                 "them in several, or use `estampa predict`.",
             )  # fmt: skip
+        contract, most = self.bundle.contract, _UNPACKED * self.settings.max_body
+        size = count * math.prod(contract.shape) * np.dtype(contract.dtype).itemsize
+        if size > most:
+            raise Problem(
+                "too-large", f"{count:,} objects take {size:,} bytes as the model takes them; allowed are {most:,} in "
+                "one request. Send them in several, or use `estampa predict`.",
+            )  # fmt: skip
 
     def _scaled(self, found: Inputs, what: str) -> Inputs:
         """The inputs, held against the scale of the training pictures as `estampa predict` does."""
@@ -206,7 +246,8 @@ class Reader:
         assert isinstance(chunk, Chunk)
         good = [i for i in range(len(chunk)) if i not in chunk.rejected]
         some = chunk.images if len(good) == len(chunk) else chunk.images[good]
-        self._held(lambda: check_scale(self.bundle.pictures, some[:512], what))
+        if good:
+            self._held(lambda: check_scale(self.bundle.pictures, some[:512], what))
         return found
 
     def _held(self, check: Callable[[], Any]) -> None:
@@ -221,10 +262,7 @@ def ids_of(given: Any, count: int) -> np.ndarray:
     """(count,) str: the ids that a client gave, else the row numbers; Problem where they do not fit."""
     if given is None:
         return np.arange(count).astype(np.str_)
-    try:
-        texts = given.tolist() if isinstance(given, np.ndarray) else given
-    except ValueError as error:  # numbers beyond the last character
-        raise Problem("unreadable", "'ids' holds what is no text.") from error
+    texts = given.tolist() if isinstance(given, np.ndarray) else given
     if not isinstance(texts, list) or len(texts) != count or not all(isinstance(t, (str, int)) for t in texts):
         raise Problem("not-understood", f"'ids' must be a list of {count} texts, one for each object.")
     return np.array([str(text)[:_ID_MOST] for text in texts], dtype=np.str_)

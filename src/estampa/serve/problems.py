@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -70,14 +70,14 @@ class Problem(Exception):  # noqa: N818 - what RFC 9457 calls it
         return Response(body, self.status, self.headers, MEDIA)
 
 
-def problem_of(error: EstampaError, hide: str = "", shown: str = "") -> Problem:
+def problem_of(error: EstampaError, hide: Sequence[str] = (), shown: str = "") -> Problem:
     """What a client is told of an error that reading its data raised.
 
-    `hide` is a path of the server that the message must not tell; `shown` stands in its place.
+    `hide` are paths of the server that the message must not tell; `shown` stands in their place.
     """
     text = str(error)
-    if hide:
-        text = text.replace(hide, shown)
+    for path in hide:
+        text = text.replace(path, shown)
     if isinstance(error, MissingExtra):
         return Problem("media", text)
     if isinstance(error, ContractError):

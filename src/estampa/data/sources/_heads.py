@@ -12,6 +12,11 @@ _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _EXIF, _ANIMATION = 8, 2  # flags of VP8X; WebP Container Specification, "Extended File Format"
 
 
+_SEGMENTS = 10_000  #: before a JPEG's frame, fill bytes counted; cameras write some hundred
+_SCANS = 100  #: of a JPEG; an encoder writes some ten, and each makes the decoder walk all of the picture
+_CHUNK = 512  #: bytes that a PNG's chunks have on average, at least, beyond the first _SEGMENTS
+
+
 class Unreadable(Exception):  # noqa: N818 - never leaves this room: it becomes the reason of a rejected row
     """Why a picture cannot be read, in a few words."""
 
@@ -32,8 +37,11 @@ class Head:
 
 def head_of_jpeg(data: bytes) -> Head:
     """Walk a JPEG's segments to its frame (ITU-T T.81, B.2.2) and to the EXIF orientation before it."""
-    position, orientation = 2, 1
+    position, orientation, segments = 2, 1, 0
     while position + 4 <= len(data):
+        segments += 1
+        if segments > _SEGMENTS:
+            raise Unreadable("damaged JPEG")
         if data[position] != 0xFF:
             raise Unreadable("damaged JPEG")
         marker = data[position + 1]
@@ -59,6 +67,19 @@ def head_of_jpeg(data: bytes) -> Head:
             break
         position += 2 + length
     raise Unreadable("truncated JPEG")
+
+
+def check_parts(data: bytes) -> None:
+    """Raise Unreadable for a JPEG of far more scans, or a PNG of far more chunks, than a picture has."""
+    if data.startswith(b"\xff\xd8"):
+        if data.count(b"\xff\xda") > _SCANS:  # within coded data an FF has a zero behind it
+            raise Unreadable("JPEG with more scans than a picture has")
+    elif data.startswith(b"\x89PNG"):
+        position, chunks = 8, 0
+        while position + 8 <= len(data):
+            position, chunks = position + 12 + int.from_bytes(data[position : position + 4], "big"), chunks + 1
+            if chunks > _SEGMENTS + position // _CHUNK:
+                raise Unreadable("PNG with more chunks than a picture has")
 
 
 def exif_orientation(tiff: bytes) -> int:

@@ -13,7 +13,15 @@ import simplejpeg
 from PIL import GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
 from estampa import pixels
-from estampa.data.sources._heads import ORIENTATION, Head, Unreadable, head_of_gif, head_of_jpeg, head_of_webp
+from estampa.data.sources._heads import (
+    ORIENTATION,
+    Head,
+    Unreadable,
+    check_parts,
+    head_of_gif,
+    head_of_jpeg,
+    head_of_webp,
+)
 
 __all__ = ["HEAD_BYTES", "SUFFIXES", "Head", "Unreadable", "decode", "head_of"]
 
@@ -35,6 +43,7 @@ def head_of(data: bytes) -> Head:
     """Read the header of a picture from its first bytes; raises Unreadable (also when the bytes end too early)."""
     if not data:
         raise Unreadable("empty file")
+    check_parts(data)
     if data[:2] == b"\xff\xd8":
         return head_of_jpeg(data)
     if _kind(data) in ("WEBP", "GIF"):  # Pillow would set aside memory for what their headers announce
