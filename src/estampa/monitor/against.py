@@ -8,9 +8,6 @@ import numpy as np
 
 from estampa.monitor.columns import Group
 
-_PER_DIRECTION = 50  #: objects of the reference for each principal direction of the Mahalanobis distance
-_LEAST_DIRECTION = 1e-4  #: variance of a direction, of the first one's, below which it is rounding
-
 
 @dataclass
 class Sums:
@@ -37,9 +34,8 @@ class Learned:
     m : objects of the reference.
     mean, variance : of each column.
     shares : which columns are marks.
-    whiten : (typical columns, directions) to unit variance; none where there are too few objects.
-    typical : which columns it reads.
-    trace, trace2 : of the covariance of the Fourier features, and of its square.
+    deviation : of the principal columns.
+    traces : of the covariance, and of its square, of the waves ("mmd") and the principal columns ("principal").
     """
 
     group: Group
@@ -47,10 +43,8 @@ class Learned:
     mean: np.ndarray
     variance: np.ndarray
     shares: np.ndarray
-    typical: np.ndarray
-    whiten: np.ndarray
-    trace: float
-    trace2: float
+    deviation: np.ndarray
+    traces: dict[str, tuple[float, float]]
 
     @property
     def plain(self) -> int:
@@ -59,8 +53,8 @@ class Learned:
 
     @property
     def joint(self) -> tuple[str, ...]:
-        """Tests over all columns: "mmd", "mahalanobis", as far as there are any."""
-        return (*["mmd"][: bool(self.trace > 0)], *["mahalanobis"][: bool(self.whiten.shape[1])])
+        """Tests over all columns: "mmd" and "principal", as far as there are any."""
+        return tuple(self.traces)
 
     def scores(self, n: int, batch: np.ndarray, m: int, rest: np.ndarray, variance: np.ndarray) -> np.ndarray:
         """Normal scores (b, tests) of b batches of n objects, against m others.
@@ -78,43 +72,29 @@ class Learned:
         return np.concatenate([found, *(s[:, None] for s in scores)], axis=1)
 
     def _joint(self, name: str, away: np.ndarray) -> np.ndarray:
-        reached = away[:, self.plain :] if name == "mmd" else away[:, self.typical] @ self.whiten
+        plain, begin = self.plain, self.group.begin
+        reached = away[:, begin:] if name == "mmd" else away[:, plain:begin] / self.deviation
         squared: np.ndarray = (reached**2).sum(axis=1)
         return squared
 
     def moments(self, name: str) -> tuple[float, float]:
         """Mean of a joint statistic among clean batches, and the degrees of freedom of the chi-squared that fits it."""
-        if name == "mmd":
-            return self.trace, self.trace**2 / self.trace2
-        return float(self.whiten.shape[1]), float(self.whiten.shape[1])
+        trace, trace2 = self.traces[name]
+        return trace, trace**2 / trace2
 
 
 def learn(group: Group, rows: np.ndarray) -> Learned:
     """Learn from the reference's columns (m, columns)."""
-    plain, m = len(group.columns), len(rows)
+    plain, begin, m = len(group.columns), group.begin, len(rows)
     mean, variance = rows.mean(axis=0), rows.var(axis=0, ddof=min(1, m - 1))
-    ways = [column.way for column in group.columns]
-    typical = np.array([i for i, way in enumerate(ways) if way == "typical"], np.int64)
-    waves = rows[:, plain:] - mean[plain:]
-    covariance = waves.T @ waves / max(m - 1, 1)
-    return Learned(
-        group, m, mean, variance[:plain], np.array([way == "share" for way in ways], bool), typical,
-        _whitening(rows[:, typical]), float(np.trace(covariance)), float((covariance**2).sum()),
-    )  # fmt: skip
-
-
-def _whitening(rows: np.ndarray) -> np.ndarray:
-    """(k, r): the first principal directions, each scaled to unit variance; r = 0 where objects are too few."""
-    m, k = rows.shape
-    most = min(k, m // _PER_DIRECTION)
-    if k < 2 or most < 2:
-        return np.zeros((k, 0))
-    deviation = np.maximum(rows.std(axis=0), 1e-12)
-    values, vectors = np.linalg.eigh(np.cov(rows / deviation, rowvar=False))
-    order = np.argsort(values)[::-1]
-    kept = order[:most][values[order[:most]] > _LEAST_DIRECTION * values[order[0]]]
-    whiten: np.ndarray = vectors[:, kept] / np.sqrt(values[kept]) / deviation[:, None]
-    return whiten
+    deviation = np.sqrt(np.maximum(variance[plain:begin], 1e-12))
+    traces = {}
+    for name, part in (("mmd", rows[:, begin:] - mean[begin:]), ("principal", rows[:, plain:begin] / deviation)):
+        if part.shape[1]:
+            covariance = np.atleast_2d(np.cov(part, rowvar=False))
+            traces[name] = float(np.trace(covariance)), float((covariance**2).sum())
+    shares = np.array([column.way == "share" for column in group.columns], bool)
+    return Learned(group, m, mean, variance[:plain], shares, deviation, traces)
 
 
 def _from_chi2(value: np.ndarray, mean: float, freedom: float) -> np.ndarray:

@@ -18,6 +18,9 @@ _SEED = 20070103
 _TIED = 0.5  #: share of the reference at one value from which a feature is also watched as "differs from it"
 _FEW = 20  #: objects that differ, from which the size of what differs is watched too
 _EDGE = 0.34  #: share between the median and the point that gives the scale on either side, about one deviation
+_REACH = 3.0  #: the largest score; a single object cannot decide more than this
+_PER_DIRECTION = 25  #: objects of the reference for each principal direction
+_LEAST_DIRECTION = 1e-4  #: variance of a direction, of the first one's, below which it is rounding
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,9 @@ class Group:
     names : of its features.
     middle, left, right : (k,) median of the reference and the scales below and above it.
     columns : what is summed, in order, before the waves.
-    frequencies : (features, WAVES) of the Fourier features, over those in `spanned`; none where it is empty.
+    centre : (k,) mean score of the reference; `deviation` of those in `spanned`, the features that vary.
+    directions : (spanned, r) principal directions of their scores, each scaled to its own spread.
+    frequencies : (spanned, WAVES) of the Fourier features.
     """
 
     kind: str
@@ -54,51 +59,64 @@ class Group:
     right: np.ndarray
     columns: list[Column] = field(default_factory=list)
     centre: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    directions: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     spanned: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     deviation: np.ndarray = field(default_factory=lambda: np.zeros(0))
     frequencies: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
 
     def bend(self, values: np.ndarray) -> np.ndarray:
-        """Scores (n, k): asinh of the distance from the median in units of the scale on that side."""
+        """Scores (n, k): see `bent`, of the distance from the median in units of the scale on that side."""
         away = values.astype(np.float64) - self.middle
-        bent: np.ndarray = np.arcsinh(away / np.where(away < 0, self.left, self.right))
-        return bent
+        return bent(away / np.where(away < 0, self.left, self.right))
 
     def unbend(self, score: float, feature: int) -> float:
         """The value in its own units whose score this is."""
         scale = self.left[feature] if score < 0 else self.right[feature]
-        return float(self.middle[feature] + scale * np.sinh(np.clip(score, -60, 60)))
+        most = 1 - 1e-6
+        return float(self.middle[feature] + scale * np.sinh(_REACH * np.arctanh(np.clip(score / _REACH, -most, most))))
 
     def apply(self, values: np.ndarray) -> np.ndarray:
-        """(n, columns + 2 WAVES) of features (n, k), all finite."""
-        bent = self.bend(values)
+        """(n, columns + r + 2 WAVES) of features (n, k), all finite."""
+        scores = self.bend(values)
         made = np.empty((len(values), self.width))
         for i, column in enumerate(self.columns):
             if column.way == "typical":
-                made[:, i] = bent[:, column.feature]
+                made[:, i] = scores[:, column.feature]
             elif column.way == "spread":
-                made[:, i] = np.sqrt(np.abs(bent[:, column.feature] - self.centre[column.feature]))
+                made[:, i] = np.sqrt(np.abs(scores[:, column.feature] - self.centre[column.feature]))
             else:
                 made[:, i] = values[:, column.feature] != np.float32(column.usual)
         if len(self.spanned):
-            phase = ((bent[:, self.spanned] - self.centre[self.spanned]) / self.deviation) @ self.frequencies
-            made[:, len(self.columns) : len(self.columns) + WAVES] = np.cos(phase)
-            made[:, len(self.columns) + WAVES :] = np.sin(phase)
+            scaled = (scores[:, self.spanned] - self.centre[self.spanned]) / self.deviation
+            phase = scaled @ self.frequencies
+            made[:, len(self.columns) : self.begin] = bent(scaled @ self.directions)
+            made[:, self.begin : self.begin + WAVES] = np.cos(phase)
+            made[:, self.begin + WAVES :] = np.sin(phase)
         return made
+
+    @property
+    def begin(self) -> int:
+        """The first column of the waves, after the principal directions."""
+        return len(self.columns) + self.directions.shape[1]
 
     @property
     def width(self) -> int:
         """Columns in all."""
-        return len(self.columns) + (2 * WAVES if len(self.spanned) else 0)
+        return self.begin + (2 * WAVES if len(self.spanned) else 0)
+
+
+def bent(away: np.ndarray) -> np.ndarray:
+    """Distances in deviations as scores: straight near 0, then as the logarithm, and never beyond _REACH."""
+    scores: np.ndarray = _REACH * np.tanh(np.arcsinh(away) / _REACH)
+    return scores
 
 
 def fit_group(kind: str, names: Sequence[str], values: np.ndarray) -> Group:
     """Learn a group from the reference's features (m, k), all finite."""
     middle, left, right = _scales(values)
     group = Group(kind, tuple(names), middle, left, right)
-    bent = group.bend(values)
-    group.centre = bent.mean(axis=0)
-    deviation = bent.std(axis=0)
+    scores = group.bend(values)
+    group.centre, deviation = scores.mean(axis=0), scores.std(axis=0)
     whole: list[int] = []
     for i, name in enumerate(names):
         usual, often = _usual(values[:, i])
@@ -115,7 +133,8 @@ def fit_group(kind: str, names: Sequence[str], values: np.ndarray) -> Group:
     if len(whole) > 1:
         group.spanned = np.array(whole)
         group.deviation = deviation[group.spanned]
-        group.frequencies = _frequencies((bent[:, group.spanned] - group.centre[group.spanned]) / group.deviation)
+        scaled = (scores[:, group.spanned] - group.centre[group.spanned]) / group.deviation
+        group.frequencies, group.directions = _frequencies(scaled), _directions(scaled)
     return group
 
 
@@ -154,4 +173,18 @@ def _frequencies(scaled: np.ndarray) -> np.ndarray:
     median = float(np.median(distance[np.triu_indices(len(some), 1)])) if len(some) > 1 else 1.0
     widths = np.repeat(max(median, 1e-6) * np.array([0.5, 1.0, 2.0]), WAVES // 3)
     found: np.ndarray = draw.standard_normal((scaled.shape[1], WAVES)) / widths
+    return found
+
+
+def _directions(scaled: np.ndarray) -> np.ndarray:
+    """(k, r): the first principal directions of (m, k), each divided by the distance that holds 68 % of the objects."""
+    m, k = scaled.shape
+    most = min(k, m // _PER_DIRECTION)
+    if most < 2:
+        return np.zeros((k, 0))
+    values, vectors = np.linalg.eigh(np.cov(scaled, rowvar=False))
+    order = np.argsort(values)[::-1][:most]
+    kept = order[values[order] > _LEAST_DIRECTION * values[order[0]]]
+    spread = np.quantile(np.abs(scaled @ vectors[:, kept]), 2 * _EDGE, axis=0)
+    found: np.ndarray = vectors[:, kept] / np.maximum(spread, np.sqrt(values[kept]) / 10)
     return found

@@ -35,7 +35,7 @@ _SEED = 19930107
 _CHUNK = 200
 _Z = 1.959963984540054
 _WORDS = {"input": "inputs", "embedding": "embedding"}
-_JOINT = {"mmd": "all together, MMD", "mahalanobis": "all together, Mahalanobis"}
+_JOINT = {"mmd": "all together, MMD", "principal": "all together, principal directions"}
 
 
 class Ranges:
@@ -152,6 +152,8 @@ class Ranges:
             sums, own = weights @ pool, weights @ squares
         rest, m = (pool.sum(axis=0) - sums) / (len(pool) - size), len(pool) - size
         variance = np.maximum((squares.sum(axis=0) - own) / m - rest[:, :plain] ** 2, 0) * m / max(m - 1, 1)
+        if 8 * size > len(pool):  # the rest is smaller only here: with the whole it is as sure as the reference is
+            variance = (variance + self.learned[kind].variance) / 2
         shift = learned.mean
         scores = learned.scores(size, sums / size + shift, m, rest + shift, variance.astype(np.float64))
         return sizes(learned, scores)
@@ -211,11 +213,10 @@ def quantile(maxima: np.ndarray, rate: float) -> float:
     """
     ordered = np.sort(maxima)[::-1]
     rank = rate * (len(ordered) + 1)
-    if rank >= 3:
-        return float(ordered[math.ceil(rank) - 1])
-    top = max(3, int(_TAIL * len(ordered)))
-    above = float((ordered[:top] - ordered[top]).mean())
-    return float(ordered[top] + above * math.log(top / len(ordered) / rate))
+    if rank >= 1:
+        return float(np.interp(rank, np.arange(1, len(ordered) + 1), ordered))
+    top = max(2, int(_TAIL * len(ordered)))
+    return float(ordered[0] + (ordered[:top] - ordered[top]).mean() * math.log(1 / rank))
 
 
 def share_range(n: int, m: int, rest: float, bound: float) -> tuple[float, float]:
