@@ -19,6 +19,8 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 # Fields of the messages that are walked.
 _MODEL_GRAPH, _MODEL_OPSET, _MODEL_METADATA, _MODEL_TRAINING, _MODEL_FUNCTIONS = 7, 8, 14, 20, 25
 _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_SPARSE = 1, 5, 15
+_GRAPH_VALUES = (11, 12, 13)  # inputs, outputs, what is between
+_VALUE_SIDES = (2, 1, 2, 1)  # its type, that of a tensor, its shape, the sides
 _NODE_OPERATOR, _NODE_ATTRIBUTE, _NODE_DOMAIN = 4, 5, 7
 _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS, _ATTRIBUTE_SPARSE = (5, 10), (6, 11), (22, 23)
 #: A run of an attribute's own numbers and short texts (floats = 7, ints = 8, strings = 9): a forest has millions.
@@ -82,7 +84,7 @@ def _fields(view: memoryview, passed: re.Pattern[bytes] | None = None) -> Iterat
             continue
         key, at = _varint(view, at)
         number, wire = key >> 3, key & 7
-        if number == 0:
+        if not 0 < number < 1 << 29:
             raise _MalformedError("a field without a number")
         if wire == _VARINT:
             value, at = _varint(view, at)
@@ -145,6 +147,15 @@ def _walk_graph(graph: memoryview, facts: ModelFacts, where: object, depth: int)
             _walk_tensor(_message(value), where)
         elif number == _GRAPH_SPARSE:
             _walk_sparse(_message(value), where)
+        elif number in _GRAPH_VALUES:
+            _walk_down(_message(value), _VALUE_SIDES)
+
+
+def _walk_down(message: memoryview, path: tuple[int, ...]) -> None:
+    """Walk a message, and of its fields those of the first number in `path`, down to the last one."""
+    for number, _, value in _fields(message):
+        if path and number == path[0]:
+            _walk_down(_message(value), path[1:])
 
 
 def _walk_node(node: memoryview, facts: ModelFacts, where: object, depth: int) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from estampa.errors import EstampaError, InputError
 from estampa.serve.events import LOGGING
 from estampa.serve.metrics import SHARED
 from estampa.serve.models import Models
+from estampa.serve.service import POOLS
 from estampa.serve.settings import Settings
 from estampa.serve.wire import Wire
 
+_LAST = 3.0  #: seconds between the end of the service and that of a process whose threads do not end
 SETTINGS = "ESTAMPA_SERVE_AS"  #: by which a worker that is started hears of the settings
 
 
@@ -54,6 +57,8 @@ def _alone(settings: Settings, listening: socket.socket) -> None:
         uvicorn.Server(_config(settings, create_app(settings))).run([listening])
     finally:
         signal.signal(signal.SIGTERM, before)
+    if any(thread.name.startswith(POOLS) for thread in threading.enumerate()):
+        _end_soon()
 
 
 def _several(settings: Settings, listening: socket.socket) -> None:
@@ -77,7 +82,18 @@ def worker_app() -> Any:
     """The app of one worker, by the settings that its parent left in the environment."""
     from estampa.serve.app import create_app
 
-    return create_app(Settings.model_validate_json(os.environ[SETTINGS]))
+    app = create_app(Settings.model_validate_json(os.environ[SETTINGS]))
+    app.service.closers.append(_end_soon)
+    return app
+
+
+def _end_soon() -> None:
+    """End the process in a moment, also where a thread is still at work on what a client had sent: Python would wait
+    for it however long it takes, and nobody awaits its answer any more.
+    """
+    timer = threading.Timer(_LAST, os._exit, [0])
+    timer.daemon = True
+    timer.start()
 
 
 def _config(settings: Settings, app: Any, **more: Any) -> uvicorn.Config:

@@ -25,6 +25,7 @@ from estampa.serve.problems import Problem
 from estampa.serve.queue import Queue
 from estampa.serve.settings import Settings
 
+POOLS = ("read_", "log_", "score_", "batch_", "decode_")  #: how the names of our pools' threads begin
 _PURGE = 600.0  #: seconds between looks for kept inputs whose time has come
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -66,7 +67,8 @@ class CsvSheet(Sheet):
         if not heads:
             raise SourceError("the table is empty", where=path, cure="The first line names the columns.")
         named = [name.strip() or f"unnamed: {i}" for i, name in enumerate(heads)]
-        twice = next((name for name in named if named.count(name) > 1), "") if len(set(named)) < len(named) else ""
+        counts = Counter(named)
+        twice = next((name for name in named if counts[name] > 1), "")
         if twice:
             raise SourceError(f"two columns are called {twice!r}", where=path, cure="Give each column its own name.")
         if all(_is_number(name) for name in named):
@@ -79,7 +81,8 @@ class CsvSheet(Sheet):
     def stretches(self, start: int = 0, names: Sequence[str] | None = None) -> Iterator[Stretch]:
         """See Sheet."""
         wanted = self.names if names is None else tuple(names)
-        places = [self.names.index(name) for name in wanted]
+        at = {name: i for i, name in enumerate(self.names)}
+        places = [at[name] for name in wanted]
         width, step = len(self.names), self.step(self.names)
         rows = self._rows()
         next(rows, None)
@@ -93,7 +96,7 @@ class CsvSheet(Sheet):
                         bad[start + i] = f"{len(row)} {OTHER_LENGTH} {width}"
                         some[i] = [""] * width
             columns: list[Any] = list(zip(*some, strict=True))
-            yield Stretch(start, len(some), {n: columns[at] for n, at in zip(wanted, places, strict=True)}, bad)
+            yield Stretch(start, len(some), {n: columns[i] for n, i in zip(wanted, places, strict=True)}, bad)
             start += len(some)
 
     def _rows(self) -> Generator[list[str], None, None]:

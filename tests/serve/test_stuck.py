@@ -1,0 +1,74 @@
+"""A service whose thread is still at work when it is told to stop."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+import made_tables
+from estampa.serve.inputs import _COLUMNS_MOST, Reader
+from estampa.serve.problems import Problem
+from estampa.serve.settings import Settings
+
+#: A service in which reading a file takes a minute.
+STUCK = """
+import sys, time
+from pathlib import Path
+from estampa.serve.inputs import Reader
+from estampa.serve.run import serve
+from estampa.serve.settings import Settings
+
+def file(self, name, data, suffix):
+    Path(sys.argv[2]).touch()
+    time.sleep(60)
+
+Reader.file = file
+serve(Settings(bundles=(sys.argv[1],), port=0, drain_seconds=1), ready=lambda url: print(url, flush=True))
+"""
+
+
+def test_it_ends_all_the_same(tmp_path: Path) -> None:
+    made_tables.make(tmp_path / "sky")
+    begun = tmp_path / "begun"
+    words = [sys.executable, "-c", STUCK, str(tmp_path / "sky"), str(begun)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            assert process.stdout is not None
+            url = re.match(r"http://127\.0\.0\.1:\d+/", process.stdout.readline())
+            assert url
+
+            def ask() -> None:
+                asked = urllib.request.Request(url[0] + "v1/predict", b"a,b\n1,2\n", {"Content-Type": "text/csv"})
+                with pytest.raises((urllib.error.URLError, ConnectionError)):
+                    urllib.request.urlopen(asked, timeout=60)
+
+            client = threading.Thread(target=ask)
+            client.start()
+            deadline = time.monotonic() + 30
+            while not begun.exists() and time.monotonic() < deadline:
+                time.sleep(0.02)
+            assert begun.exists()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+            client.join(20)
+            assert not client.is_alive()
+        finally:
+            process.kill()
+
+
+def test_a_table_that_is_far_too_wide_is_refused_at_once(tmp_path: Path) -> None:
+    bundle = made_tables.make(tmp_path / "sky")
+    reader = Reader(bundle, Settings(bundles=("sky",), scratch=tmp_path))
+    wide = ",".join(f"c{i}" for i in range(_COLUMNS_MOST + 1)).encode()
+    with pytest.raises(Problem, match=r"20,001 columns; allowed are 20,000") as refused:
+        reader.file("wide.csv", wide + b"\n", ".csv")
+    assert refused.value.status == 413
