@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from estampa.evaluate.runs import list_runs as runs
     from estampa.explain import explain
     from estampa.explore.run import explore
-    from estampa.pipeline import plan, train
+    from estampa.monitor.compare import compare
+    from estampa.pipeline import plan, retrain, train
     from estampa.predict import predict
     from estampa.recipe import Recipe
     from estampa.reduce.run import reduce
@@ -42,6 +43,7 @@ _HOMES = {
     "Recipe": ("estampa.recipe", "Recipe"),
     "build": ("estampa.data.read", "build"),
     "check": ("estampa.data.check", "check"),
+    "compare": ("estampa.monitor.compare", "compare"),
     "evaluate": ("estampa.evaluate.evaluation", "evaluate"),
     "explain": ("estampa.explain", "explain"),
     "explore": ("estampa.explore.run", "explore"),
@@ -49,13 +51,14 @@ _HOMES = {
     "predict": ("estampa.predict", "predict"),
     "reduce": ("estampa.reduce.run", "reduce"),
     "reproduce": ("estampa.studies", "reproduce"),
+    "retrain": ("estampa.pipeline", "retrain"),
     "runs": ("estampa.evaluate.runs", "list_runs"),
     "split": ("estampa.data.split", "split"),
     "train": ("estampa.pipeline", "train"),
 }
 __all__ = [
-    "Bundle", "Dataset", "ReadOptions", "Recipe", "build", "check", "evaluate", "explain", "explore", "plan", "predict",
-    "reduce", "reproduce", "runs", "split", "train",
+    "Bundle", "Dataset", "ReadOptions", "Recipe", "build", "check", "compare", "evaluate", "explain", "explore", "plan",
+    "predict", "reduce", "reproduce", "retrain", "runs", "split", "train",
 ]  # fmt: skip
 
 

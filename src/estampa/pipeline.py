@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,23 @@ import numpy as np
 
 from estampa import machine
 from estampa import recipe as recipes
+from estampa.bundle.store import Bundle
 from estampa.data.dataset import Dataset
 from estampa.data.read import ReadOptions
 from estampa.errors import RecipeError
 from estampa.evaluate.confidence import require_enough
 from estampa.evaluate.terms import asked_of, columns_of, require_choosable
+from estampa.files import write_atomic
+from estampa.monitor.registry import open_model
 from estampa.progress import SILENT, Clock, Progress
 from estampa.recipe import Recipe
 from estampa.river import images, tables
+from estampa.river.again import gathered, recipe_again
 from estampa.river.data import checked, opened, parted, rows_of
-from estampa.river.stage import Stage, made_folder, report, unnamed
+from estampa.river.stage import SIGN, Stage, made_folder, report, unnamed
 from estampa.run import Habits, Plan, Run
 
-__all__ = ["Habits", "Plan", "Run", "plan", "train"]
+__all__ = ["Habits", "Plan", "Run", "plan", "retrain", "train"]
 
 NEEDS = ("torch", "sklearn", "scipy", "matplotlib", "onnx", "onnxscript", "tomli_w")
 SEARCH_VALIDATION = 0.1  #: share that a search gets when its recipe has no validation part
@@ -94,6 +99,7 @@ def train(
         chosen = chosen.with_values({"data.validation": SEARCH_VALIDATION})
         progress.say(f"A validation part of {SEARCH_VALIDATION:.0%} is taken: a search is judged on nothing else.")
     dataset, decisions = parted(dataset, chosen, progress)
+    decisions = [*habits.decided, *decisions]
     _require_asked(dataset, chosen)
     with clock.of("check"):
         twins, warnings = checked(dataset, progress)
@@ -116,6 +122,46 @@ def train(
     river.ship(stage, fitted, evidence, habits, settled)
     report(stage, evidence)
     return Run(stage.folder, evidence.judgement, part, time.monotonic() - began)
+
+
+def retrain(
+    champion: Bundle | Path | str,
+    data: Dataset | Path | str,
+    *,
+    add: Dataset | Path | str | None = None,
+    changes: Mapping[str, Any] | None = None,
+    output: Path | str | None = None,
+    habits: Habits | None = None,
+    progress: Progress = SILENT,
+) -> Run:
+    """Train a challenger: the champion's own recipe on new data, what the champion was tested on kept aside.
+
+    Parameters
+    ----------
+    champion : a run folder, a bundle, or REGISTRY:NAME.
+    data : new labelled objects: a Dataset, its file, or any source, read as the champion's training files were.
+    add : old data to learn from too, as those that the champion was made from; its parts are kept, and the new objects
+        are dealt in the same shares. The joined Dataset is data.h5 in the run folder.
+    changes, output, habits : as `train`.
+
+    Raises ContractError for data that are not what the champion was fed, CheckFailed (exit 3) where the new data's own
+    parts would have it learn from what the champion was tested on, and as `train` does.
+    """
+    machine.require("train", *NEEDS, needed_for="estampa retrain")
+    bundle, habits = open_model(champion), habits or Habits()
+    folder = made_folder(Path(output) if output is not None else unnamed(f"{bundle.manifest.name}-again"))
+    write_atomic(folder / SIGN, "This run has begun and is not finished; the same command goes on with it.\n")
+    dataset, decided = gathered(bundle, data, add, folder, progress)
+    for line in decided:
+        progress.say(line)
+    joined = "" if add is None else f" --add {add.path if isinstance(add, Dataset) else add}"
+    source = data.path if isinstance(data, Dataset) else data
+    command = habits.command or f"estampa retrain {bundle.folder} --data {source}{joined}"
+    recipe = recipe_again(bundle, dataset)
+    return train(
+        dataset, recipe=recipe.with_values(changes) if changes else recipe, output=folder, progress=progress,
+        habits=replace(habits, command=command, decided=(*habits.decided, *decided)),
+    )  # fmt: skip
 
 
 def _recipe(name: str, changes: Mapping[str, Any]) -> Recipe:

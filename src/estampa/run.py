@@ -23,6 +23,7 @@ class Habits:
     gallery: bool = True  #: keep thumbnails and a few whole objects of the data in the bundle
     skip_bad: bool = False  #: leave out unreadable pictures instead of stopping
     follow_test: bool = False  #: draw the test part's curve too, as some studies do; nothing is chosen by it
+    decided: tuple[str, ...] = ()  #: what was decided before, as where the data came from
     command: str = ""  #: how to repeat the run; "" = spelled from the recipe
 
 

@@ -28,6 +28,7 @@ VERBS = {
     "explain": "Show which pixels the answers hang on, and which regions those of a class lean on.",
     "runs": "List runs side by side.",
     "serve": "Serve a web page and a REST API for any models.",
+    "retrain": "Train a challenger by a model's own recipe on new data.",
     "compare": "Compare two models on the same unseen objects, and recommend one.",
     "promote": "Let a name in a registry, as champion, be this bundle from now on.",
     "rollback": "Let a name in a registry be the bundle that it was before.",

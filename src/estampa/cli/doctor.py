@@ -9,6 +9,7 @@ from estampa.cli.options import Json
 #: What each verb needs beyond the base install: extra -> import names.
 NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
     "train": {"train": ("torch", "sklearn", "scipy", "matplotlib", "onnx", "onnxscript", "tomli_w")},
+    "retrain": {"train": ("torch", "sklearn", "scipy", "matplotlib", "onnx", "onnxscript", "tomli_w")},
     "reduce": {"train": ("matplotlib",)},
     "evaluate": {"train": ("scipy", "matplotlib", "sklearn")},
     "explore": {"explore": ("sklearn", "scipy", "matplotlib", "hdbscan", "umap", "fastcluster")},
