@@ -15,9 +15,6 @@ from pathlib import Path
 import pytest
 
 import made_tables
-from estampa.serve.inputs import _COLUMNS_MOST, Reader
-from estampa.serve.problems import Problem
-from estampa.serve.settings import Settings
 
 #: A service in which reading a file takes a minute.
 STUCK = """
@@ -63,12 +60,3 @@ def test_it_ends_all_the_same(tmp_path: Path) -> None:
             assert not client.is_alive()
         finally:
             process.kill()
-
-
-def test_a_table_that_is_far_too_wide_is_refused_at_once(tmp_path: Path) -> None:
-    bundle = made_tables.make(tmp_path / "sky")
-    reader = Reader(bundle, Settings(bundles=("sky",), scratch=tmp_path))
-    wide = ",".join(f"c{i}" for i in range(_COLUMNS_MOST + 1)).encode()
-    with pytest.raises(Problem, match=r"20,001 columns; allowed are 20,000") as refused:
-        reader.file("wide.csv", wide + b"\n", ".csv")
-    assert refused.value.status == 413

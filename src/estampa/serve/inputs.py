@@ -32,7 +32,6 @@ from estampa.serve.settings import Settings
 #: What is read through a file of its own, by suffix: the source's extra and a module of it, "" = the base install.
 FILES = {".csv": "", ".tsv": "", ".parquet": "tables", ".fits": "astro", ".fit": "astro"}
 _MODULES = {"tables": "pyarrow", "astro": "astropy"}
-_COLUMNS_MOST = 20_000  #: of a text table
 _TEXTS = (".csv", ".tsv")
 _COLUMNS = 4096  #: of a table that is read: each takes a look of its own
 _UNPACKED = 8  #: what a request may unpack to, in largest bodies: its pixels as the model takes them, or its tables
@@ -179,8 +178,6 @@ class Reader:
             raise Problem("media", f"{suffix} files need an extra here: pip install 'estampa[{extra}]'.")
         with tempfile.TemporaryDirectory(dir=self.settings.scratch, prefix="request-") as folder:
             path = Path(folder) / f"data{suffix}"
-            if suffix in (".csv", ".tsv"):
-                _narrow(data, suffix, named(name))
             path.write_bytes(data)
             try:
                 if suffix == ".parquet":
@@ -269,13 +266,6 @@ def ids_of(given: Any, count: int) -> np.ndarray:
     if not isinstance(texts, list) or len(texts) != count or not all(isinstance(t, (str, int)) for t in texts):
         raise Problem("not-understood", f"'ids' must be a list of {count} texts, one for each object.")
     return np.array([str(text)[:_ID_MOST] for text in texts], dtype=np.str_)
-
-
-def _narrow(data: bytes, suffix: str, name: str) -> None:
-    """Problem for a text table with more columns than any model here reads: looking at each takes its time."""
-    count = data.split(b"\n", 1)[0].count(b"\t" if suffix == ".tsv" else b",")
-    if count >= _COLUMNS_MOST:
-        raise Problem("too-large", f"{name}: {count + 1:,} columns; allowed are {_COLUMNS_MOST:,}.")
 
 
 def named(name: str) -> str:
