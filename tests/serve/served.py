@@ -205,7 +205,7 @@ def head(path: str = "/v1/predict", *lines: str, method: str = "POST") -> bytes:
 
 def statuses(answer: bytes) -> list[int]:
     """The status of each answer in what came over a connection."""
-    return [int(code) for code in re.findall(rb"^HTTP/1\.1 (\d{3}) ", answer, re.MULTILINE)]
+    return [int(code) for code in re.findall(rb"HTTP/1\.1 (\d{3}) ", answer)]
 
 
 def problem(answer: httpx.Response, kind: str = "", *says: str) -> str:

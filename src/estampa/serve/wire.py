@@ -1,4 +1,4 @@
-"""HTTP on the wire: uvicorn's own protocol, and a limit to how long a request's head may take to arrive."""
+"""HTTP on the wire: uvicorn's own protocol, and limits to how long a request's head may take to arrive, and be."""
 
 from __future__ import annotations
 
@@ -7,19 +7,60 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from estampa.serve.problems import MEDIA, Problem
+
 HEAD_SECONDS = 10.0
+HEAD_BYTES = 128 << 10  #: of a head, or of what stands between and behind the pieces of a body; the parser keeps all
 OPEN = "estampa.open"  #: in the scope: every request that is being answered now
 
 
 class Wire(HttpToolsProtocol):
-    """Closes a connection on which a head has begun, or was awaited first, and is not whole in time."""
+    """Closes a connection on which a head has begun, or was awaited first, and is not whole in time or is too long."""
 
     _head: asyncio.TimerHandle | None = None
+    _spoiled = False  #: no HTTP came: nothing that follows is read
+    _idle = 0  #: bytes that came since the last piece of a body, or the last whole head
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected: its first head is awaited."""
         super().connection_made(transport)
         self._await_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have come."""
+        if self._spoiled:
+            return
+        self._idle += len(data)
+        super().data_received(data)
+        if self._idle > HEAD_BYTES:
+            self.send_400_response("The head of the request is too long.")
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body."""
+        self._idle = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """A request has ended."""
+        self._idle = 0
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, as every problem is told; the connection ends, after what was asked before it."""
+        self._spoiled = True
+        cycle = self.cycle
+        answering = cycle is not None and not cycle.response_complete
+        if self.transport.is_closing():
+            return
+        if answering and not cycle.more_body:
+            cycle.keep_alive = False
+            return
+        if not answering or not cycle.response_started:
+            body = Problem("not-understood", msg).response().body
+            head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: {MEDIA}\r\ncontent-length: {len(body)}\r\n"
+            guarded = "x-content-type-options: nosniff\r\nconnection: close\r\n\r\n"
+            self.transport.write((head + guarded).encode() + bytes(body))
+        self.transport.close()
 
     def on_message_begin(self) -> None:
         """A head has begun."""
@@ -29,6 +70,7 @@ class Wire(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is whole."""
         self._forget_head()
+        self._idle = 0
         super().on_headers_complete()
         scope: dict[str, Any] = self.scope  # type: ignore[assignment]
         scope[OPEN] = self.tasks
