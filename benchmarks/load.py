@@ -159,7 +159,9 @@ class Load:
                     self.waiting.append(due)
                     due += gaps.expovariate(plan.rate)
             elif going:
-                self.waiting.extend([now] * (len(self.free) - len(self.waiting)))
+                room = len(self.free) - len(self.waiting)
+                left = plan.total - found.sent - len(self.waiting) if plan.total else room
+                self.waiting.extend([now] * min(room, left))
             elif not plan.rate:
                 self.waiting.clear()
             while self.waiting and self.free:
