@@ -12,6 +12,7 @@ from starlette.responses import Response
 from estampa.errors import BundleError, ContractError, EstampaError, InputError, MissingExtra
 
 MEDIA = "application/problem+json"
+_LONGEST = 1200  #: characters of a detail
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ def problem_of(error: EstampaError, hide: Sequence[str] = (), shown: str = "") -
     text = str(error)
     for path in hide:
         text = text.replace(path, shown)
+    if len(text) > _LONGEST:  # a thousand columns, say: what is wrong comes first, the cure last
+        text = f"{text[: _LONGEST - 300]} ... {text[-250:]}"
     if isinstance(error, MissingExtra):
         return Problem("media", text)
     if isinstance(error, ContractError):
