@@ -272,7 +272,7 @@ def parse(tree: Mapping[str, Any], where: str) -> Recipe:
     try:
         recipe = Recipe.model_validate(tree)
     except ValidationError as error:
-        raise RecipeError(_faults(error, known_keys()), where=where) from None
+        raise RecipeError(faults(error, known_keys()), where=where) from None
     _check_few(recipe, where)
     return recipe
 
@@ -290,14 +290,14 @@ def check_options(kind: type[Record], options: Mapping[str, Any], where: str) ->
     try:
         return kind.model_validate(dict(options))
     except ValidationError as error:
-        raise RecipeError(_faults(error, kind.model_fields), where=where) from None
+        raise RecipeError(faults(error, kind.model_fields), where=where) from None
 
 
 #: How pydantic names the branches of a union in an error's place.
 _UNION = ("constrained-", "literal[", "int", "float", "function-")
 
 
-def _faults(error: ValidationError, known: Any) -> str:
+def faults(error: ValidationError, known: Any) -> str:
     """One clause a fault: the key, what is allowed, what came, the nearest real key."""
     clauses = []
     for fault in error.errors():
@@ -358,5 +358,5 @@ def value_of(text: str) -> Any:
 
 __all__ = [
     "DataRecipe", "EvaluateRecipe", "FewRecipe", "ModelRecipe", "PrepareRecipe", "Recipe", "Record", "SearchRecipe",
-    "TrainRecipe", "check_options", "from_environment", "known_keys", "parse", "read", "shipped", "value_of",
+    "TrainRecipe", "check_options", "faults", "from_environment", "known_keys", "parse", "read", "shipped", "value_of",
 ]  # fmt: skip
