@@ -116,7 +116,7 @@ def read_files(files: Files, by: Sequence[str] = ()) -> Foreign:
     """Read answers and truths, joined by id; `by` as in `Asked`, columns of the labels. Raises as `judge_files`."""
     predictions, labels = files.predictions, files.labels or files.predictions
     told, head = _by_id(predictions, numbered=files.labels is None)
-    truth, groups, known, table = _labels(labels, files.group, told if files.labels is None else None)
+    truth, groups, known, table = labels_of(labels, files.group, told if files.labels is None else None)
     _require_same(told, truth, predictions, labels)
     ids = list(truth)
     columns = [c for c in head if c.startswith(_PREFIX)] if not files.score else []
@@ -135,7 +135,7 @@ def read_files(files: Files, by: Sequence[str] = ()) -> Foreign:
     stated = tuple(c.removeprefix(_PREFIX) for c in columns)
     names = _classes(files.classes, stated, known, (truth, {} if files.score else told, head))
     place = {name: c for c, name in enumerate(names)}
-    wanted = np.array([_class_number(truth[i], place, labels, i) for i in ids])
+    wanted = np.array([class_number(truth[i], place, labels, i) for i in ids])
     shared |= {"truth": wanted, "classes": names}
     if files.score:
         return Foreign(output=_scores(told, head, files, names, ids), **shared)
@@ -143,7 +143,7 @@ def read_files(files: Files, by: Sequence[str] = ()) -> Foreign:
     said = None
     if given or not columns:
         answers = [_answer(told[i], head, predictions, i) for i in ids]
-        said = np.array([_class_number(a, place, predictions, i) for a, i in zip(answers, ids, strict=True)])
+        said = np.array([class_number(a, place, predictions, i) for a, i in zip(answers, ids, strict=True)])
     if not columns:
         return Foreign(output=np.asarray(said), **shared)
     order = [f"{_PREFIX}{name}" for name in names]
@@ -259,7 +259,7 @@ def _by_id(path: Path, *, numbered: bool = False) -> tuple[dict[str, dict[str, A
     return found, head
 
 
-def _labels(
+def labels_of(
     path: Path, group: str, given: dict[str, dict[str, Any]] | None = None
 ) -> tuple[dict[str, Any], dict[str, Any] | None, tuple[str, ...], dict[str, dict[str, Any]]]:
     """Truth by id, groups by id (or None), the classes where the file declares their order, other columns by id.
@@ -283,7 +283,7 @@ def _labels(
 def _labels_of_dataset(
     path: Path,
 ) -> tuple[dict[str, Any], dict[str, Any] | None, tuple[str, ...], dict[str, dict[str, Any]]]:
-    """As `_labels`, from a Dataset file."""
+    """As `labels_of`, from a Dataset file."""
     from estampa.data.dataset import Dataset
 
     with Dataset.open(path) as data:
@@ -374,7 +374,8 @@ def _classes(
     return tuple(sorted(names))
 
 
-def _class_number(value: Any, place: Mapping[str, int], path: Path, name: str) -> int:
+def class_number(value: Any, place: Mapping[str, int], path: Path, name: str) -> int:
+    """The number of a class by its name; InputError, with the nearest name, for another."""
     if str(value) not in place:
         raise InputError(
             f"{str(value)!r} is no class",

@@ -69,6 +69,11 @@ def moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
+def is_model(text: str) -> bool:
+    """Whether a text is a bundle's hash as lines have it."""
+    return bool(_MODEL.fullmatch(text))
+
+
 def lines_of(
     bundle: Bundle,
     inputs: np.ndarray,
@@ -152,7 +157,7 @@ def parse(text: bytes, row: int) -> LogLine:
         raise ValueError(f"no line of format {FORMAT}: {', '.join(map(repr, strange[:5]))}")
     if not (_text(tree["id"]) and 0 < len(tree["id"]) <= LONGEST_ID and _text(tree["time"]) and _text(tree["model"])):
         raise ValueError("id, time and model are texts")
-    if not _MODEL.fullmatch(tree["model"]):
+    if not is_model(tree["model"]):
         raise ValueError(f"not a model's hash: {tree['model'][:40]!r}")
     if not (isinstance(tree["flags"], list) and all(map(_text, tree["flags"]))):
         raise ValueError("flags are a list of texts")

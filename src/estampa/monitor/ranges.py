@@ -116,6 +116,11 @@ class Ranges:
         values = values[good]
         return self.learned[kind].group.apply(self.answers(values) if kind == "output" else values)
 
+    def sample(self, kinds: Sequence[str]) -> np.ndarray:
+        """Some objects of the reference: their columns in these groups, without waves."""
+        parts = [(self.learned[kind], self._pool[kind]) for kind in kinds]
+        return np.concatenate([(pool + one.mean)[:, : one.group.begin] for one, pool in parts], axis=1)
+
     # -------------------------------------------------------------------------------------------------------- bounds
 
     def threshold(self, n: int, kinds: Iterable[str]) -> float:
@@ -176,10 +181,16 @@ class Ranges:
         variance = np.maximum(sums.squares / n - mean**2, 0)[:plain] * n / max(n - 1, 1)
         own = np.sqrt(variance / n) if n > 1 else np.full(plain, math.nan)
         wide = bound * np.sqrt(learned.variance * (1 / n + 1 / m))
+        least, most = (
+            share_range(n, m, np.where(learned.shares, learned.mean[:plain], 0.5), bound)
+            if learned.shares.any()
+            else (wide, wide)
+        )
         made = []
+        numbers: tuple[float, ...]
         for i, column in enumerate(learned.group.columns):
             if column.way == "share":
-                numbers = (float(mean[i]), *wilson(float(mean[i]), n), *share_range(n, m, learned.mean[i], bound))
+                numbers = (float(mean[i]), *wilson(float(mean[i]), n), least[i], most[i])
             else:
                 ends = (mean[i], mean[i] - _Z * own[i], mean[i] + _Z * own[i],
                         learned.mean[i] - wide[i], learned.mean[i] + wide[i])  # fmt: skip
@@ -219,21 +230,19 @@ def quantile(maxima: np.ndarray, rate: float) -> float:
     return float(ordered[0] + (ordered[:top] - ordered[top]).mean() * math.log(1 / rank))
 
 
-def share_range(n: int, m: int, rest: float, bound: float) -> tuple[float, float]:
-    """The shares between which the score of a batch of n stays within the bound; halved intervals find them."""
+def share_range(n: int, m: int, rest: np.ndarray, bound: float) -> tuple[np.ndarray, np.ndarray]:
+    """The shares (k,) between which the scores of a batch of n stay within the bound; halved intervals find them."""
 
-    def end(low: float, high: float) -> float:
-        """From the share `low` on, which is within, towards `high`."""
-        far = of_shares(n, np.array([high]), m, np.array([rest]))
-        if abs(float(far[0])) <= bound:
-            return high
-        for _ in range(40):
-            middle = (low + high) / 2
-            inside = abs(float(of_shares(n, np.array([middle]), m, np.array([rest]))[0])) <= bound
-            low, high = (middle, high) if inside else (low, middle)
-        return low
+    def end(far: float) -> np.ndarray:
+        inside, outside = rest.copy(), np.full(len(rest), far)
+        whole = np.abs(of_shares(n, outside, m, rest)) <= bound
+        for _ in range(30):
+            middle = (inside + outside) / 2
+            within = np.abs(of_shares(n, middle, m, rest)) <= bound
+            inside, outside = np.where(within, middle, inside), np.where(within, outside, middle)
+        return np.where(whole, far, inside)
 
-    return end(rest, 0.0), end(rest, 1.0)
+    return end(0.0), end(1.0)
 
 
 def _in_units(learned: Learned, column: Column, i: int, ends: Sequence[float]) -> tuple[float, ...]:

@@ -3,149 +3,114 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from estampa.bundle.store import Bundle
+from estampa.data.dataset import Dataset
 from estampa.errors import InputError
-from estampa.monitor.against import Sums
 from estampa.monitor.figures import Figure, Period, Watch
-from estampa.monitor.observed import Block, Reading, from_logs
-from estampa.monitor.ranges import RATE, Ranges
+from estampa.monitor.labelled import Labels
+from estampa.monitor.line import BEGIN
+from estampa.monitor.observed import Block, Reading, from_data, from_logs, from_predictions
+from estampa.monitor.periods import Periods
+from estampa.monitor.ranges import RATE
+from estampa.predict.output import kind_of
 from estampa.progress import SILENT, Progress
 
 __all__ = ["Figure", "Period", "Watch", "watch"]
 
-MOST_PERIODS = 20_000
-
-
-@dataclass
-class _Held:
-    """What is kept of a period."""
-
-    name: str
-    sums: dict[str, Sums]
-    n: int = 0
-    start: float = np.inf
-    end: float = -np.inf
-
-    def add(self, block: Block, rows: dict[str, np.ndarray], mine: np.ndarray) -> None:
-        """Count in the objects `mine` (n,) bool of a block whose columns are `rows`."""
-        self.n += int(mine.sum())
-        if block.times is not None and mine.any():
-            self.start = min(self.start, float(block.times[mine].min()))
-            self.end = max(self.end, float(block.times[mine].max()))
-        for kind, made in rows.items():
-            some = made[mine]
-            self.sums[kind].add(some[np.isfinite(some[:, 0])])
-
-    def period(self, ranges: Ranges) -> Period:
-        """The figures of what was counted in."""
-        start, end = (_moment(at) for at in (self.start, self.end))
-        return Period(self.name, start, end, self.n, tuple(ranges.figures(self.sums)))
+Source = Path | str | Dataset | np.ndarray | Sequence[Path | str]
+KINDS = ("log", "predictions", "data")
 
 
 def watch(
     bundle: Bundle | Path | str,
-    source: Path | str | Sequence[Path | str],
+    source: Source,
     *,
+    labels: Path | str | None = None,
     by: str | int = "batch",
     rate: float = RATE,
+    kind: str = "",
+    part: str = "",
     progress: Progress = SILENT,
 ) -> Watch:
-    """Hold a model's answers against its bundle's reference.
+    """Hold a model's answers against its bundle's reference, in flat memory.
 
     Parameters
     ----------
     bundle : an open Bundle, its folder, or a run folder.
-    source : a service's log, or several.
+    source : one or several logs of a service; or files of predictions; or data that the bundle scores now: a Dataset,
+        any source that `build` reads, an array.
+    labels : a file of labels, as far as they are known: columns id and label (or class, truth, target, y), or a
+        Dataset. Memory grows with them, not with the answers.
     by : the granularity at which the model runs: "batch" (all as one), "day" (UTC) or a number of objects.
-    rate : false alarms per period, over all its tests together.
+    rate : false alarms per period, over all its tests together; with labels half of it goes to their figures.
+    kind : "log", "predictions" or "data"; "" = by what the file holds.
+    part : of a Dataset, only this part.
 
-    Raises InputError for a source with no answer of this model, BundleError for a bundle without a reference.
+    Raises InputError for a source without an answer of this model or labels of unknown classes, SourceError for what
+    cannot be read, BundleError for a bundle whose reference is too small to watch against.
     """
     model = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-    ranges, met = Ranges(model, rate), Reading()
-    paths = [Path(p) for p in ([source] if isinstance(source, (str, Path)) else source)]
-    progress.start(f"reading {paths[0]}", None, "objects")
-    periods = _Periods(ranges, by)
-    for block in from_logs(model, paths, met):
-        periods.add(block)
-        progress.advance(len(block))
-    progress.finish()
+    met = Reading()
+    known = Labels.read(Path(labels), model.classes) if labels is not None else None
+    periods = Periods(model, by, rate, known)
+    progress.start("watching", None, "objects")
+    try:
+        for block in _blocks(model, source, kind, part, met):
+            periods.add(block)
+            progress.advance(len(block))
+    finally:
+        progress.finish()
     if not periods.whole.n:
         others = ", ".join(met.others) or "none"
         raise InputError(
-            "no answer of this model", where=", ".join(map(str, paths[:3])), allowed=f"lines of {model.hash}",
-            got=f"lines of other models: {others}; lines that are none: {met.bad:,}",
+            "no answer of this model", where=_named(source), allowed=f"answers of {model.hash}",
+            got=f"of other models: {others}; lines that are none: {met.bad:,}",
         )  # fmt: skip
-    whole = periods.whole.period(ranges)
+    whole, found, matrix = periods.result()
+    notes = [*met.notes(), *periods.notes()]
     return Watch(
-        model.hash, whole.n, periods.found(), whole.figures, rate, periods.by, ranges.m,
-        faults=tuple(met.faults), bad=met.bad, notes=tuple(met.notes()), classes=model.classes,
+        model.hash, whole.n, found, whole.figures, rate, periods.by, periods.ranges.m, len(periods.whole.labels),
+        tuple(met.faults), met.bad, tuple(notes), matrix, model.classes,
     )  # fmt: skip
 
 
-@dataclass
-class _Periods:
-    """Blocks put into periods."""
-
-    ranges: Ranges
-    how: str | int
-    held: dict[str, _Held] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.how not in ("batch", "day") and (not isinstance(self.how, int) or self.how < 1):
-            raise InputError("not a granularity", where="by", allowed="batch, day, a number of objects", got=self.how)
-        self.whole = _Held("all", self.ranges.empty())
-
-    @property
-    def by(self) -> str:
-        """The granularity in words."""
-        return f"{self.how:,} objects" if isinstance(self.how, int) else self.how
-
-    def add(self, block: Block) -> None:
-        """Count a block in."""
-        given = {"input": block.describe, "embedding": block.components, "output": block.output}
-        rows = {k: _rows(self.ranges, k, v) for k, v in given.items() if v is not None and k in self.ranges.learned}
-        before = self.whole.n
-        self.whole.add(block, rows, np.ones(len(block), bool))
-        if self.how != "batch":
-            for name, mine in self._parts(block, before):
-                if name not in self.held and len(self.held) >= MOST_PERIODS:
-                    raise InputError(
-                        "too many periods", where="by", allowed=f"{MOST_PERIODS:,}", cure="Name longer ones."
-                    )
-                self.held.setdefault(name, _Held(name, self.ranges.empty())).add(block, rows, mine)
-
-    def _parts(self, block: Block, before: int) -> Iterator[tuple[str, np.ndarray]]:
-        if isinstance(self.how, int):
-            numbers = (before + np.arange(len(block))) // self.how
-            for number in np.unique(numbers).tolist():
-                yield f"{number * self.how + 1:,} to {(number + 1) * self.how:,}", numbers == number
-            return
-        if block.times is None:
-            raise InputError("the source has no times", where="by", got="day", cure="Use --by batch or a number.")
-        days = np.floor(block.times / 86400)
-        for day in np.unique(days).tolist():
-            yield f"{datetime.fromtimestamp(day * 86400, UTC):%Y-%m-%d}", days == day
-
-    def found(self) -> tuple[Period, ...]:
-        """The periods with their figures, in order."""
-        if self.how == "batch":
-            return (self.whole.period(self.ranges),)
-        return tuple(one.period(self.ranges) for one in sorted(self.held.values(), key=lambda one: one.start))
+def _blocks(bundle: Bundle, source: Source, kind: str, part: str, met: Reading) -> Iterator[Block]:
+    """What is watched, by its kind."""
+    if kind and kind not in KINDS:
+        raise InputError("not a kind of source", where="kind", allowed=", ".join(KINDS), got=repr(kind))
+    if isinstance(source, (Dataset, np.ndarray)):
+        return from_data(bundle, source, part)
+    paths = [Path(p) for p in ([source] if isinstance(source, (str, Path)) else source)]
+    if not paths:
+        raise InputError("nothing to watch", where="source")
+    kind = kind or _kind(paths[0])
+    if kind == "data":
+        return from_data(bundle, paths[0] if len(paths) == 1 else paths, part)
+    if part:
+        raise InputError("only a Dataset has parts", where="part")
+    if kind == "log":
+        return from_logs(bundle, paths, met)
+    return chain.from_iterable(from_predictions(bundle, path, met) for path in paths)
 
 
-def _rows(ranges: Ranges, kind: str, values: np.ndarray) -> np.ndarray:
-    """The columns of every object of a block, NaN where there is nothing to make them from."""
-    made = np.full((len(values), ranges.learned[kind].group.width), np.nan)
-    made[np.isfinite(values).all(axis=1)] = ranges.rows(kind, values)
-    return made
+def _kind(path: Path) -> str:
+    """What a file holds, by its first bytes."""
+    if not path.is_file():
+        return "data"
+    with path.open("rb") as stream:
+        begin = stream.read(4096).lstrip()
+    if begin.startswith(BEGIN):
+        return "log"
+    predictions = begin.startswith((b"id,predicted", b'{"id": ')) or kind_of(path) == "parquet"
+    return "predictions" if predictions else "log" if path.suffix in (".jsonl", ".log") else "data"
 
 
-def _moment(seconds: float) -> datetime | None:
-    return datetime.fromtimestamp(seconds, UTC) if np.isfinite(seconds) else None
+def _named(source: Source) -> str:
+    if isinstance(source, (str, Path)):
+        return str(source)
+    return ", ".join(map(str, source[:3])) if isinstance(source, (list, tuple)) else type(source).__name__

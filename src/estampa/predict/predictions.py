@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from html import escape
 from itertools import islice
@@ -14,6 +15,7 @@ import numpy as np
 
 from estampa.errors import SourceError
 from estampa.files import require_writable, write_atomic
+from estampa.plain import csv_plain
 from estampa.predict.answers import INVALID, UNREADABLE, Answers
 from estampa.predict.output import LABELS, Table, csv_rows, json_rows, kind_of, label_rows, writer_of
 
@@ -164,6 +166,35 @@ def read_predictions(path: Path | str) -> Predictions:
     counts = Counter[str]()
     answers.count(counts)
     return Predictions(Table(classes, model), counts, answers=answers, path=Path(path), kind=kind)
+
+
+def prediction_rows(path: Path | str) -> Iterator[list[Any]]:
+    """The columns, then the rows of a file of predictions, one at a time, values as they stand in it.
+
+    Raises SourceError when it is not one.
+    """
+    where = Path(path)
+    kind = kind_of(where) or "csv"
+    try:
+        if kind == "csv":
+            with where.open(encoding="utf-8", newline="") as stream:
+                yield from ([csv_plain(cell) for cell in row] for row in csv.reader(stream))
+            return
+        head, _ = _records(where, kind, (), 1)
+        yield head
+        if kind == "parquet":
+            from pyarrow import parquet
+
+            with parquet.ParquetFile(where) as table:
+                for batch in table.iter_batches(_BATCH):
+                    yield from (list(record.values()) for record in batch.to_pylist())
+            return
+        for record in json_rows(where):
+            values = record.get("probabilities") or {}
+            answer = [record["id"], record["predicted"], *(values.get(name[2:]) for name in head[2:-2])]
+            yield [*answer, ";".join(record["flags"]), record["model"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SourceError("not a file of predictions", where=path, got=str(error)[:200]) from error
 
 
 def _records(path: Path, kind: str, classes: Sequence[str], most: int | None) -> tuple[list[str], list[list[Any]]]:

@@ -66,7 +66,7 @@ def predict(
     bundle = run if isinstance(run, Bundle) else Bundle.open(run)
     if target is not None:
         _check_output(target, data, bundle)
-    source = _opened(bundle, data, part)
+    source = opened(bundle, data, part)
     for note in _about_ids(source):
         progress.warn(note)
     table = Table(bundle.classes, bundle.hash)
@@ -79,13 +79,13 @@ def predict(
         progress.finish()
 
 
-def _opened(bundle: Bundle, data: Data, part: str | np.ndarray) -> Source:
+def opened(bundle: Bundle, data: Data, part: str | np.ndarray) -> Source:
     """The data, held against the contract."""
     if isinstance(bundle.contract, TableContract):
         return open_table(data, bundle.contract, part)
     source = open_source(data, bundle.contract, part)
     check_header(bundle.contract, source.header, source.name)
-    check_scale(bundle.contract, source.sample(_chunk_size(bundle.contract)), source.name)
+    check_scale(bundle.contract, source.sample(chunk_size(bundle.contract)), source.name)
     return source
 
 
@@ -121,7 +121,7 @@ def _to_file(
     writer = writer_of(kind, table, labels_only)
     key = {
         "journal": 1, "model": bundle.hash, "data": source.fingerprint, "rows": len(source), "format": kind,
-        "labels_only": labels_only, "chunk": _chunk_size(bundle.contract),
+        "labels_only": labels_only, "chunk": chunk_size(bundle.contract),
     }  # fmt: skip
     journal = Journal(target, key)
     try:
@@ -153,13 +153,13 @@ def _to_file(
 
 def _answers(bundle: Bundle, source: Source, start: int, threads: int | None) -> Iterator[Answers]:
     """Answers chunk by chunk, in the caller's thread, so that Ctrl-C stops a slow source at once."""
-    size = _chunk_size(bundle.contract)
+    size = chunk_size(bundle.contract)
     chunks = source.table_chunks(start, size) if isinstance(source, TableSource) else source.chunks(start, size)
     for chunk in chunks:
         yield answer(bundle, chunk, source.ids[chunk.start : chunk.start + len(chunk)], threads)
 
 
-def _chunk_size(contract: InputContract | TableContract) -> int:
+def chunk_size(contract: InputContract | TableContract) -> int:
     """Rows of a chunk: whole batches, so that a run that goes on makes the same batches as one that never stopped."""
     batch, most = batch_size(contract), _CHUNK_ROWS
     row = int(np.prod(contract.shape)) * np.dtype(contract.dtype).itemsize

@@ -1,0 +1,102 @@
+"""Accuracy without labels: what the reference's objects of the same confidence have reached.
+
+The mean confidence is the expected accuracy of a calibrated model (Hendrycks and Gimpel 2017, ICLR; Guo et al. 2017,
+ICML). Instead of trusting the confidence itself, the accuracy of the reference in bins of it, class by class as far as
+there are objects for it, is weighted with the batch's share of each bin. That holds while P(right | confidence, class)
+stays what it was; where the inputs have left their ranges nobody knows that without labels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from estampa.measure import confidence, decide
+from estampa.measure.intervals import wilson
+from estampa.monitor.figures import Figure
+from estampa.monitor.ranges import Ranges
+
+NAME = "accuracy, estimated without labels"
+PER_BIN = 40  #: objects of the reference in a bin, at least
+MOST_BINS = 10  #: of a class
+
+
+class Estimate:
+    """Bins of confidence for each predicted class, with the reference's accuracy in them.
+
+    Attributes
+    ----------
+    edges : class -> inner edges of its bins.
+    first : class -> number of its first bin.
+    right, size : (bins,) objects of the reference that were right, and all.
+    """
+
+    def __init__(self, ranges: Ranges) -> None:
+        """Learn from the reference's labelled objects; of a regression there is nothing to learn."""
+        self.decision, self.classes = ranges.decision, len(ranges.classes)
+        known = ranges.labels >= 0 if self.classes else np.zeros(ranges.m, bool)
+        known = known & np.isfinite(ranges.output).all(axis=1)
+        output, labels = ranges.output[known], ranges.labels[known]
+        self.edges: list[np.ndarray] = []
+        self.first: list[int] = []
+        predicted, sure, count = np.zeros(0, np.int64), np.zeros(0), 0
+        if len(output):
+            predicted = decide(output, self.decision)
+            sure = confidence(output, predicted)
+        for c in range(self.classes if len(output) else 0):
+            own = sure[predicted == c]
+            bins = max(1, min(MOST_BINS, len(own) // PER_BIN))
+            self.edges.append(np.unique(np.quantile(own, np.arange(1, bins) / bins)) if bins > 1 else np.zeros(0))
+            self.first.append(count)
+            count += len(self.edges[-1]) + 1
+        self.bins = count
+        self.right: np.ndarray = np.zeros(count)
+        self.size: np.ndarray = np.zeros(count)
+        if count:
+            place = self.place(output)
+            self.size = np.bincount(place, minlength=count).astype(np.float64)
+            self.right = np.bincount(place, weights=predicted == labels, minlength=count)
+
+    def place(self, output: np.ndarray) -> np.ndarray:
+        """The bin (n,) of each answer (n, classes)."""
+        predicted = decide(output, self.decision)
+        sure, found = confidence(output, predicted), np.zeros(len(output), np.int64)
+        for c in np.unique(predicted).tolist():
+            mine = predicted == c
+            found[mine] = self.first[c] + np.searchsorted(self.edges[c], sure[mine], side="right")
+        return found
+
+    def counts(self, output: np.ndarray) -> np.ndarray:
+        """How many answers lie in each bin, (bins,); those that are not finite are left out."""
+        good = output[np.isfinite(output).all(axis=1)]
+        if not self.bins or not len(good):
+            return np.zeros(self.bins)
+        return np.bincount(self.place(good), minlength=self.bins).astype(np.float64)
+
+    def figure(self, counts: np.ndarray, alerts: Sequence[Figure]) -> Figure | None:
+        """The estimate for a batch with these counts; None where there is nothing to make it from.
+
+        `alerts` of inputs, embedding or answers make it unreliable, and it says so.
+        """
+        n = float(counts.sum())
+        if not n or not self.bins:
+            return None
+        whole = self.right.sum() / self.size.sum()
+        reached = (self.right + whole) / (
+            self.size + 1
+        )  # one object's worth of the overall accuracy: bins may be empty
+        share = counts / n
+        value = float(share @ reached)
+        variance = float(share**2 @ (reached * (1 - reached) / (self.size + 1)) + share @ (reached * (1 - reached)) / n)
+        spread = value * (1 - value)
+        low, high = wilson(value, spread / variance if variance > 0 and spread > 0 else n)
+        usual = wilson(float(whole), 1 / (1 / self.size.sum() + 1 / n))
+        moved = [f.name for f in alerts if f.kind in ("input", "embedding", "output", "flags")]
+        why = ""
+        if moved:
+            why = f"not to be relied on: {moved[0]} left its range, and confidence is learned on data as before"
+        elif counts[self.size < PER_BIN].sum() > n / 2:
+            why = "not to be relied on: most answers are of classes that the reference hardly has"
+        return Figure(NAME, value, low, high, *usual, "estimate", False, why, math.nan)
