@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from estampa.cli.console import Console, table
-from estampa.cli.options import Json
+from estampa.cli.options import Experiment, Files, Json, Mlflow
 from estampa.errors import InputError
 
 
@@ -25,13 +25,17 @@ def command(
         Path | None, typer.Option(help="Of history: the registry, a file or a folder with registry.jsonl.")
     ] = None,
     head: Annotated[str, typer.Option(help="Of history: a head kept elsewhere, which the registry must hold.")] = "",
+    mlflow: Mlflow = "",
+    model: Annotated[str, typer.Option(help="Of --mlflow: the registered model whose versions are made.")] = "estampa",
+    experiment: Experiment = "estampa",
+    files: Files = False,
     json: Json = False,
 ) -> None:
     """Show what a service has logged, forget answers by their ids, or list a registry's history and check it.
 
     forget blanks the lines in place while the service runs, and deletes kept inputs; an id that is nowhere is an
     error, after the others are forgotten. history checks every line of a registry; with --head also that none is
-    missing at its end (exit code 3).
+    missing at its end (exit code 3), and with --mlflow it is exported: bundles as runs and versions, names as aliases.
 
     Example: estampa log forget 4f1c8a --log answers.jsonl --keep kept/
     """
@@ -41,10 +45,12 @@ def command(
     console = Console(json=json)
     if ids and action != "forget":
         raise InputError(f"`estampa log {action}` takes no ids", where="estampa log", got=" ".join(ids[:5]))
+    if mlflow and action != "history":
+        raise InputError(f"`estampa log {action}` exports nothing", where="--mlflow", cure="history does.")
     if action == "history":
         if registry is None:
             raise _missing("--registry")
-        _history(console, registry, head)
+        _history(console, registry, head, (mlflow, model, experiment, files))
     elif action == "show":
         if not log:
             raise _missing("--log")
@@ -85,8 +91,8 @@ def _forget(console: Console, ids: list[str], paths: list[Path], keep: Path | No
         )  # fmt: skip
 
 
-def _history(console: Console, path: Path, head: str) -> None:
-    """List a registry, checked."""
+def _history(console: Console, path: Path, head: str, export: tuple[str, str, str, bool]) -> None:
+    """List a registry, checked; `export`: the MLflow server's address ("" = none), model, experiment, files."""
     from estampa.monitor.registry import Registry
 
     registry = Registry(path)
@@ -97,4 +103,14 @@ def _history(console: Console, path: Path, head: str) -> None:
         for e in entries
     ]
     lines = table(["line", "time (UTC)", "what", "name", "version", "model", "who", "why"], rows, right=(0, 4))
-    console.result({"head": last, "entries": [e.to_json() for e in entries]}, [*lines, "", f"head {last}"])
+    record: dict[str, Any] = {"head": last, "entries": [e.to_json() for e in entries]}
+    lines += ["", f"head {last}"]
+    url, model, experiment, files = export
+    if url:
+        from estampa.monitor.mlflow import export_registry
+        from estampa.monitor.mlflow_api import Server
+
+        sent = export_registry(registry, Server(url), model, experiment=experiment, files=files, progress=console)
+        record["exported"] = [one.to_json() for one in sent]
+        lines.append(f"exported {sum(one.new for one in sent):,} new of {len(sent):,} versions of {model} to {url}")
+    console.result(record, lines)

@@ -14,6 +14,11 @@ Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="The one
 RegistryFile = Annotated[
     Path, typer.Option("--registry", help="The registry: a file, or a folder with registry.jsonl.")
 ]
+Mlflow = Annotated[
+    str, typer.Option("--mlflow", metavar="URL", help="Export to this MLflow server too: http://HOST:PORT.")
+]
+Experiment = Annotated[str, typer.Option(help="Of --mlflow: the experiment that the runs are put into.")]
+Files = Annotated[bool, typer.Option("--files", help="Of --mlflow: send the bundles' files too.")]
 As = Annotated[str, typer.Option("--as", help="The name: champion, challenger, or any other.")]
 Why = Annotated[str, typer.Option("--why", help="The reason, for whoever asks in a year.")]
 Who = Annotated[str, typer.Option("--who", help="Who decides it; by default USER@HOST.")]
