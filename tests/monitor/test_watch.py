@@ -40,7 +40,7 @@ def test_clean_days_are_quiet_and_a_shifted_one_is_seen(bundle: Bundle, tmp_path
     shifted = {f.name: f for f in found.periods[2].figures}["g-r, typical"]
     assert shifted.alert
     assert shifted.value > shifted.expected_high
-    assert "above" in shifted.why
+    assert "g-r, typical is" in shifted.why
     assert found.alarmed
     assert found.model == bundle.hash
 

@@ -29,6 +29,7 @@ VERBS = {
     "runs": "List runs side by side.",
     "serve": "Serve a web page and a REST API for any models.",
     "retrain": "Train a challenger by a model's own recipe on new data.",
+    "monitor": "Hold a service's log, predictions or data against what a model knows of clean data; a verdict.",
     "compare": "Compare two models on the same unseen objects, and recommend one.",
     "promote": "Let a name in a registry, as champion, be this bundle from now on.",
     "rollback": "Let a name in a registry be the bundle that it was before.",

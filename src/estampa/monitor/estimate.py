@@ -21,6 +21,8 @@ from estampa.monitor.ranges import Ranges
 NAME = "accuracy, estimated without labels"
 PER_BIN = 40  #: objects of the reference in a bin, at least
 MOST_BINS = 10  #: of a class
+DRAWS = 1000  #: of an interval
+_SEED = 20170806
 
 
 class Estimate:
@@ -75,6 +77,19 @@ class Estimate:
             return np.zeros(self.bins)
         return np.bincount(self.place(good), minlength=self.bins).astype(np.float64)
 
+    def _interval(self, counts: np.ndarray) -> tuple[float, float]:
+        """95 % interval of the accuracy that this very batch has: drawn with the accuracy of each bin unsure (beta
+        distributions, with one object's worth of the overall accuracy), and which of its objects are right by chance.
+        """
+        draw, used = np.random.default_rng(_SEED), counts > 0
+        right, size, many = self.right[used], self.size[used], counts[used].astype(np.int64)
+        wrong = self.size.sum() - self.right.sum()
+        whole = np.clip(draw.beta(self.right.sum() + 0.5, wrong + 0.5, (DRAWS, 1)), 1e-6, 1 - 1e-6)
+        reached = draw.beta(right + whole, size - right + 1 - whole)
+        shares = draw.binomial(many, reached).sum(axis=1) / counts.sum()
+        low, high = np.quantile(shares, (0.025, 0.975))
+        return float(low), float(high)
+
     def figure(self, counts: np.ndarray, alerts: Sequence[Figure]) -> Figure | None:
         """The estimate for a batch with these counts; None where there is nothing to make it from.
 
@@ -83,16 +98,10 @@ class Estimate:
         n = float(counts.sum())
         if not n or not self.bins:
             return None
-        whole = self.right.sum() / self.size.sum()
-        reached = (self.right + whole) / (
-            self.size + 1
-        )  # one object's worth of the overall accuracy: bins may be empty
-        share = counts / n
-        value = float(share @ reached)
-        variance = float(share**2 @ (reached * (1 - reached) / (self.size + 1)) + share @ (reached * (1 - reached)) / n)
-        spread = value * (1 - value)
-        low, high = wilson(value, spread / variance if variance > 0 and spread > 0 else n)
-        usual = wilson(float(whole), 1 / (1 / self.size.sum() + 1 / n))
+        whole = float(self.right.sum() / self.size.sum())
+        value = float(counts @ ((self.right + whole) / (self.size + 1)) / n)
+        low, high = self._interval(counts)
+        usual = wilson(whole, 1 / (1 / self.size.sum() + 1 / n))
         moved = [f.name for f in alerts if f.kind in ("input", "embedding", "output", "flags")]
         why = ""
         if moved:

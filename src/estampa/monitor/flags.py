@@ -47,6 +47,7 @@ def flag_figures(
         score = abs(float(of_shares(n, np.array([share]), ranges.m, usual)[0])) / bound
         least, most = (float(end[0]) for end in share_range(n, ranges.m, usual, bound))
         alert = score > 1
-        why = f"{share:.4g} lies {'above' if share > most else 'below'} the range {least:.4g} to {most:.4g}"
+        side = "above" if share > most else "below"
+        why = f"{title} is {share:.4g}, {side} its range {least:.4g} to {most:.4g}"
         made.append(Figure(title, share, low, high, least, most, "flags", alert, why if alert else "", score))
     return made

@@ -142,7 +142,11 @@ class Performance:
                 alert = score > 1
                 low, high = _within(name, low, high)
             side = f"above {high:.4g}" if name in _GOOD_LOW else f"below {low:.4g}"
-            why = f"{value.value:.4g} lies {side}: the reference reached {self._reached[name]:.4g}" if alert else ""
+            why = (
+                f"{title} is {value.value:.4g}, {side}: the reference reached {self._reached[name]:.4g}"
+                if alert
+                else ""
+            )
             made.append(Figure(title, value.value, value.low, value.high, low, high, "performance", alert, why, score))
         matrix: tuple[tuple[int, ...], ...] = ()
         if isinstance(statistic, Classification):

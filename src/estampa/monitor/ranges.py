@@ -258,7 +258,7 @@ def _figure(name: str, numbers: Sequence[float], kind: str, score: float) -> Fig
     alert, why = bool(score > 1), ""
     if alert:
         side = "above" if value > most else "below"
-        why = f"{value:.4g} lies {side} the range {least:.4g} to {most:.4g}"
+        why = f"{name} is {value:.4g}, {side} its range {least:.4g} to {most:.4g}"
     return Figure(name, value, low, high, least, most, kind, alert, why, score)  # type: ignore[arg-type]
 
 

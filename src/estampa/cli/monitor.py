@@ -1,0 +1,122 @@
+"""`estampa monitor`: hold a model's answers against what it knows of clean data, and say whether to retrain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from estampa.cli.console import Console
+from estampa.cli.options import Json, Quiet
+from estampa.errors import InputError
+
+if TYPE_CHECKING:
+    from estampa.bundle.store import Bundle
+    from estampa.monitor.registry import Entry
+    from estampa.monitor.watch import Watch
+
+
+def command(
+    run: Annotated[str, typer.Argument(help="A run folder, a bundle, or REGISTRY:NAME.")],
+    log: Annotated[
+        list[Path] | None, typer.Option("--log", help="A log of `estampa serve --log`; once for each file.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="A Dataset or any source, which the model scores now.")] = None,
+    predictions: Annotated[
+        list[Path] | None, typer.Option(help="A file that `estampa predict` wrote; once for each.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Labels as far as known: columns id, label; or a Dataset.")
+    ] = None,
+    by: Annotated[str, typer.Option(help="Periods: batch (all as one), day (UTC) or a number of objects.")] = "batch",
+    rate: Annotated[
+        float, typer.Option(help="False alarms per period that are allowed, over all figures together.")
+    ] = 0.01,
+    part: Annotated[str, typer.Option(help="Of --data, a Dataset: train, validation or test.")] = "",
+    policy: Annotated[Path | None, typer.Option(help="policy.toml: when to keep, watch or retrain.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the report.")] = None,
+    on_alert: Annotated[
+        str, typer.Option(help="A command that is run when something left its range; it reads the JSON on stdin.")
+    ] = "",
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Watch a model by its log, by predictions or on data: ranges from its own reference, alerts, a verdict.
+
+    Exit code 3 when a figure left its range, in a period or over all. Nothing is retrained by itself.
+
+    Example: estampa monitor runs/a --log answers.jsonl --by day -o watched
+    """
+    from estampa.cli.train import spelled
+    from estampa.errors import CheckFailed
+    from estampa.files import require_writable
+    from estampa.monitor import report
+    from estampa.monitor.decide import decide, facts_of
+    from estampa.monitor.policy import Policy, read_policy
+    from estampa.monitor.watch import watch
+
+    given: dict[str, object] = {"log": log, "predictions": predictions, "data": data}
+    kinds = [kind for kind, source in given.items() if source]
+    if len(kinds) != 1:
+        raise InputError("one source is watched", where="estampa monitor", allowed="--log, --predictions or --data",
+                         got=", ".join(f"--{kind}" for kind in kinds) or "none")  # fmt: skip
+    console = Console(json=json, quiet=quiet)
+    rules = read_policy(policy) if policy is not None else Policy()
+    if output is not None:
+        require_writable(output / report.PAGE)
+    bundle, entry = _opened(run)
+    found = watch(
+        bundle, log or predictions or data or "", labels=labels, by=int(by) if by.isdecimal() else by, rate=rate,
+        kind=kinds[0], part=part, progress=console,
+    )  # fmt: skip
+    verdict = decide(found, rules, facts_of(bundle, entry), run=run)
+    for note in (*found.notes, *found.faults):
+        console.warn(note)
+    if found.bad > len(found.faults):
+        console.warn(f"and {found.bad - len(found.faults):,} more lines that could not be read")
+    places: list[str] = []
+    if output is not None:
+        places = ["", f"report   {report.write_report(output, found, verdict, spelled())[0]}"]
+    record = found.to_json() | {"verdict": verdict.to_json()}
+    console.result(record, [*report.lines(found), "", *verdict.lines(), *places])
+    if found.alarmed and on_alert:
+        _tell(on_alert, record)
+    if found.alarmed:
+        raise CheckFailed(_alarm(found), where="estampa monitor")
+
+
+def _opened(run: str) -> tuple[Bundle, Entry | None]:
+    """The bundle, and its line where a registry names it."""
+    from estampa.bundle.store import Bundle
+    from estampa.monitor.registry import Registry
+
+    path, cut, name = run.rpartition(":")
+    if not cut or Path(run).exists():
+        return Bundle.open(run), None
+    registry = Registry(Path(path))
+    entry = registry.named(name)
+    return registry.open(entry), entry
+
+
+def _tell(command: str, record: dict[str, object]) -> None:
+    """Run the command of --on-alert with the result on its standard input; InputError when it cannot be or fails."""
+    import json
+    import shlex
+    import subprocess
+
+    try:
+        words = shlex.split(command)
+        ended = subprocess.run(words, input=json.dumps(record), text=True, timeout=60, stdout=2, check=False)
+    except (OSError, ValueError, IndexError, subprocess.TimeoutExpired) as error:
+        raise InputError("the command cannot be run", where="--on-alert", got=str(error)[:200]) from error
+    if ended.returncode:
+        raise InputError("the command failed", where="--on-alert", got=f"exit code {ended.returncode}")
+
+
+def _alarm(found: Watch) -> str:
+    """What left its range, in a line."""
+    if found.alerts:
+        return f"{len(found.alerts)} figures left their range, first {found.alerts[0].name}"
+    bad = [period.name for period in found.periods if period.alerts]
+    return f"figures left their range in {len(bad)} of {len(found.periods)} periods, first {bad[0]}"
