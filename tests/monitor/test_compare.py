@@ -102,6 +102,9 @@ def test_what_either_learned_from_is_refused(made: Path, tmp_path: Path) -> None
     assert compare(made / "poor", tmp_path / "knows", fresh, how=HOW).n == 400
     assert compare(made / "poor", tmp_path / "knows", seen, how=HOW).n == 200, "the part that it was judged on"
     assert compare(made / "poor", tmp_path / "knows", seen, part="all", allow_seen=True, how=HOW).n == 400
+    assert compare(made / "poor", tmp_path / "knows", seen, part="all", only_unseen=True, how=HOW).n == 200
+    with pytest.raises(InputError, match="learned from all of it"):
+        compare(made / "poor", tmp_path / "knows", seen, part="train", only_unseen=True, how=HOW)
 
 
 def test_models_of_other_questions_are_refused(made: Path, tmp_path: Path) -> None:

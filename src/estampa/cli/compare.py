@@ -25,6 +25,9 @@ def command(
     gate: Annotated[bool, typer.Option("--gate", help="Exit 3 unless the challenger is to be promoted.")] = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the report.")] = None,
     allow_seen: Annotated[bool, typer.Option(help="Compare on rows that one of them learned from, too.")] = False,
+    only_unseen: Annotated[
+        bool, typer.Option("--only-unseen", help="Leave out rows that one of them learned from.")
+    ] = False,
     resamples: Annotated[int, typer.Option(min=100, help="Of the bootstrap.")] = 1000,
     seed: Seed = 0,
     json: Json = False,
@@ -49,6 +52,7 @@ def command(
         require_writable(output / compare_report.PAGE)
     found = compare(
         champion, challenger, data, part=part, by=by or ("auto",), allow_seen=allow_seen, margin=margin,
+        only_unseen=only_unseen,
         how=(resamples, seed), progress=console,
     )  # fmt: skip
     places: list[str] = []

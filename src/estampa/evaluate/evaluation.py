@@ -104,9 +104,7 @@ def require_unseen(bundle: Bundle, dataset: Dataset, rows: np.ndarray, progress:
     """
     ids, hashes = np.asarray(dataset.ids)[rows], np.asarray(dataset.hashes)[rows]
     own = dataset.content_sha256 == bundle.manifest.hashes.data
-    learned_ids, learned = held_of(bundle, "train")
-    equal = np.isin(hashes, learned)
-    seen = np.isin(ids, learned_ids) if own else equal
+    equal, seen = np.isin(hashes, held_of(bundle, "train")[1]), learned_from(bundle, dataset, rows)
     if seen.any():
         names = ", ".join(map(str, ids[seen][:_MOST_NAMED]))
         raise CheckFailed(
@@ -120,6 +118,14 @@ def require_unseen(bundle: Bundle, dataset: Dataset, rows: np.ndarray, progress:
     chosen_by = np.isin(hashes, held_of(bundle, "validation")[1])
     if chosen_by.any():
         progress.warn(f"{int(chosen_by.sum()):,} judged rows helped to choose the model: the score is a little high")
+
+
+def learned_from(bundle: Bundle, dataset: Dataset, rows: np.ndarray) -> np.ndarray:
+    """Which of `rows` (m,) bool the model learned from: by content, and within its very own Dataset by id."""
+    ids, hashes = held_of(bundle, "train")
+    own = dataset.content_sha256 == bundle.manifest.hashes.data
+    found: np.ndarray = np.isin(np.asarray(dataset.ids)[rows], ids) if own else np.isin(dataset.hashes[rows], hashes)
+    return found
 
 
 def validated(bundle: Bundle, dataset: Dataset, rows: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from estampa import measure
 from estampa.bundle.store import Bundle
 from estampa.errors import ContractError, InputError
-from estampa.evaluate.evaluation import opened, require_unseen, rows_of, truth_of
+from estampa.evaluate.evaluation import learned_from, opened, require_unseen, rows_of, truth_of
 from estampa.evaluate.judge import Judgement, judge
 from estampa.evaluate.operating import Terms
 from estampa.measure import Interval
@@ -41,6 +41,7 @@ class Wanted(TypedDict, total=False):
     by: Sequence[str]
     margin: float
     how: tuple[int, int]
+    only_unseen: bool
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ def compare(
         the true class are always there.
     margin : a loss of the leading figure that counts as none (of values: a share of the champion's).
     how : (resamples, seed) of the bootstrap.
+    only_unseen : leave out the rows that either learned from, as where both dealt the same data otherwise.
 
     Raises ContractError for models of other classes, tasks or kinds of input; InputError where there is nothing to
     judge; CheckFailed (exit 3), rows named, for a leak.
@@ -90,11 +92,27 @@ def compare(
     _require_comparable(first, second)
     sets = _both(data, first, second, progress)
     rows, chosen = rows_of(sets[0], part, second if _made_from(second, sets[0]) else first)
+    if wanted.get("only_unseen", False):
+        rows = _unseen((first, second), sets, rows, progress)
     for bundle, dataset in zip((first, second), sets, strict=True):
         if not allow_seen:
             require_unseen(bundle, dataset, rows, progress)
     where = str(data if isinstance(data, (str, Path)) else sets[0].path)
     return _compared((first, second), sets, rows, by, (where, chosen, margin, how), progress)
+
+
+def _unseen(
+    bundles: tuple[Bundle, Bundle], sets: tuple[Dataset, Dataset], rows: np.ndarray, progress: Progress
+) -> np.ndarray:
+    """The rows that neither learned from; InputError where there is none."""
+    seen = np.any([learned_from(b, d, rows) for b, d in zip(bundles, sets, strict=True)], axis=0)
+    if seen.all():
+        raise InputError("one or the other model learned from all of it", where=sets[0].path, cure="Give other data.")
+    if seen.any():
+        progress.say(
+            f"left out, as one or the other model learned from them: {int(seen.sum()):,} of {len(rows):,} rows"
+        )
+    return np.asarray(rows[~seen])
 
 
 def _compared(
