@@ -92,9 +92,7 @@ def _result(found: Comparison) -> list[Any]:
 def figures(found: Comparison) -> Table:
     """Every figure over all classes."""
     rows = _pairs(found, [(name, words(name)) for name in found.figures()])
-    caption = (
-        "Lead: the first figure decides. 'better' and 'worse' are of the challenger, where the interval leaves out 0."
-    )
+    caption = "The first figure decides. The challenger is better or worse where the interval leaves out 0."
     return Table(["figure", "champion", "challenger", "difference", "change"], rows, caption=caption, align=_RIGHT)
 
 
