@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from estampa.bundle import store
 from estampa.bundle.audit import audit, tensors
+from estampa.bundle.card import card
 from estampa.bundle.graph import audit_model
 from estampa.bundle.manifest import FORMAT
 from estampa.bundle.store import Bundle, pack, write
@@ -175,6 +176,14 @@ def test_a_changed_byte_is_seen(folder: Path, name: str, harm: str) -> None:
         data[len(data) // 2] ^= 1
     (folder / name).write_bytes({"bit": data, "cut": data[:-1], "longer": data + b"\0"}[harm])
     refused(folder, name, "tampered" if harm == "bit" else "another size")
+
+
+def test_the_card_speaks_of_intervals_only_where_there_are_some() -> None:
+    content = content_of()
+    assert "with 95 % intervals" in card(store.plain(content.manifest))
+    alone = {"n": 1, "metrics": {"accuracy": {"value": 1.0, "low": None, "high": None}}}
+    found = card(store.plain({**content.manifest, "metrics": alone}))
+    assert "without intervals:\n\n| metric | value |" in found
 
 
 def test_the_card_may_be_filled_in(folder: Path) -> None:

@@ -363,6 +363,20 @@ def test_the_models_page_states_its_figures_with_intervals(ask: Client) -> None:
     said(ask.get("/models/table/about"), "6 columns", "mag_u")
 
 
+@pytest.mark.parametrize("figure", ["accuracy", "mae"])
+def test_figures_without_intervals_are_told_without(ask: Client, figure: str) -> None:
+    metrics = ask.service.models.pick("colours").version.bundle.manifest.metrics
+    given = metrics["metrics"]
+    metrics["metrics"] = {figure: {"value": 1.0, "low": None, "high": None}}
+    try:
+        answer = ask.get("/models/colours/about")
+        assert answer.status_code == 200
+        said(answer, "14 test examples", "(no interval)", "There are no intervals")
+        assert "95 % intervals:" not in text(answer.text).partition("The whole model card")[0]
+    finally:
+        metrics["metrics"] = given
+
+
 def test_the_confusion_matrix_is_that_of_the_bundle_or_counted_on_its_reference(sets: dict[str, Bundle]) -> None:
     counts, part = counts_of(sets["colours"])  # type: ignore[misc]
     assert part == "validation"

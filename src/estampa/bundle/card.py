@@ -165,8 +165,10 @@ def _results(metrics: Mapping[str, Any]) -> list[str]:
     part = str(metrics.get("part") or "test")
     on = f" on {metrics['n']} objects" if isinstance(metrics.get("n"), int) else ""
     seen = _SEEN.get(part, "")
-    table = _table(["metric", "value", "low", "high"], rows)
-    return [f"Of the {_word(part)} part{on}{seen}, with 95 % intervals:", "", *table]
+    head = f"Of the {_word(part)} part{on}{seen}"
+    if not any(low or high for *_, low, high in rows):  # of a single object, say
+        return [f"{head}, without intervals:", "", *_table(["metric", "value"], [row[:2] for row in rows])]
+    return [f"{head}, with 95 % intervals:", "", *_table(["metric", "value", "low", "high"], rows)]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

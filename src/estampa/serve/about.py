@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,15 +117,21 @@ def _value(metrics: Mapping[str, Any], name: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and isinstance(found.get("value"), int | float) else None
 
 
+def _interval(value: Mapping[str, Any], write: Callable[[float], str], t: Words, key: str = "about.to") -> str:
+    """The interval of a figure; "" where it has none, as of a single object."""
+    low, high = value.get("low"), value.get("high")
+    return "" if low is None or high is None else t(key, low=write(low), high=write(high))
+
+
 def _lead(metrics: Mapping[str, Any], t: Words) -> str:
     count, part = t.whole(metrics.get("n", 0)), t(f"part.{metrics.get('part') or 'test'}")
     accuracy, off = _value(metrics, "accuracy"), _value(metrics, "mae")
     if accuracy:
-        said = {key: t.percent(accuracy[key]) for key in ("low", "high")}
-        return t("about.lead_accuracy", percent=t.percent(accuracy["value"]), count=count, part=part, **said)
+        said = _interval(accuracy, t.percent, t, "about.interval_of") or t("about.interval_none")
+        return t("about.lead_accuracy", percent=t.percent(accuracy["value"]), count=count, part=part, interval=said)
     if off:
-        return t("about.lead_value", off=t.short(off["value"]), count=count, part=part, low=t.short(off["low"]),
-                 high=t.short(off["high"]))  # fmt: skip
+        said = _interval(off, t.short, t, "about.interval_of") or t("about.interval_none")
+        return t("about.lead_value", off=t.short(off["value"]), count=count, part=part, interval=said)
     return t("about.lead_none")
 
 
@@ -135,7 +141,9 @@ def _judged(metrics: Mapping[str, Any], t: Words) -> str:
     intervals = metrics.get("intervals", {})
     over = "groups" if intervals.get("over") == "groups" else "objects"
     method = t(f"about.over.{over}", count=t.whole(intervals.get("units") or metrics.get("n", 0)))
-    return t(f"about.judged.{metrics.get('part') or 'test'}", count=t.whole(metrics.get("n", 0)), method=method)
+    any_of = any(_interval(value, t.short, t) for name in metrics["metrics"] if (value := _value(metrics, name)))
+    told = t("about.intervals_by", method=method) if any_of else t("about.intervals_none")
+    return t(f"about.judged.{metrics.get('part') or 'test'}", count=t.whole(metrics.get("n", 0)), intervals=told)
 
 
 def _figures(metrics: Mapping[str, Any], t: Words) -> list[Figure]:
@@ -146,9 +154,7 @@ def _figures(metrics: Mapping[str, Any], t: Words) -> list[Figure]:
             continue
         write = t.percent if name in _PERCENT else lambda x: t.number(x, 3)
         known = t.has(f"metric.{name}.name")
-        interval = ""
-        if value.get("low") is not None and value.get("high") is not None:
-            interval = t("about.to", low=write(value["low"]), high=write(value["high"]))
+        interval = _interval(value, write, t) or t("about.interval_none")
         found.append(
             Figure(
                 t(f"metric.{name}.name") if known else name, write(value["value"]), interval,
