@@ -69,7 +69,7 @@ def describe(shape: tuple[int, ...] | None, dtype: object, channels: Iterable[st
     """Name an input, height x width x channels: "28 x 28 x 3 uint8 (channels r, g, b)"."""
     names = ", ".join(channels)
     size = " x ".join(map(str, shape)) if shape else "no images"
-    return f"{size} {dtype}" + (f" (channels {names})" if names else "")
+    return f"{size} {dtype}".rstrip() + (f" (channels {names})" if names else "")
 
 
 def contract_of(header: Header, pixels: PixelRange, nan: str = "zero") -> InputContract:
@@ -111,8 +111,8 @@ def check_header(contract: InputContract, header: Header, where: object) -> None
             faults.append("another number of channels")
         if header.shape[:2] != contract.shape[:2]:
             faults.append("another size")
-    if header.dtype != contract.dtype:
-        faults.append("another type of pixel")
+        if header.dtype != contract.dtype:
+            faults.append("another type of pixel")
     if not faults and _reordered(contract.channels, header.channels):
         faults.append("the channels in another order")
     if contract.units and header.units and contract.units != header.units:
@@ -145,12 +145,16 @@ def _other_reading(ours: ReadRecord, theirs: ReadRecord) -> list[str]:
 
 
 def _cure(contract: InputContract, header: Header) -> str:
-    if header.shape is not None and header.shape[2] != contract.shape[2]:
+    if header.shape is None:
+        return "Hand in pictures, or arrays of pixels."
+    height, width, channels = contract.shape
+    if header.shape == (channels, height, width) != contract.shape:
+        return "The channels come last: height x width x channels."
+    if header.shape[2] != channels:
         return "Hand in the same channels in the same order."
     if header.dtype != contract.dtype:
         return "Hand in the pixels as they are stored; the model does its own scaling."
-    if header.shape is not None and header.shape[:2] != contract.shape[:2]:
-        height, width = contract.shape[:2]
+    if header.shape[:2] != contract.shape[:2]:
         if contract.read_record.crop and not contract.read_record.size:
             return f"Build the set with --crop {height}, or hand in the pictures themselves."
         return f"Build the set with --size {height}x{width}, or hand in the pictures themselves."

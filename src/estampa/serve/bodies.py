@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,9 @@ _BEGINS = (
     (b"PAR1", ".parquet"), (b"SIMPLE  =", ".fits"),
 )  # fmt: skip
 PARTS = 4_000_000  #: lists, objects and texts of JSON: each takes some hundred bytes when it is read
+#: What says nothing of a body: clients send it where nobody told them (curl the last one).
+UNTYPED = ("", "application/octet-stream", "application/x-www-form-urlencoded")
+BODY = "the body"  #: what a body that is one file is called in messages
 INLINE = 1 << 16  #: bytes of a body that is read at once; a larger one in a thread, so that others are not kept waiting
 CONSENT = "x-estampa-consent"
 _YES = ("true", "1", "yes", "on")
@@ -72,16 +75,24 @@ async def asked_of(request: Request, reader: Reader) -> Asked:
         raise Problem("not-understood", f"The body is empty. Send {accepted()}.")
     if kind == JSON or (kind.endswith("+json") and kind.startswith("application/")):
         read: Callable[[], Asked] = lambda: from_tree(reader, parsed(data), consent)  # noqa: E731
-    elif kind in TYPES or kind in ("", "application/octet-stream"):
+    elif kind in TYPES or kind in UNTYPED:
         how = TYPES.get(kind) or _sniffed(data)
         if how is None:
-            raise Problem("media", f"What the body is cannot be told from its first bytes. Send {accepted()}.")
-        read = lambda: Asked(from_bytes(reader, "the body", data, how), consent)  # noqa: E731
+            raise Problem(
+                "media", "What the body is cannot be told from its first bytes; say it: -H 'Content-Type: text/csv'. "
+                f"Send {accepted()}.",
+            )  # fmt: skip
+        read = lambda: Asked(_numbered(from_bytes(reader, BODY, data, how)), consent)  # noqa: E731
     else:
         raise Problem("media", f"{kind[:80]!r} is not read here. Send {accepted()}.")
     if len(data) <= INLINE and kind in (JSON, NPY):
         return read()
     return await _away(readers, read)
+
+
+def _numbered(found: Inputs) -> Inputs:
+    """A body has no name: its only object is called by its number, as others are."""
+    return replace(found, ids=np.where(found.ids == BODY, "0", found.ids))
 
 
 async def _away(pool: Executor, work: Callable[[], Asked]) -> Asked:

@@ -89,7 +89,7 @@ LOGGING: dict[str, Any] = {
     "formatters": {"json": {"()": "estampa.serve.events.JsonFormatter"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "stream": "ext://sys.stderr", "formatter": "json"}},
     "loggers": {
-        "uvicorn": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
+        "uvicorn": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
         "python_multipart": {"level": "CRITICAL"},  # it would quote each damaged form; the answer says what is wrong
     },
 }  # fmt: skip

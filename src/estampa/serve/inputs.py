@@ -71,6 +71,8 @@ class Reader:
             values = values.reshape(1, *shape)
         elif shape[2] == 1 and values.ndim == 3 and values.shape[1:] == shape[:2]:
             values = values[..., None]
+        if values.shape == (shape[2], *shape[:2]):
+            values = values[None]  # one picture whose channels come first: the contract's check says so
         if values.ndim != 4 or not len(values):
             raise Problem(
                 "contract", f"{what} is no pictures. Allowed: n x {contract.words()}, or one. Got: "
@@ -127,19 +129,28 @@ class Reader:
     # ------------------------------------------------------------------ tables
 
     def rows(self, records: Any, ids: Any = None) -> Inputs:
-        """Rows as objects {"column": number or null}; the columns by name, others are left aside."""
+        """Rows as objects {"column": number or null}; the columns by name, others are left aside.
+
+        A row with a value that is no number is rejected, as in a file; where every row is, Problem says why.
+        """
         contract = self._table()
         if not isinstance(records, list) or not records or not all(isinstance(row, dict) for row in records):
             raise Problem("not-understood", "'rows' must be a list of objects, {\"column\": number, ...}.")
         self._few(len(records))
         names = contract.column_names
         values = np.full((len(records), len(names)), np.nan)
+        rejected: dict[int, str] = {}
         for i, row in enumerate(records):
             if not row.keys() >= set(names):
                 self._held(lambda row=row, i=i: places(contract, list(row), (), f"row {i}"))  # type: ignore[misc]
-            for k, name in enumerate(names):
-                values[i, k] = _number(row[name], name, i)
-        return Inputs(ids_of(ids, len(records)), TableChunk(0, values))
+            odd = next((name for name in names if not _is_number(row[name])), None)
+            if odd is not None:
+                rejected[i] = f"{odd!r} is no number: {row[odd]!r:.80}. Allowed: a number, or null"
+                continue
+            values[i] = [_number(row[name]) for name in names]
+        if len(rejected) == len(records):
+            raise Problem("unreadable", f"Row 0: {rejected[0]}.{_others(len(records) - 1)}")
+        return Inputs(ids_of(ids, len(records)), TableChunk(0, values, rejected))
 
     def _table_array(self, values: np.ndarray, ids: Any, what: str) -> Inputs:
         contract = self._table()
@@ -184,7 +195,7 @@ class Reader:
                     self._light(path)
                 found = self._read(path)
             except EstampaError as error:
-                raise problem_of(error, (str(path), folder, path.name), named(name)) from error
+                raise problem_of(error, (path, Path(folder), Path(path.name)), named(name)) from error
 
         ids = np.where(found.ids == path.name, named(name), found.ids)  # its only object is called as the file is
         return replace(found, ids=ids)
@@ -273,13 +284,13 @@ def named(name: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in name[:_ID_MOST]) or "the file"
 
 
-def _number(value: Any, column: str, row: int) -> float:
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+
+
+def _number(value: float | None) -> float:
     if value is None:
         return float("nan")
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise Problem(
-            "unreadable", f"Row {row}: {column!r} is no number. Allowed: a number, or null. Got: {value!r:.80}."
-        )
     try:
         return float(value)
     except OverflowError:

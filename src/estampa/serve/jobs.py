@@ -146,7 +146,7 @@ class Jobs:
 
     def _run(self, state: State, version: Version, path: Path, called: str) -> None:
         """Score it, in a thread of the pool; whatever happens, the file that came is deleted."""
-        folder = self.folder / state.id
+        folder, done = self.folder / state.id, replace(state, state="failed", kind="internal", problem=_FAULT)
         with _Turn(self.folder):
             try:
                 if not folder.is_dir():  # deleted while it waited
@@ -157,13 +157,9 @@ class Jobs:
             except Interrupted:
                 done = replace(state, state="stopped")
             except EstampaError as error:
-                told = problem_of(error, str(path), called)
-                detail = told.detail.replace(str(folder / _PICTURES), called).replace(str(folder), called)
-                done = replace(state, state="failed", problem=detail, kind=told.kind)
-            except Exception:
-                done = replace(state, state="failed", kind="internal", problem="A fault of the service.")
-                raise
-            finally:
+                told = problem_of(error, (path, folder / _PICTURES, folder), called)
+                done = replace(state, state="failed", problem=told.detail, kind=told.kind)
+            finally:  # of anything else, it is `done` as it was: a fault of ours
                 self._clear(folder)
                 if folder.is_dir():
                     self._finish(done)

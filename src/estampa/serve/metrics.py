@@ -43,7 +43,9 @@ class Metrics:
             "estampa_model_info", "1 for the model that answers now.", ["model", "version", "sha"],
             multiprocess_mode="livemax", **own,
         )  # fmt: skip
-        self.swaps = Counter("estampa_model_swaps", "Changes of a model while serving.", ["model", "outcome"], **own)
+        self.swaps = Counter(
+            "estampa_model_swaps", "Changes of a model while serving, in each worker.", ["model", "outcome"], **own
+        )
         self.lost = Counter("estampa_log_lost", "Log lines that could not be written.", **own)
         self._children: dict[tuple[Any, ...], Any] = {}
 
@@ -75,7 +77,7 @@ class Metrics:
             if "probability" in one:
                 confidence.observe(one["probability"])
         for name, count in classes.items():
-            self._of(self.predictions, model, version.hash, name).inc(count)
+            self._of(self.predictions, model, version.label, name).inc(count)
         for name, count in flags.items():
             self._of(self.flags, model, name).inc(count)
         if abstained:
@@ -84,8 +86,8 @@ class Metrics:
     def model(self, name: str, version: Version, before: Version | None = None) -> None:
         """Say which model answers now."""
         if before is not None:
-            self.info.labels(name, before.number or before.hash, before.bundle.manifest.hashes.model).set(0)
-        self.info.labels(name, version.number or version.hash, version.bundle.manifest.hashes.model).set(1)
+            self.info.labels(name, before.label, before.bundle.manifest.hashes.model).set(0)
+        self.info.labels(name, version.label, version.bundle.manifest.hashes.model).set(1)
 
     def follows(self, name: str) -> None:
         """Begin to count the swaps of a model at 0, so that the first one is seen as a change."""

@@ -31,6 +31,11 @@ class Version:
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
+    def label(self) -> str:
+        """What counters call it: its number in the registry, else the model's hash."""
+        return self.number or self.hash
+
+    @property
     def hash(self) -> str:
         """The model's hash, as answers carry it."""
         return self.bundle.hash

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -71,13 +72,13 @@ class Problem(Exception):  # noqa: N818 - what RFC 9457 calls it
         return Response(body, self.status, self.headers, MEDIA)
 
 
-def problem_of(error: EstampaError, hide: Sequence[str] = (), shown: str = "") -> Problem:
+def problem_of(error: EstampaError, hide: Collection[Path] = (), shown: str = "") -> Problem:
     """What a client is told of an error that reading its data raised.
 
-    `hide` are paths of the server that the message must not tell; `shown` stands in their place.
+    `hide` are paths of the server that the message must not tell, and their names; `shown` stands in their place.
     """
     text = str(error)
-    for path in hide:
+    for path in sorted(map(str, hide), key=len, reverse=True):
         text = text.replace(path, shown)
     if len(text) > _LONGEST:  # a thousand columns, say: what is wrong comes first, the cure last
         text = f"{text[: _LONGEST - 300]} ... {text[-250:]}"

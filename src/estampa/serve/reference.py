@@ -41,6 +41,7 @@ def reference(service: Service) -> list[BaseRoute]:
     """The route of /docs."""
 
     def docs(request: Request) -> Response:
+        request.scope["route"] = made  # what the guard counts a request by; Starlette's own routes do not say it
         root = request.scope.get("root_path", "")
         url = str(request.base_url).rstrip("/")
         operations = operations_of(request.app.openapi(), commands_of(service, url))
@@ -52,7 +53,8 @@ def reference(service: Service) -> list[BaseRoute]:
         )  # fmt: skip
         return HTMLResponse(html)
 
-    return [Route("/docs", docs, name="docs")]
+    made = Route("/docs", docs, name="docs")
+    return [made]
 
 
 def operations_of(tree: Mapping[str, Any], commands: Mapping[str, tuple[tuple[str, str], ...]]) -> list[Operation]:
@@ -96,6 +98,10 @@ def commands_of(service: Service, url: str) -> dict[str, tuple[tuple[str, str], 
             command = line.replace("curl -s ", bearer)
             if len(command) <= _SHOWN:
                 found.setdefault(path, []).append((model.name, command))
+        if not model.bundle.of_table and model.bundle.pictures.read_record.mode:
+            asked = f"'{url}/v1/predict?model={model.name}'" if len(models) > 1 else f"{url}/v1/predict"
+            command = f"{bearer}{asked} -F files=@one.jpg -F files=@two.png"
+            found.setdefault("/v1/predict", []).append((model.name, command))
     for path in ("/v1/models", "/healthz", "/readyz", "/metrics", "/version"):
         found[path] = [("", f"{bearer}{url}{path}")]
     return {path: tuple(lines) for path, lines in found.items()}

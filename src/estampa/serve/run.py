@@ -7,6 +7,7 @@ import signal
 import socket
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,39 +23,44 @@ from estampa.serve.service import POOLS
 from estampa.serve.settings import Settings
 from estampa.serve.wire import Wire
 
-_LAST = 3.0  #: seconds between the end of the service and that of a process whose threads do not end
+_LAST = 3.0  #: seconds that threads have to end
 SETTINGS = "ESTAMPA_SERVE_AS"  #: by which a worker that is started hears of the settings
 
 
-def serve(settings: Settings, ready: Any = None) -> None:
+def serve(settings: Settings, ready: Callable[[str], object] = str) -> None:
     """Serve until SIGTERM or Ctrl-C; what has begun to be answered is answered first.
 
-    `ready(url)` is called once the address is bound. Raises InputError for an address that cannot be bound, and what
-    opening the bundles raises.
+    `ready(url)` is called once the address is bound and the models are open. Raises InputError for an address that
+    cannot be bound, and what opening the bundles raises.
     """
     with tempfile.TemporaryDirectory(prefix="estampa-serve-") as scratch:
         settings = settings.model_copy(update={"scratch": Path(scratch)})
         listening = _bound(settings)
-        if settings.workers > 1:
-            Models(settings.bundles)  # what cannot be opened is said once, before any worker starts
-        if ready is not None:
-            ready(f"http://{_shown(settings.host)}:{listening.getsockname()[1]}{settings.root_path}/")
+        url = f"http://{_shown(settings.host)}:{listening.getsockname()[1]}{settings.root_path}/"
         try:
             if settings.workers == 1:
-                _alone(settings, listening)
+                app = _app(settings)
+                ready(url)
+                _alone(settings, app, listening)
             else:
+                Models(settings.bundles)  # what cannot be opened is said once, before any worker starts
+                ready(url)
                 _several(settings, listening)
         finally:
             listening.close()
 
 
-def _alone(settings: Settings, listening: socket.socket) -> None:
+def _app(settings: Settings) -> Any:
     from estampa.serve.app import create_app
 
+    return create_app(settings)
+
+
+def _alone(settings: Settings, app: Any, listening: socket.socket) -> None:
     # uvicorn raises the signal again when it has drained; then there is nothing left to end.
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        uvicorn.Server(_config(settings, create_app(settings))).run([listening])
+        uvicorn.Server(_config(settings, app)).run([listening])
     finally:
         signal.signal(signal.SIGTERM, before)
     if any(thread.name.startswith(POOLS) for thread in threading.enumerate()):
@@ -80,9 +86,7 @@ def _several(settings: Settings, listening: socket.socket) -> None:
 
 def worker_app() -> Any:
     """The app of one worker, by the settings that its parent left in the environment."""
-    from estampa.serve.app import create_app
-
-    app = create_app(Settings.model_validate_json(os.environ[SETTINGS]))
+    app = _app(Settings.model_validate_json(os.environ[SETTINGS]))
     app.service.closers.append(_end_soon)
     return app
 
