@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import page_sets
 import pytest
-from served import Client, client, npy_bytes, picture_bytes, words_of
+from served import Client, client, npy_bytes, picture_bytes, problem, words_of
 
 from estampa.bundle.store import Bundle
 from estampa.predict import predict
+from estampa.serve import site
 from estampa.serve.about import counts_of
 from estampa.serve.drawn import canvas_of
 from estampa.serve.pages.words import Words
@@ -125,6 +126,37 @@ def test_unknown_addresses_are_told_on_a_page(ask: Client) -> None:
         said(ask.get(path))
     assert ask.get("/static/../words.py").status_code == 404
     assert ask.get("/static/words.py").status_code == 404
+
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+def test_a_browser_is_told_every_problem_on_a_page(
+    ask: Client, sets: dict[str, Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr(site, "about_page", broken)
+    answer = ask.get("/models/drawings/about?lang=es", headers=BROWSER)
+    assert answer.status_code == 500
+    assert "secret" not in said(answer, "Algo salió mal aquí", answer.headers["x-request-id"], "Al inicio")
+    ask.cookies.clear()
+    assert problem(ask.get("/models/drawings/about"), "internal")
+    assert problem(ask.get("/models/drawings/about", headers={**BROWSER, "HX-Request": "true"}), "internal")
+    answer = ask.get("/nothing", headers=BROWSER)
+    assert answer.status_code == 404
+    said(answer, "There is no such page")
+    with client(sets["drawings"], token="a-token-of-a-test-0123456789", max_body=2000) as locked:
+        answer = locked.get("/", headers=BROWSER)
+        assert (answer.status_code, "Basic" in answer.headers["www-authenticate"]) == (401, True)
+        said(answer, "A token is needed", "as password")
+        style = re.search(r'href="(/static/service.css[^"]*)"', answer.text)[1]
+        assert locked.get(style).status_code == 200, "the page has its style"
+        known = {"Authorization": "Bearer a-token-of-a-test-0123456789", **BROWSER}
+        answer = locked.post("/models/model", content=bytes(3000), headers=known)
+        assert answer.status_code == 413
+        said(answer, "This is too large")
 
 
 def test_what_pages_load_is_kept_by_its_content(ask: Client) -> None:

@@ -16,6 +16,7 @@ from estampa.errors import EstampaError
 from estampa.serve.api import add_api
 from estampa.serve.bodies import JSON
 from estampa.serve.direct import Direct
+from estampa.serve.frame import Frame
 from estampa.serve.guard import Guard
 from estampa.serve.openapi import answers_of, classify_body, predict_body
 from estampa.serve.problems import KINDS, Problem, id_of, problem_of
@@ -59,13 +60,13 @@ async def _told(request: Request, error: Exception) -> Response:
     if problem.kind == "internal":
         events = request.app.state.service.events
         events.fault("fault", "".join(traceback.format_exception(error)), request_id=id_of(request))
-    return problem.response(id_of(request), request.scope.get("root_path", ""))
+    return Frame(request.app.state.service).told(request, problem)
 
 
 async def _fault(request: Request, _: Exception) -> Response:
     """What nobody foresaw; Starlette raises it again after this answer, and the guard writes it to the log."""
     problem = Problem("internal", "A fault of the service; its log has the request's id.")
-    return problem.response(id_of(request), request.scope.get("root_path", ""))
+    return Frame(request.app.state.service).told(request, problem)
 
 
 def problem_for(error: Exception) -> Problem:

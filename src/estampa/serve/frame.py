@@ -46,7 +46,7 @@ class Frame:
         html = render(template, t, root, **(frame | values))
         headers = {
             "Content-Language": t.language,
-            "Vary": "Accept-Language, Cookie, HX-Request",
+            "Vary": "Accept, Accept-Language, Cookie, HX-Request",
             "Cache-Control": "no-store",
         }
         made = HTMLResponse(html, status, headers)
@@ -57,6 +57,20 @@ class Frame:
             )  # fmt: skip
         return made
 
+    def told(self, request: Request, problem: Problem) -> Response:
+        """A problem as whoever asked can read it: a page for a browser, problem details for a program."""
+        asks = request.headers.get("accept", "")
+        if "text/html" not in asks.lower() or request.headers.get("hx-request"):
+            return problem.response(id_of(request), request.scope.get("root_path", ""))
+        return self.fault(request, problem)
+
+    def fault(self, request: Request, problem: Problem) -> Response:
+        """A problem as a page."""
+        t = self.words(request)
+        page = self.html(request, "fault", t, problem.status, problem=fault_of(t, problem, id_of(request)))
+        page.headers.update(problem.headers)
+        return page
+
     def route(self, path: str, endpoint: Endpoint, methods: Sequence[str] = ("GET",)) -> Route:
         """A route whose problems are shown as a page."""
 
@@ -65,11 +79,7 @@ class Frame:
             try:
                 return await endpoint(request)
             except (Problem, EstampaError) as error:
-                problem = error if isinstance(error, Problem) else problem_of(error)
-                t = self.words(request)
-                told = self.html(request, "fault", t, problem.status, problem=fault_of(t, problem, id_of(request)))
-                told.headers.update(problem.headers)
-                return told
+                return self.fault(request, error if isinstance(error, Problem) else problem_of(error))
 
         made = Route(path, shown, methods=list(methods))
         return made

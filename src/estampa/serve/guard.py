@@ -15,6 +15,9 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from starlette.requests import Request
+
+from estampa.serve.frame import Frame
 from estampa.serve.problems import KINDS, Problem
 from estampa.serve.service import Service
 from estampa.serve.wire import OPEN
@@ -27,6 +30,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
 _OPEN = ("/healthz", "/readyz")  #: answered without a token: who starts and stops the service must be able to ask
+_STATIC = "/static/"  #: the package's own style and script, which the page that asks for the token needs
 _POLICY = (
     "default-src 'none'; img-src 'self' data: blob:; style-src 'self'; script-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -70,7 +74,9 @@ class Guard:
 
     def allowed(self, scope: Scope, headers: dict[bytes, bytes]) -> Problem | None:
         """None when the request may pass: it carries the token, and no other site's page sent it."""
-        if self._token and self.path_of(scope) not in _OPEN and not self._carries(headers.get(b"authorization", b"")):
+        path = self.path_of(scope)
+        public = path in _OPEN or path.startswith(_STATIC)
+        if self._token and not public and not self._carries(headers.get(b"authorization", b"")):
             asked = {"WWW-Authenticate": 'Bearer realm="estampa", Basic realm="estampa", charset="UTF-8"'}
             return Problem(
                 "token", "Send the header Authorization: Bearer TOKEN; in a browser, the token as password.", asked
@@ -209,7 +215,7 @@ class _Passage:
     async def _refuse(self, problem: Problem) -> None:
         if self.status:  # the answer has begun: nothing can be said any more
             return
-        response = problem.response(self.id, self.settings.root_path)
+        response = Frame(self.guard.service).told(Request(self.scope), problem)
         await response(self.scope, self.receive, self.send)
 
     def _count(self) -> None:
