@@ -32,6 +32,7 @@ from estampa.serve.problems import Problem, problem_of
 from estampa.serve.settings import Settings
 
 MINUTES = 15  #: that answers are kept
+_FAULT = "A fault of the service."
 AT_ONCE, WAITING = 2, 8  #: jobs that are scored at once, and that wait, in all workers together
 _ID = re.compile(r"[A-Za-z0-9_-]{24}")
 _PROGRESS, _ANSWERS, _STOP = "progress.json", "answers.csv", "stop"
