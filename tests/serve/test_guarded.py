@@ -110,6 +110,29 @@ def test_pages_of_other_sites_are_refused(ask: Client) -> None:
     assert ask.get("/v1/model", headers={"Origin": "http://evil.example"}).status_code == 200
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost.evil.example", "", "[", "::1.evil"],
+)
+def test_another_name_that_leads_here_is_not_served(ask: Client, grey: Bundle, host: str) -> None:
+    """DNS rebinding: a page of another site makes its own name an address of this machine."""
+    problem(ask.get("/v1/models", headers={"Host": host}), "host")
+    problem(ask.post(PREDICT, headers={"Host": host, "Origin": f"http://{host}"}), "host")
+
+
+def test_addresses_and_allowed_names_are_served(ask: Client, grey: Bundle) -> None:
+    for host in ("127.0.0.1", "127.0.0.1:8000", "[::1]:8000", "localhost", "LOCALHOST:81", "a.localhost", "10.1.2.3"):
+        assert ask.get("/v1/models", headers={"Host": host}).status_code == 200
+    with client(grey, allowed_hosts=("stars.example",)) as one:
+        assert one.get("/version", headers={"Host": "stars.example"}).status_code == 200
+        problem(one.get("/version", headers={"Host": "other.example"}), "host")
+    with client(grey, host="0.0.0.0") as one:  # to be reached by any name: it was told to be
+        assert one.get("/version", headers={"Host": "other.example"}).status_code == 200
+    with client(grey, token=TOKEN) as one:  # which no other page has
+        one.headers["Authorization"] = f"Bearer {TOKEN}"
+        assert one.get("/version", headers={"Host": "other.example"}).status_code == 200
+
+
 def test_no_page_of_another_site_may_read(ask: Client) -> None:
     asked = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
     for answer in (ask.options(PREDICT, headers=asked), ask.get("/v1/model", headers=asked)):
@@ -243,6 +266,8 @@ def test_every_kind_of_problem_was_seen(grey: Bundle, tmp_path: Path, monkeypatc
 
     table = made_tables.make(tmp_path / "table" / "model", n=200, invalid="drop")
     png = picture_bytes(pictures(1)[0])
+    with client(grey) as one:
+        note(one.get("/version", headers={"Host": "evil.example"}))
     with client(models=words_of(a=grey, t=table), token=TOKEN, max_body=4096, body_seconds=0.2) as one:
         note(one.get("/version"))
         one.headers["Authorization"] = f"Bearer {TOKEN}"

@@ -286,7 +286,7 @@ def test_ids_cannot_be_made_up(jobs: Jobs) -> None:
 def test_a_refused_file_is_named_once_whatever_its_name_is(ask: Client) -> None:
     """Its name holds every letter that a path of the server does."""
     name = "aestmpv-jobinrch0123456789.csv"
-    page = ended(ask, begun(ask, "colours", name, b"semi;colons\n1;2\n"))
+    page = ended(ask, begun(ask, "table", name, b"semi,colons\n1,2\n"))
     assert "It could not be done" in page
     assert len(page) < 30_000
     assert page.count(name) < 5

@@ -42,7 +42,7 @@ def test_a_variable_is_heard_and_a_flag_is_stronger(
     told: list[Settings], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     values = {
-        "RUNS": "a b=c", "HOST": "127.0.0.2", "PORT": "81", "WORKERS": "2", "THREADS": "3", "ROOT_PATH": "x/y/",
+        "RUNS": "a b=c", "HOST": "127.0.0.2", "PORT": "81", "WORKERS": "2", "THREADS": "3", "ROOT_PATH": "x/y/", "ALLOWED_HOST": "a.org b.org",
         "TOKEN": TOKEN, "LOG": str(tmp_path / "log"), "KEEP": str(tmp_path / "kept"), "RETENTION": "12h",
         "MAX_BODY": "3", "MAX_UPLOAD": "4", "MAX_PIXELS": "5", "MAX_OBJECTS": "6", "BODY_SECONDS": "7.5",
         "DRAIN_SECONDS": "8",
@@ -52,6 +52,7 @@ def test_a_variable_is_heard_and_a_flag_is_stronger(
     call("--port", "82")
     expected = Settings(
         bundles=("a", "b=c"), host="127.0.0.2", port=82, workers=2, threads=3, root_path="/x/y", token=TOKEN,
+        allowed_hosts=("a.org", "b.org"),
         log=tmp_path / "log", keep=tmp_path / "kept", retention=timedelta(hours=12), max_body=3 << 20,
         max_upload=4 << 20, max_pixels=5, max_objects=6, body_seconds=7.5, drain_seconds=8,
     )  # fmt: skip

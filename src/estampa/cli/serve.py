@@ -26,6 +26,10 @@ def command(
         min=0, max=256, help="Batches scored side by side in a process; 0 = all.", envvar=f"{_ENV}THREADS",
     )] = 0,
     root_path: Annotated[str, typer.Option(help="A proxy's path, as /estampa.", envvar=f"{_ENV}ROOT_PATH")] = "",
+    allowed_host: Annotated[list[str] | None, typer.Option(
+        help="Name that a proxy passes on as Host; else addresses and localhost alone, where no token is asked for.",
+        envvar=f"{_ENV}ALLOWED_HOST",
+    )] = None,
     token_file: Annotated[Path | None, typer.Option(
         help="File whose first line every request must carry as its bearer token; or ESTAMPA_SERVE_TOKEN.",
         envvar=f"{_ENV}TOKEN_FILE",
@@ -72,6 +76,7 @@ def command(
 
     settings = Settings(
         bundles=tuple(runs), host=host, port=port, workers=workers, threads=threads, root_path=_rooted(root_path),
+        allowed_hosts=tuple(allowed_host or ()),
         token=token_of(token_file, os.environ.get(f"{_ENV}TOKEN", "")), log=log, keep=keep,
         retention=retention_of(retention), max_body=max_body * _MEBI, max_upload=max_upload * _MEBI,
         max_pixels=max_pixels, max_objects=max_objects, body_seconds=body_seconds, drain_seconds=drain_seconds,

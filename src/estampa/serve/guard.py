@@ -7,6 +7,7 @@ import base64
 import binascii
 import contextlib
 import hmac
+import ipaddress
 import re
 import time
 import traceback
@@ -29,6 +30,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
+_OWN = ("localhost", "127.0.0.1", "::1")  #: names of this machine, for itself
 _OPEN = ("/healthz", "/readyz")  #: answered without a token: who starts and stops the service must be able to ask
 _STATIC = "/static/"  #: the package's own style and script, which the page that asks for the token needs
 _POLICY = (
@@ -59,6 +61,11 @@ class Guard:
         self.app, self.service = app, service
         token = service.settings.token
         self._token = token.encode() if token else b""
+        settings = service.settings
+        # Without a token, and open to this machine alone, what a browser here asks for may be another site's doing.
+        inner = settings.host in _OWN and not settings.token
+        hosts = {*_OWN, settings.host, *(name.lower() for name in settings.allowed_hosts)}
+        self._hosts = hosts if inner or settings.allowed_hosts else set()
         self.held = 0  #: bytes of the bodies of requests that are being answered
         self.most_held = max(16 * service.settings.max_body, 2 * service.settings.max_upload)
 
@@ -81,12 +88,26 @@ class Guard:
             return Problem(
                 "token", "Send the header Authorization: Bearer TOKEN; in a browser, the token as password.", asked
             )
+        if self._hosts and not self._known(headers.get(b"host", b"").decode("latin-1")):
+            return Problem("host", "This host is not served here. Start it with --allowed-host NAME, or a token.")
         origin = headers.get(b"origin", b"").decode("latin-1")
         if scope["method"] not in _SAFE and origin and not _same(origin, headers):
             return Problem(
                 "cross-site", "This request was sent by a page of another site. Open the service's own page."
             )
         return None
+
+    def _known(self, host: str) -> bool:
+        """Whether a host may be asked for: an address, this machine's own name, or one that was allowed.
+
+        A page of another site can make its own name lead here (DNS rebinding), but not an address.
+        """
+        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+        name = name.strip("[]").lower().rstrip(".")
+        try:
+            return bool(ipaddress.ip_address(name))
+        except ValueError:
+            return name in self._hosts or name.endswith(".localhost")
 
     def path_of(self, scope: Scope) -> str:
         """The path below the proxy's root, whether the proxy cuts that off or not."""

@@ -31,6 +31,7 @@ KINDS: dict[str, Kind] = {
     "which-model": Kind(400, "Several models are served", "Name one of them with ?model=NAME."),
     "token": Kind(401, "A token is needed", "Send the header Authorization: Bearer TOKEN."),
     "cross-site": Kind(403, "Another site sent this", "A page may only be sent from itself."),
+    "host": Kind(421, "Another host was asked for", "The header Host names one that is not served here."),
     "not-found": Kind(404, "There is no such thing", "The address, or the model's name, is not known here."),
     "method": Kind(405, "This method is not offered here", "The header Allow names those that are."),
     "too-slow": Kind(408, "The request took too long to arrive", "The body must arrive within the time limit."),

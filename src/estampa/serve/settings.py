@@ -22,6 +22,7 @@ class Settings(Record):
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000  #: 0 = any that is free
     workers: Annotated[int, Field(ge=1, le=64)] = 1  #: processes
     threads: Annotated[int, Field(ge=0, le=256)] = 0  #: batches scored side by side in a process; 0 = by the processors
+    allowed_hosts: tuple[str, ...] = ()  #: names by which it may be asked for, besides addresses and localhost
     root_path: str = ""  #: where a proxy serves it, as /estampa
     token: Annotated[str, Field(repr=False)] = ""  #: that every request must carry; "" = none
     log: Path | None = None  #: file of log lines; None = nothing of an answer is kept
