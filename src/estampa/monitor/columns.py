@@ -97,7 +97,7 @@ class Group:
     @property
     def begin(self) -> int:
         """The first column of the waves, after the principal directions."""
-        return len(self.columns) + self.directions.shape[1]
+        return len(self.columns) + int(self.directions.shape[1])
 
     @property
     def width(self) -> int:
