@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,8 +25,21 @@ def named(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
+#: Pages that take half a minute and more, whose verbs other tests run too: `make test-long` executes them.
+LONG = ("docs/explain.md", "docs/explore.md", "docs/tutorials/characters.md", "docs/tutorials/small-pictures.md")
+
+
+def executed() -> list[Any]:
+    """Every page with blocks that run, the long ones marked."""
+    return [
+        pytest.param(page, id=named(page), marks=[pytest.mark.long] if named(page) in LONG else [])
+        for page in PAGES
+        if blocks(page)
+    ]
+
+
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=named)
+@pytest.mark.parametrize("page", executed())
 def test_what_a_page_tells_to_run_runs(page: Path, tmp_path: Path) -> None:
     """All blocks of a page run in order in one empty folder, with the environment that a reader has."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "NO_COLOR": "1"}
