@@ -208,6 +208,50 @@ def test_a_line_is_drawn_with_the_keyboard(visit: Visit) -> None:
     assert page.get_by_role("button", name="Classify the drawing").is_disabled()
 
 
+BEGINS = """() => { const top = document.getElementById("answer").getBoundingClientRect().top;
+    return !document.querySelector("#answer.empty") && top >= 0 && top < innerHeight * 0.6; }"""
+
+
+@pytest.mark.parametrize("motion", ["reduce", "no-preference"])
+def test_an_answer_below_the_fold_is_brought_into_view(browser: Any, site: str, motion: str) -> None:
+    visit = Visit(browser, site, viewport={"width": 360, "height": 640}, reduced_motion=motion)
+    page = visit.go("/models/colours")
+    page.set_input_files("#files", [given("sky.png", LIGHT)])
+    page.wait_for_function(BEGINS)
+    page = visit.go("/models/drawings")
+    page.locator(".presets a").nth(2).click()
+    page.wait_for_function(BEGINS)
+    assert "preset=2" in page.evaluate("() => document.activeElement.getAttribute('href')"), "focus stays"
+    page = visit.go("/models/drawings")
+    page.locator("#canvas").click()
+    page.get_by_role("button", name="Classify the drawing").click()
+    page.wait_for_function(BEGINS)
+    page = visit.go("/models/table")
+    page.fill("#c0", "17.5")
+    page.get_by_role("button", name="Classify").click()
+    page.wait_for_function(BEGINS)
+    visit.end()
+
+
+def test_an_answer_in_sight_does_not_move_the_page(visit: Visit) -> None:
+    page = visit.go("/models/colours")
+    page.set_input_files("#files", [given("sky.png", LIGHT)])
+    visit.said("#answer h2", "light")
+    playwright.expect(page.locator("#status")).to_contain_text("light")
+    assert page.evaluate("() => scrollY") == 0
+
+
+def test_nothing_lies_over_the_field_in_focus(browser: Any, site: str) -> None:
+    visit = Visit(browser, site, viewport={"width": 360, "height": 500}, reduced_motion="reduce")
+    page = visit.go("/models/table")
+    for i in range(6):
+        page.locator(f"#c{i}").focus()
+        over = """e => { const b = e.getBoundingClientRect();
+            return [b.top + 2, b.bottom - 2].every((y) => e.contains(document.elementFromPoint(b.left + 8, y))); }"""
+        assert page.locator(f"#c{i}").evaluate(over), f"c{i} is hidden"
+    visit.end()
+
+
 def test_errors_are_told_in_place(visit: Visit) -> None:
     page = visit.go("/models/colours?lang=es")
     page.set_input_files("#files", [given("x.png", b"no picture")])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -176,6 +178,49 @@ def test_a_proxy_may_serve_it_below_a_path(sets: dict[str, Bundle]) -> None:
         assert len(links) > 20
         assert all(link.startswith("/stamps/") for link in links)
         assert one.get("/stamps/", follow_redirects=False).status_code == 200
+
+
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize("keep", [False, True])
+def test_every_page_says_alike_what_is_stored(sets: dict[str, Bundle], tmp_path: Path, log: bool, keep: bool) -> None:
+    how = ({"log": tmp_path / "log.jsonl"} if log else {}) | ({"keep": tmp_path / "kept"} if keep else {})
+    with client(models=words_of(a=sets["drawings"], b=sets["table"]), **how) as one:
+        for path in ("/", "/models/a", "/models/a/about", "/models/a/batch", "/docs", "/models/nobody", "/nothing"):
+            answer = one.get(path, headers=BROWSER)
+            foot = text(re.search(r"<footer>.*</footer>", answer.text, re.DOTALL)[0])
+            assert ("only where you agree" in foot, "is not stored" in foot) == (keep, not keep), path
+            assert ("A line of numbers about each answer is kept" in foot) is log, path
+            assert "15 minutes" in foot
+            assert ('href="/docs"' in answer.text) is (path != "/docs"), path
+            assert ('class="languages"' in answer.text) is (path != "/docs"), path
+        answer = one.get("/docs?lang=es", headers=BROWSER)
+        assert '<html lang="en">' in answer.text
+        assert "set-cookie" not in answer.headers
+        assert "is not stored" in said(answer) or keep
+        said(one.get("/models/a/batch"), "Nothing of a batch is ever kept longer")
+
+
+def test_consent_is_asked_for_only_where_it_is_kept_and_is_passed_on(
+    ask: Client, sets: dict[str, Bundle], tmp_path: Path
+) -> None:
+    assert 'name="consent"' not in ask.get("/models/drawings").text + ask.get("/models/table").text
+    folder = tmp_path / "kept"
+    with client(models=words_of(a=sets["drawings"], b=sets["table"]), keep=folder, retention=timedelta(days=3)) as one:
+        page = one.get("/models/a").text
+        assert page.count('type="checkbox" name="consent"') == 2, "for files, and for a drawing"
+        assert "checked" not in page
+        said(one.get("/models/b"), "may be stored here for 3 days")
+        drawing = page_sets.ink(page_sets.faces(1)[0][..., 0])
+        said(sent(one, "a", drawing=drawing), "What you gave is not stored.")
+        assert not list(folder.rglob("*.npz"))
+        answer = sent(one, "a", drawing=drawing, consent="true")
+        said(answer, "What you gave is stored for a time")
+        said(sent(one, "b", c0="17.5", c1="16", c2="15", c3="3", c4="7", c5="0.5", consent="true"), "is stored")
+        said(sent(one, "a", ("x.npy", npy_bytes(page_sets.faces(2))), consent="true"), "2 pictures")
+        assert len(list(folder.rglob("*.npz"))) == 4
+        carried = dict(re.findall(r'name="(again|name|kept)" value="([^"]*)"', answer.text))
+        said(sent(one, "a", **carried, consent="true", why="1"), "What you gave is stored for a time")
+        assert len(list(folder.rglob("*.npz"))) == 4, "what is carried along is not stored twice"
 
 
 # ------------------------------------------------------------------ answers

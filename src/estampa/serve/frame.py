@@ -12,9 +12,10 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from estampa.errors import EstampaError
+from estampa.serve.jobs import MINUTES
 from estampa.serve.models import Model, Version
 from estampa.serve.pages.render import render
-from estampa.serve.pages.words import LANGUAGES, Words, preferred
+from estampa.serve.pages.words import Words, preferred
 from estampa.serve.problems import Problem, id_of, problem_of
 from estampa.serve.service import Service
 from estampa.serve.shown import fault_of
@@ -35,13 +36,21 @@ class Frame:
         asked, kept = request.query_params.get("lang", ""), request.cookies.get(_COOKIE, "")
         return Words(preferred(asked, kept, request.headers.get("accept-language", "")))
 
+    def stored(self, t: Words) -> str:
+        """What becomes of what is given, as every page says it at its end."""
+        settings = self.service.settings
+        said = [t("base.stored.agreed" if settings.keep is not None else "base.stored.none")]
+        if settings.log is not None:
+            said.append(t("base.stored.log"))
+        return " ".join([*said, t("base.stored.batch", minutes=t.whole(MINUTES)), t("base.stored.stays")])
+
     def html(self, request: Request, template: str, t: Words, status: int = 200, **values: Any) -> Response:
         """A template as an answer, with the frame that every page has."""
         root = str(request.scope.get("root_path", ""))
         others = [(k, v[:200]) for k, v in request.query_params.multi_items() if k != "lang"]
         frame = {
             "model": None, "here": "", "several": len(self.service.models.names()) > 1,
-            "query": urlencode(others) + "&" if others else "", "logs": self.service.settings.log is not None,
+            "query": urlencode(others) + "&" if others else "", "stored": self.stored(t),
         }  # fmt: skip
         html = render(template, t, root, **(frame | values))
         headers = {
@@ -50,7 +59,7 @@ class Frame:
             "Cache-Control": "no-store",
         }
         made = HTMLResponse(html, status, headers)
-        if request.query_params.get("lang") in LANGUAGES:
+        if request.query_params.get("lang") == t.language:
             made.set_cookie(
                 _COOKIE, t.language, _YEAR, path=root or "/", samesite="lax", httponly=True,
                 secure=request.url.scheme == "https",

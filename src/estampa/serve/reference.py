@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from estampa.bundle import example
+from estampa.serve.frame import Frame
 from estampa.serve.openapi import ANSWER
-from estampa.serve.pages.render import render
 from estampa.serve.pages.words import Words
 from estampa.serve.problems import KINDS
 from estampa.serve.service import Service
@@ -42,16 +42,14 @@ def reference(service: Service) -> list[BaseRoute]:
 
     def docs(request: Request) -> Response:
         request.scope["route"] = made  # what the guard counts a request by; Starlette's own routes do not say it
-        root = request.scope.get("root_path", "")
         url = str(request.base_url).rstrip("/")
         operations = operations_of(request.app.openapi(), commands_of(service, url))
         fields = [(name, _kind(schema), schema.get("description", "")) for name, schema in ANSWER["properties"].items()]
-        html = render(
-            "reference", Words("en"), root, model=None, here="docs", several=False, query="", operations=operations,
-            fields=fields, problems=KINDS, url=url, token=bool(service.settings.token),
-            keeps=service.settings.keep is not None, limits=_limits(service),
+        return Frame(service).html(
+            request, "reference", Words("en"), here="docs", operations=operations, fields=fields, problems=KINDS,
+            url=url, token=bool(service.settings.token), keeps=service.settings.keep is not None,
+            limits=_limits(service),
         )  # fmt: skip
-        return HTMLResponse(html)
 
     made = Route("/docs", docs, name="docs")
     return [made]

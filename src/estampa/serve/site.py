@@ -108,22 +108,26 @@ class Site(Frame):
         many = _many(t, answers) if len(answers) > 1 else None
         status = fault.status if fault else 200
         return self.html(
-            request, part, t, status, model=model, here="classify", page=page, answers=answers, problem=fault, many=many
-        )
+            request, part, t, status, model=model, here="classify", page=page, answers=answers, problem=fault, many=many,
+            keeps=self._retention(t),
+        )  # fmt: skip
 
     # ------------------------------------------------------------------ what was asked
 
     async def _asked(
         self, request: Request, version: Version, t: Words, now: dict[str, Any]
-    ) -> tuple[Inputs, list[Asked], bool] | None:
-        """Objects, what to call them, and whether to say what the answer hangs on; None where nothing was asked."""
+    ) -> tuple[Inputs, list[Asked], bool, bool] | None:
+        """Objects, what to call them, whether to say what the answer hangs on, and whether they may be stored; None
+        where nothing was asked.
+        """
         reader = Reader(version.bundle, self.service.settings)
         if request.method != "POST":
             given = request.query_params.get("preset")
-            return None if given is None else (*_preset(version, t, given, now), "why" in request.query_params)
+            return None if given is None else (*_preset(version, t, given, now), "why" in request.query_params, False)
         form = await form_of(request, _FIELD)
         try:
-            return (*await self._sent(form, reader, version, t, now), bool(form.get("why")))
+            agreed = form.get("consent") == "true" and not form.get("again")  # what is carried was given before
+            return (*await self._sent(form, reader, version, t, now), bool(form.get("why")), agreed)
         finally:
             await form.close()
 
@@ -147,11 +151,20 @@ class Site(Frame):
         names = [name for name, _ in files] if len(files) == len(inputs) else [str(i) for i in inputs.ids]
         return inputs, [Asked(name) for name in names]
 
+    def _retention(self, t: Words) -> str:
+        """How long an input is stored, by consent; "" where none ever is."""
+        if self.service.settings.keep is None:
+            return ""
+        hours = max(1, round(self.service.settings.retention.total_seconds() / 3600))
+        return t("classify.hours", n=hours) if hours < 48 else t("classify.days", n=round(hours / 24))
+
     async def _answered(
-        self, request: Request, model: Model, version: Version, t: Words, asked: tuple[Inputs, list[Asked], bool]
-    ) -> list[Answer]:
-        inputs, objects, why = asked
-        served = await self.service.answer(model, inputs, id_of(request), embedding=True, version=version)
+        self, request: Request, model: Model, version: Version, t: Words,
+        asked: tuple[Inputs, list[Asked], bool, bool],
+    ) -> list[Answer]:  # fmt: skip
+        inputs, objects, why, agreed = asked
+        how: dict[str, Any] = {"consent": agreed, "embedding": True, "version": version}
+        served = await self.service.answer(model, inputs, id_of(request), **how)
         viewer = Viewer(version, t)
         answers: list[Answer] = await asyncio.to_thread(lambda: viewer.answers(served, objects))
         if why and len(answers) == 1:
@@ -196,7 +209,7 @@ def _again(reader: Reader, form: FormData) -> tuple[Inputs, list[Asked]]:
     if truth is not None and reader.bundle.classes and not 0 <= truth < len(reader.bundle.classes):
         raise Problem("not-understood", "The label is no class of the model.")
     chunk = TableChunk(0, values) if reader.bundle.of_table else Chunk(0, values)
-    return Inputs(np.array(["0"]), chunk), [Asked(str(form.get("name", ""))[:200], truth)]
+    return Inputs(np.array(["0"]), chunk), [Asked(str(form.get("name", ""))[:200], truth, form.get("kept") == "1")]
 
 
 def _typed(version: Version, t: Words, form: FormData, now: dict[str, Any]) -> tuple[Inputs, list[Asked]]:

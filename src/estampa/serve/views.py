@@ -58,10 +58,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Asked:
-    """Where an object came from: what to call it, and its label if the data state one."""
+    """Where an object came from: what to call it, its label if the data state one, and whether it is stored already."""
 
     name: str
     truth: int | float | None = None
+    kept: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class Answer:
     map_words: str = ""
     reasons: list[Any] = field(default_factory=list)
     reasons_words: str = ""
+    kept: bool = False
 
 
 def noun_of(bundle: Bundle) -> str:
@@ -140,11 +142,11 @@ class Viewer:
         said = t("answer.none") if bad else f"{predicted} {percent}. {sure.word if sure else ''}"
         answer = Answer(
             asked.name, bad, predicted, percent, "" if bad else self._kicker(told), said, tiles,
-            self._seen(row) if tiles else "", remarks, self._facts(told, asked), sure,
+            self._seen(row) if tiles else "", remarks, self._facts(told, asked), sure, kept=served.kept or asked.kept,
         )  # fmt: skip
         if bad:
             return answer
-        answer = replace(answer, ask=self._again(row, asked), why=self.can_explain)
+        answer = replace(answer, ask=self._again(row, asked, answer.kept), why=self.can_explain)
         if not lone:
             return answer
         bars = self._bars(told)
@@ -261,7 +263,7 @@ class Viewer:
             cells.append(Cell(column.name, t.short(value) + unit, span, place, remark))
         return cells
 
-    def _again(self, row: np.ndarray, asked: Asked) -> list[tuple[str, str]]:
+    def _again(self, row: np.ndarray, asked: Asked, kept: bool) -> list[tuple[str, str]]:
         """Hidden fields by which the page can ask about the same object: the service keeps none itself."""
         if not self.can_explain or row.nbytes > _AGAIN:
             return []
@@ -270,7 +272,7 @@ class Viewer:
         fields = [("again", base64.b64encode(stream.getvalue()).decode()), ("name", asked.name)]
         if asked.truth is not None:
             fields.append(("truth", repr(asked.truth)))
-        return fields
+        return [*fields, ("kept", "1")] if kept else fields
 
     def _facts(self, told: dict[str, Any], asked: Asked) -> list[tuple[str, str]]:
         t = self.words

@@ -4,11 +4,18 @@
   "use strict";
   document.documentElement.classList.add("scripted");
   const status = document.getElementById("status");
-  const narrow = matchMedia("(max-width: 60rem)");
+  const still = matchMedia("(prefers-reduced-motion: reduce)");
   const say = (text) => { if (status) { status.textContent = ""; setTimeout(() => { status.textContent = text; }, 50); } };
 
   // ------------------------------------------------------------------ answers as they come
   const work = document.querySelector(".work");
+
+  // An answer whose beginning is out of sight, as below the form on a telephone, is brought into view. Focus stays.
+  const bring = (answer) => {
+    const top = answer.getBoundingClientRect().top;
+    if (top >= 0 && top < 0.6 * innerHeight) return;
+    answer.scrollIntoView({ block: "start", behavior: still.matches ? "instant" : "smooth" });
+  };
 
   const shown = () => {
     const answer = document.getElementById("answer");
@@ -16,7 +23,7 @@
     answer.classList.toggle("tall", answer.offsetHeight > innerHeight - 48);
     if (answer.dataset.said) say(answer.dataset.said);
     mark(answer.dataset.fields ? JSON.parse(answer.dataset.fields) : {});
-    if (narrow.matches && !answer.matches(".empty, [data-fields]")) answer.scrollIntoView({ block: "start" });
+    if (!answer.matches(".empty, [data-fields]")) bring(answer);
   };
 
   // Fields that hold no number are marked, with what is wrong in place of the usual range.
@@ -61,7 +68,8 @@
     try { told = JSON.parse(event.detail.xhr.responseText); } catch { told = {}; }
     failed({ title: told.title || "", detail: told.detail || "", lang: "en" });
   });
-  document.body.addEventListener("htmx:afterSwap", (event) => {
+  // Not afterSwap: until it settles, what came wears the attributes of what it replaces.
+  document.body.addEventListener("htmx:afterSettle", (event) => {
     if (event.detail.target.id === "answer") shown();
     const job = document.getElementById("job");
     if (job && job.dataset.said !== said) { said = job.dataset.said; if (!job.querySelector("progress")) say(said); }
