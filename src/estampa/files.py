@@ -35,18 +35,22 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise
 
 
-def write_atomic(path: Path, content: bytes | str) -> None:
+def write_atomic(path: Path, content: bytes | str, *, private: bool = False) -> None:
     """Write `content` to `path` so that a reader sees the old file or the new one, never a half.
 
+    `private`: only the file's owner may read it, whatever the folder and the umask allow.
     Raises StorageError when the disk is full or the place cannot be written.
     """
     data = content.encode() if isinstance(content, str) else content
     part = path.with_name(path.name + ".part")
     with storage_errors(path):
-        with part.open("wb") as stream:
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600 if private else 0o666)
+        with os.fdopen(handle, "wb") as stream:
+            if private:  # a part that was left behind keeps the rights that it had
+                os.fchmod(handle, 0o600)
             stream.write(data)
             stream.flush()
-            os.fsync(stream.fileno())
+            os.fsync(handle)
         part.replace(path)
         sync_folder(path.parent)
 

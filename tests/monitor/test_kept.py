@@ -168,3 +168,18 @@ def test_a_store_needs_a_folder_and_a_retention(tmp_path: Path) -> None:
     for retention in (timedelta(), -DAY, 4000 * DAY):
         with pytest.raises(InputError, match="not a retention time"):
             Kept(tmp_path, retention)
+
+
+def test_nobody_else_may_read_what_is_kept_whatever_the_folder_allows(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    before = os.umask(0)
+    try:
+        path = Kept(tmp_path).put("a", np.zeros(3), {})
+        left = path.with_name(path.name + ".part")
+        left.touch(0o666)  # of a write that was killed
+        Kept(tmp_path).put("a", np.zeros(3), {})
+    finally:
+        os.umask(before)
+    assert [oct(found.stat().st_mode & 0o777) for found in tmp_path.iterdir()] == ["0o600"] * len(
+        list(tmp_path.iterdir())
+    )

@@ -92,7 +92,7 @@ class Kept:
         with storage_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             try:
-                write_atomic(path, packed.getvalue())
+                write_atomic(path, packed.getvalue(), private=True)
             except BaseException:
                 path.with_name(path.name + ".part").unlink(missing_ok=True)
                 raise
