@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,12 +15,14 @@ import numpy as np
 
 from estampa.bundle.presets import Presets
 from estampa.bundle.store import Bundle
-from estampa.errors import EstampaError, InputError, nearest
+from estampa.errors import InputError, nearest
+from estampa.monitor.line import lines_of
 from estampa.monitor.registry import Registry
 from estampa.serve.problems import Problem
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _REGISTRY = "registry.jsonl"
+_LONGEST_PAUSE = 60.0  #: seconds between attempts to load what a registry names
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,19 @@ class Version:
         """Objects to try the model on; None where the bundle has none."""
         return self.bundle.presets()
 
-    def warm(self) -> None:
-        """Answer once, so that the first request does not wait for what is loaded at first use."""
+    def warm(self, *, logged: bool = False) -> None:
+        """Answer once, so that no request waits for what is loaded at first use, or finds it gone.
+
+        `logged`: make a line of the log, too.
+        """
         contract = self.bundle.contract
+        rows = np.zeros((1, *contract.shape), contract.dtype)
+        scores = self.bundle.session.score(rows)
         if self.bundle.of_table:
-            self.bundle.preparation.transform(np.zeros((1, len(self.bundle.table.columns))))
-        self.bundle.session.score(np.zeros((1, *contract.shape), contract.dtype))
+            rows = np.zeros((1, len(self.bundle.table.columns)))
+            self.bundle.preparation.transform(rows)
+        if logged:
+            lines_of(self.bundle, rows, scores, ["0"])
 
 
 @dataclass(frozen=True)
@@ -82,11 +92,11 @@ class Place:
 class Model:
     """One served model. `version` is replaced as a whole: who holds one keeps it until its answer is given."""
 
-    def __init__(self, name: str, place: Place) -> None:
-        self.name, self.place = name, place
+    def __init__(self, name: str, place: Place, *, logged: bool = False) -> None:
+        self.name, self.place, self.logged = name, place, logged
         self.seen = place.stamp() if place.entry else (0, 0, 0)
         self.version = place.open()
-        self.version.warm()
+        self.version.warm(logged=logged)
 
     @property
     def bundle(self) -> Bundle:
@@ -95,9 +105,9 @@ class Model:
 
 
 class Models:
-    """The served models, in the order of the command line."""
+    """The served models, in the order of the command line. `logged`: their answers are."""
 
-    def __init__(self, words: Sequence[str]) -> None:
+    def __init__(self, words: Sequence[str], *, logged: bool = False) -> None:
         if not words:
             raise InputError("no model to serve", where="serve", cure="Name a run folder, a bundle or REGISTRY:NAME.")
         self._models: dict[str, Model] = {}
@@ -107,7 +117,7 @@ class Models:
                 raise InputError(
                     f"two models are called {name!r}", where="serve", got=word, cure="Give one a name: NAME=RUN."
                 )
-            self._models[name] = Model(name, place)
+            self._models[name] = Model(name, place, logged=logged)
 
     def all(self) -> list[Model]:
         """Every model."""
@@ -130,19 +140,20 @@ class Models:
             )
         return self._models[name]
 
-    async def watch(self, every: float, told: Callable[[Model, tuple[Version, Version] | EstampaError], None]) -> None:
+    async def watch(self, every: float, told: Callable[[Model, tuple[Version, Version] | Exception], None]) -> None:
         """Look at the registries for ever; load what is newly named, then swap.
 
         `told` hears of swaps (before, after) and of failures: what cannot be opened is not swapped in, the model that
-        answers goes on, and the next change is tried again.
+        answers goes on, and it is tried again, after pauses that grow, and at once when the registry changes.
         """
-        followed = [model for model in self._models.values() if model.place.entry]
+        followed = [_Followed(model, every) for model in self._models.values() if model.place.entry]
         while followed:
             await asyncio.sleep(every)
-            for model in followed:
+            for one in followed:
+                model = one.model
                 try:
-                    fresh = await asyncio.to_thread(_fresh, model)
-                except EstampaError as error:
+                    fresh = await asyncio.to_thread(one.fresh)
+                except Exception as error:  # noqa: BLE001 - a full disk, no memory: told, and following goes on
                     told(model, error)
                     continue
                 if fresh is not None:
@@ -150,20 +161,35 @@ class Models:
                     told(model, (before, fresh))
 
 
-def _fresh(model: Model) -> Version | None:
-    """A model's newer version, warm; None while nothing has changed."""
-    try:
-        stamp = model.place.stamp()
-    except OSError as error:
-        raise InputError("the registry cannot be read", where=model.place.path, got=error.strerror or "") from error
-    if stamp == model.seen:
-        return None
-    model.seen = stamp
-    version = model.place.open()
-    if version.hash == model.version.hash and version.number == model.version.number:
-        return None
-    version.warm()
-    return version
+class _Followed:
+    """A model whose registry is looked at, and what of it could not be loaded."""
+
+    def __init__(self, model: Model, every: float) -> None:
+        self.model, self._every, self._pause, self._again = model, every, every, 0.0
+        self._failed: tuple[int, int, int] | None = model.seen  #: stamp of what was tried last; None = no registry
+
+    def fresh(self) -> Version | None:
+        """The newer version, warm; None while nothing has changed, or it is too soon to try again."""
+        model, reason = self.model, ""
+        stamp: tuple[int, int, int] | None = None
+        try:
+            stamp = model.place.stamp()
+        except OSError as error:
+            reason = error.strerror or str(error)
+        if stamp == model.seen:
+            return None
+        if stamp == self._failed and time.monotonic() < self._again:
+            return None
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE) if stamp == self._failed else self._every
+        self._failed, self._again = stamp, time.monotonic() + self._pause
+        if stamp is None:
+            raise InputError("the registry cannot be read", where=model.place.path, got=reason)
+        version = model.place.open()
+        same = version.hash == model.version.hash and version.number == model.version.number
+        if not same:
+            version.warm(logged=model.logged)
+        model.seen = stamp
+        return None if same else version
 
 
 def placed(word: str) -> tuple[str, Place]:

@@ -50,6 +50,7 @@ class Notes:
         self._waiting: deque[tuple[Note, asyncio.Future[None]]] = deque()
         self._busy = False
         self._thread = ThreadPoolExecutor(1, "log")
+        self._unmade = False  #: lines could not be made the last time, which has been said
 
     async def add(self, note: Note) -> None:
         """Return once its lines are written, or lost."""
@@ -72,26 +73,31 @@ class Notes:
 
     def _finish(self, futures: list[asyncio.Future[None]], done: asyncio.Future[Outcome]) -> None:
         self._busy = False
-        error = done.exception()
         for future in futures:
-            if future.done():  # its client has gone
-                continue
-            if error is not None:
-                future.set_exception(error)
-            else:
+            if not future.done():  # else its client has gone
                 future.set_result(None)
-        if error is None:
-            self._told(done.result())
+        self._told(done.result())
         self._start()
 
     def _write(self, notes: Sequence[Note]) -> Outcome:
-        lines = [line for _, some in groupby(notes, lambda note: id(note.bundle)) for line in _lines(list(some))]
-        lost, why = self.log.lost, ""
+        """Make and write lines. Whatever fails here loses them alone: the answers that they tell of are given."""
+        lines: list[dict[str, object]] = []
+        unmade, before, why = 0, self.log.lost, ""
+        for _, group in groupby(notes, lambda note: id(note.bundle)):
+            some = list(group)
+            try:
+                lines += _lines(some)
+            except Exception as error:  # noqa: BLE001 - told to the server's log and counted; see above
+                unmade += sum(len(note.ids) for note in some)
+                why = "" if self._unmade else repr(error)
+        self._unmade = unmade > 0
         try:
             self.log.append(lines)
         except StorageError as error:
             why = str(error)
-        return Outcome(self.log.lost - lost, why)
+        except Exception as error:  # noqa: BLE001 - the same: a line that is no JSON, no memory
+            unmade, why = unmade + len(lines), repr(error)
+        return Outcome(unmade + self.log.lost - before, why)
 
     def close(self) -> None:
         """Write what waits, and let the file go."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from estampa.serve.queue import Queue
 from estampa.serve.settings import Settings
 
 POOLS = ("read_", "log_", "score_", "batch_", "decode_")  #: how the names of our pools' threads begin
-_PURGE = 600.0  #: seconds between looks for kept inputs whose time has come
+_PURGE = 60.0  #: seconds between looks for kept inputs whose time has come
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Service:
         self.settings, self.events = settings, Events(quiet=settings.quiet)
         self.log = LogWriter(settings.log) if settings.log else None
         self.keep = Kept(settings.keep, settings.retention) if settings.keep else None
-        self.models, self.metrics = Models(settings.bundles), Metrics()
+        self.models, self.metrics = Models(settings.bundles, logged=settings.log is not None), Metrics()
         threads = settings.threads or max(1, machine.threads() // settings.workers)
         self.queue = Queue(threads, settings.max_waiting)
         self.readers = ThreadPoolExecutor(threads, "read")
@@ -73,9 +74,11 @@ class Service:
 
     async def start(self) -> None:
         """Begin to follow registries and to clear kept inputs away."""
-        self._tasks = [asyncio.create_task(self.models.watch(self.settings.poll_seconds, self._swapped))]
+        self._tasks = [asyncio.create_task(self.models.watch(self.settings.poll_seconds, self._swapped), name="watch")]
         if self.keep is not None:
-            self._tasks.append(asyncio.create_task(self._purge()))
+            self._tasks.append(asyncio.create_task(self._purge(), name="purge"))
+        for task in self._tasks:
+            task.add_done_callback(self._ended)
         for model in self.models.all():
             self.events.say("ready", model=model.name, sha=model.version.hash, version=model.version.number)
 
@@ -92,11 +95,19 @@ class Service:
         if self.notes is not None:
             self.notes.close()
 
-    def _swapped(self, model: Model, found: tuple[Version, Version] | EstampaError) -> None:
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Say of a task that works for ever that it has failed: nothing else would show it."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            trace = "".join(traceback.format_exception(error))
+            self.events.fault("a task of the service has ended", trace, task=task.get_name())
+
+    def _swapped(self, model: Model, found: tuple[Version, Version] | Exception) -> None:
         """Say what became of a change in the registry."""
-        if isinstance(found, EstampaError):
+        if isinstance(found, Exception):
             self.metrics.swaps.labels(model.name, "failed").inc()
-            self.events.warn("swap failed; the model before it answers on", model=model.name, why=str(found))
+            why = str(found) if isinstance(found, EstampaError) else repr(found)
+            self.events.warn("swap failed; the model before it answers on", model=model.name, why=why)
             return
         before, after = found
         self.metrics.swaps.labels(model.name, "done").inc()
