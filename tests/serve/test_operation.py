@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +61,7 @@ def test_what_a_line_needs_is_loaded_before_the_first_answer(tmp_path: Path) -> 
         bundle.folder.rename(tmp_path / "moved")
         assert sent(one).status_code == 200
         assert "estampa_log_lost_total 0.0" in one.get("/metrics").text
-    assert len(list(line.parse(text.encode(), 1) for text in (tmp_path / "log.jsonl").read_text().splitlines())) == 1
+    assert [line.parse(text.encode(), 1).flags for text in (tmp_path / "log.jsonl").read_text().splitlines()]
 
 
 # ------------------------------------------------------------------ the registry
@@ -101,3 +100,18 @@ def test_a_task_that_ends_is_told(
     faults = [told for told in said(capsys) if told["level"] == "error"]
     assert [told["task"] for told in faults] == ["watch"]
     assert "nobody foresaw this" in faults[0]["traceback"]
+
+
+# ------------------------------------------------------------------ who watches
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_who_asks_for_the_head_alone_is_answered(grey: Bundle, path: str) -> None:
+    with client(grey, token="a-token-of-a-test-0123456789") as one:
+        assert one.head(path).status_code == 200
+        assert (
+            "head"
+            not in one.get("/openapi.json", headers={"Authorization": "Bearer a-token-of-a-test-0123456789"}).json()[
+                "paths"
+            ][path]
+        )

@@ -111,16 +111,16 @@ def _watch(service: Service) -> APIRouter:
     router = APIRouter(tags=["operation"])
     state = {"type": "object", "properties": {"status": {"type": "string"}}, "required": ["status"]}
 
+    @router.head("/healthz", include_in_schema=False)
     @router.get("/healthz", summary="Whether the process lives", responses=responses(state))
     async def healthz() -> Response:
         """200 as long as the process answers."""
         return _json({"status": "ok"})
 
-    @router.get("/readyz", summary="Whether it takes requests", responses=responses(state, 503))
+    @router.head("/readyz", include_in_schema=False)
+    @router.get("/readyz", summary="Whether it takes requests", responses=responses(state))
     async def readyz() -> Response:
-        """200 once every model is loaded and warm; 503 while it stops."""
-        if service.draining:
-            raise Problem("not-ready", "The service is about to stop.")
+        """200 once every model is loaded and warm; a service that stops takes no connection any more."""
         return _json({"status": "ready", "models": {m.name: m.version.hash for m in service.models.all()}})
 
     @router.get(

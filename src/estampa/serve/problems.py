@@ -43,7 +43,6 @@ KINDS: dict[str, Kind] = {
     "unreadable": Kind(422, "The data cannot be read", "Damaged, truncated, hostile, or not what its name says."),
     "no-answer": Kind(422, "The model does not answer this", "A measurement that it needs has failed or is missing."),
     "busy": Kind(503, "Too many requests wait", "Try again after the seconds that Retry-After says."),
-    "not-ready": Kind(503, "Not ready", "A model is being loaded, or the service is about to stop."),
     "internal": Kind(500, "A fault of the service", "It is in the server's log under the request's id."),
 }
 

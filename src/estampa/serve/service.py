@@ -62,7 +62,6 @@ class Service:
         self.queue = Queue(threads, settings.max_waiting)
         self.readers = ThreadPoolExecutor(threads, "read")
         self.notes = Notes(self.log, self._noted) if self.log is not None else None
-        self.draining = False
         self._tasks: list[asyncio.Task[None]] = []
         self.closers: list[Callable[[], None]] = []  #: what else is to be let go at the end
         for model in self.models.all():
@@ -84,7 +83,6 @@ class Service:
 
     async def stop(self) -> None:
         """Let everything go; what has been asked is answered by then."""
-        self.draining = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
