@@ -22,6 +22,7 @@ from estampa.serve.drawn import canvas_of
 from estampa.serve.pages.words import Words
 from estampa.serve.problems import Problem
 from estampa.serve.sure import level_of, remarks_of, sure_of
+from estampa.train.calibrate import _left
 
 MULTI = ("drawings", "colours", "stamps", "values", "table")
 
@@ -268,7 +269,7 @@ def test_arrays_are_read_too(ask: Client, sets: dict[str, Bundle]) -> None:
 def test_several_pictures_stand_side_by_side(ask: Client) -> None:
     files = [(f"{i}.png", picture_bytes(np.full((5, 5, 3), 40 * i, np.uint8))) for i in range(6)]
     answer = sent(ask, "colours", *files, ("bad.png", b"nonsense"))
-    said(answer, "7 pictures", "No answer: 1", "bad.png", "Look closer")
+    said(answer, "7 pictures", "No answer: 1", "bad.png", "Look closer", "It cannot be read. not a picture")
     again = re.findall(r'name="again" value="([^"]+)"', answer.text)
     assert len(again) == 6
     said(sent(ask, "colours", again=again[0], name="0.png"), "dark", "0.png", "All classes")
@@ -410,6 +411,66 @@ def test_words_for_how_sure_rest_on_probability_and_thresholds(sets: dict[str, B
     assert "Of 100 pictures answered like this, about 54" in sure.sentence
     told |= {"flags": ["out_of_range"], "probability": 0.999}
     assert sure_of(Words("en"), drawings, told, "pictures", ("empty", "full")).word == "Not to be relied on."  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("error", "decision", "level", "says"),
+    [
+        (None, "", "high", "about 99"), (0.02, "", "high", "off by 2.0 points"), (0.05, "", "fair", "off by 5.0"),
+        (0.1, "", "low", "off by 10.0"), (0.02, "small", "fair", "not calibrated"), (None, "small", "low", "calibrated"),
+        (0.05, "small", "low", "off by 5.0"), (0.3, "end", "low", "off by 30.0"), (0.01, "asked", "fair", "calibrated"),
+    ],
+)  # fmt: skip
+def test_words_are_weaker_where_percentages_are_not_good(
+    sets: dict[str, Bundle], monkeypatch: pytest.MonkeyPatch, error: float | None, decision: str, level: str, says: str
+) -> None:
+    manifest = sets["colours"].manifest
+    made = {
+        "small": _left(12, "12 validation objects, and 100 are needed").sentence,
+        "end": "Temperature 10. This is the end of the range that is searched (0.1 to 10): trust no probability.",
+    }
+    known = {} if error is None else {"ece": {"value": error}}
+    changed = manifest.model_copy(
+        update={
+            "metrics": {**manifest.metrics, "metrics": known},
+            "decisions": (made.get(decision, "Temperature 1.200, found on 400 validation objects."),),
+            "recipe": {"train": {"calibrate": decision != "asked"}},
+        }
+    )
+    monkeypatch.setattr(sets["colours"], "manifest", changed)
+    names = sets["colours"].classes
+    shares = dict(zip(names, (0.99, 0.006, 0.004), strict=True))
+    told = {"predicted": names[0], "probability": 0.99, "probabilities": shares, "flags": []}
+    for language in ("en", "es", "pt"):
+        sure = sure_of(Words(language), sets["colours"], told, "pictures", names)
+        assert sure is not None
+        assert sure.level == level
+        assert sure.word == Words(language)(f"sure.word.{level}")
+    told_in = sure_of(Words("en"), sets["colours"], told, "pictures", names)
+    assert says in told_in.sentence + told_in.basis
+    assert ("Of 100 pictures" in told_in.sentence) is (level == "high")
+
+
+@pytest.mark.parametrize(("missing", "level"), [(1, "high"), (2, "low"), (3, "none"), (6, "none")])
+def test_words_are_weaker_where_measurements_are_missing(sets: dict[str, Bundle], missing: int, level: str) -> None:
+    bundle = sets["table"]
+    flags = ["imputed:" + "|".join(bundle.table.column_names[:missing])]
+    names = bundle.classes
+    shares = dict(zip(names, (0.98, 0.02), strict=True))
+    told = {"predicted": names[0], "probability": 0.98, "probabilities": shares, "flags": flags}
+    sure = sure_of(Words("en"), bundle, told, "rows", names)
+    assert sure is not None
+    assert sure.level == level
+    assert (f"{missing} of the 6 measurements" in sure.sentence) is (missing > 1)
+    assert (sure.word == "Not to be relied on.") is (missing > 2)
+
+
+def test_examples_of_a_table_say_their_class(ask: Client, sets: dict[str, Bundle]) -> None:
+    presets = sets["table"].presets()
+    assert presets is not None
+    found = said(ask.get("/models/table"))
+    for i in range(len(presets)):
+        assert f"{presets.ids[i]} {sets['table'].classes[int(presets.labels[i])]}" in found
 
 
 def test_every_flag_has_words() -> None:

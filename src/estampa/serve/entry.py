@@ -12,16 +12,17 @@ from estampa.serve.drawn import Canvas, canvas_of
 from estampa.serve.exhibits import exhibits
 from estampa.serve.models import Model, Version
 from estampa.serve.pages.words import Words
-from estampa.serve.views import class_names, noun_of
+from estampa.serve.views import class_names, label_name, noun_of
 
 
 @dataclass(frozen=True)
 class Preset:
-    """An object to try."""
+    """An object to try; `truth`: its class, or its value, as the data set says."""
 
     number: int
     id: str
     picture: Shown | None
+    truth: str
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ def classify_page(version: Version, words: Words, address: str, limit: int, **no
     listed: list[Preset] = []
     if presets is not None:
         thumbs: list[Shown | None] = [*shown.preset_thumbs] or [None] * len(presets)
-        listed = [Preset(i, str(presets.ids[i]), thumbs[i]) for i in range(len(presets))]
+        truths = [label_name(bundle, names, t, label) for label in presets.labels.tolist()]
+        listed = [Preset(i, str(presets.ids[i]), thumbs[i], truths[i]) for i in range(len(presets))]
     what = "classes" if bundle.classes else "value"
     some = _joined(t, names)
     if len(names) > 13:

@@ -108,8 +108,8 @@ class Site(Frame):
         many = _many(t, answers) if len(answers) > 1 else None
         status = fault.status if fault else 200
         return self.html(
-            request, part, t, status, model=model, here="classify", page=page, answers=answers, problem=fault, many=many,
-            keeps=self._retention(t),
+            request, part, t, status, model=model, here="classify", page=page, answers=answers, problem=fault,
+            many=many, keeps=self._retention(t),
         )  # fmt: skip
 
     # ------------------------------------------------------------------ what was asked

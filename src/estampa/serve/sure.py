@@ -12,7 +12,10 @@ from estampa.serve.pages.words import Words
 #: Probability from which a word is used, the strongest first; below the last one: none of them.
 LEVELS = ((0.97, "high"), (0.85, "fair"), (0.6, "low"))
 UNSURE, VALUE = "none", "value"
-_OFF = 0.1  #: expected calibration error from which on percentages are not to be taken at their word
+ROUGH, WRONG = 0.05, 0.1  #: judged calibration error from which on the words are weaker, and weaker still
+FEW, MANY = 0.2, 0.5  #: share of a row's measurements that are missing from which on the same
+#: How a bundle's decisions say that its percentages are not calibrated (train/calibrate.py).
+UNCALIBRATED = ("probabilities are not calibrated", "trust no probability")
 _SECOND = 0.1  #: a runner-up with this probability is named
 
 
@@ -46,6 +49,36 @@ def level_of(bundle: Bundle, probability: float) -> str:
     return next((level for least, level in LEVELS if probability >= least), UNSURE)
 
 
+def _weaker(level: str, most: str) -> str:
+    """A word's key, lowered to `most` where it is stronger."""
+    order = [*(name for _, name in LEVELS), UNSURE]
+    return max(level, most, key=order.index)
+
+
+def most_of(bundle: Bundle) -> str:
+    """The strongest word that a bundle's percentages are good for, by its judged calibration error and its decisions.
+
+    "fair" from an error of `ROUGH` on, or where nothing was calibrated; "low" from `WRONG` on, or where both hold or the
+    error of what was not calibrated is not known.
+    """
+    error = bundle.manifest.metrics.get("metrics", {}).get("ece", {}).get("value")
+    if uncalibrated(bundle):
+        return "low" if error is None or error >= ROUGH else "fair"
+    return "high" if error is None or error < ROUGH else "fair" if error < WRONG else "low"
+
+
+def uncalibrated(bundle: Bundle) -> bool:
+    """Whether a bundle says that its percentages were not calibrated, or could not be."""
+    manifest = bundle.manifest
+    asked = manifest.recipe.get("train", {}).get("calibrate", True)
+    return not asked or any(told in line for line in manifest.decisions for told in UNCALIBRATED)
+
+
+def missing_of(flags: Sequence[str]) -> int:
+    """How many measurements of a row typical values stand for."""
+    return sum(flag.count("|") + 1 for flag in flags if flag.startswith("imputed:"))
+
+
 def sure_of(t: Words, bundle: Bundle, told: dict[str, Any], noun: str, names: Sequence[str]) -> Sure | None:
     """The words for one answer (a record as the API gives it); of a regression, how far off it was when tested."""
     metrics = bundle.manifest.metrics
@@ -56,8 +89,32 @@ def sure_of(t: Words, bundle: Bundle, told: dict[str, Any], noun: str, names: Se
     probability = told["probability"]
     if "out_of_range" in told["flags"]:  # what was calibrated on other objects says nothing of this one
         return Sure(UNSURE, t("sure.word.outside"), t("sure.outside"))
-    level = level_of(bundle, probability)
-    said = []
+    columns, missing = len(bundle.table.columns) if bundle.of_table else 0, missing_of(told["flags"])
+    rough = {"percent": t.chance(probability), "missing": t.whole(missing), "all": t.whole(columns)}
+    if missing and missing >= MANY * columns:
+        return Sure(UNSURE, t("sure.word.outside"), t("sure.missing", **rough))
+    most = most_of(bundle)
+    few = missing > 0 and missing >= FEW * columns
+    level = _weaker(level_of(bundle, probability), _weaker(most, "low" if few else "high"))
+    said = _beside(t, bundle, told, names)
+    error = known.get("ece", {}).get("value")
+    off = {"points": t.number(None if error is None else 100 * error, 1), "part": part}
+    if few:
+        said.append(t("sure.missing", **rough))
+    elif most != "high":
+        large = error is not None and error >= ROUGH
+        said.append(t("sure.rough", **rough, **off) if large else t("sure.uncalibrated", **rough))
+    else:
+        out_of = 1000 if probability >= 0.995 else 100
+        right = min(round(out_of * probability), out_of - 1)
+        said.append(t(f"sure.often.{noun}", right=t.whole(right), of=t.whole(out_of)))
+        return Sure(level, t(f"sure.word.{level}"), " ".join(said), "" if error is None else t("sure.off", **off))
+    return Sure(level, t(f"sure.word.{level}"), " ".join(said))
+
+
+def _beside(t: Words, bundle: Bundle, told: dict[str, Any], names: Sequence[str]) -> list[str]:
+    """What must be known beside a probability: the limit that it is below, and the class that has more or comes next."""
+    probability, said = told["probability"], []
     asked = bundle.thresholds.confidence
     if asked is not None and probability < asked:
         said.append(t("sure.below", percent=t.percent(asked)))
@@ -69,13 +126,7 @@ def sure_of(t: Words, bundle: Bundle, told: dict[str, Any], noun: str, names: Se
         if others and others[0][1] >= _SECOND and len(names) > 2:
             second = names[bundle.classes.index(others[0][0])]
             said.append(t("sure.second", name=second, percent=t.chance(others[0][1])))
-    out_of = 1000 if probability >= 0.995 else 100
-    right = min(round(out_of * probability), out_of - 1)
-    said.append(t(f"sure.often.{noun}", right=t.whole(right), of=t.whole(out_of)))
-    error, basis = known.get("ece", {}).get("value"), ""
-    if error is not None:
-        basis = t("sure.off" if error < _OFF else "sure.far_off", points=t.number(100 * error, 1), part=part)
-    return Sure(level, t(f"sure.word.{level}"), " ".join(said), basis)
+    return said
 
 
 def _best(told: dict[str, Any]) -> int:
