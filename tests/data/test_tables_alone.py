@@ -489,3 +489,12 @@ def test_features_of_a_table_that_was_built(tmp_path: Path) -> None:
 
     dataset = build(catalogue(tmp_path / "a.csv"), tmp_path / "a.h5")
     assert features_of(dataset.header, DataRecipe()) == ("mag_g", "mag_r")
+
+
+def test_a_cut_line_does_not_take_the_key_from_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "cut.csv"
+    path.write_text("objid,ra,dec,g,r\nA1,10.1,2.0,17.1,16.4\nA2,10.2\nA3,10.3,2.2,17.3,16.6\n")
+    reading = open_reading([path])
+    assert list(reading.ids) == ["A1", "row 1", "A3"]
+    ((_, _, rejected),) = reading.table_blocks()
+    assert list(rejected) == [1]

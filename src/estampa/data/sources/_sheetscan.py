@@ -114,6 +114,9 @@ def scan(sheet: Sheet, keep: Collection[str], ids: Collection[str], one_hot: boo
     most = max(100, min(_SAMPLE_ROWS, _SAMPLE // max(1, len(columns))))
     for some in sheet.stretches():
         numbers = {name: _look(c, some.cells[name], some.start, most - n, one_hot) for name, c in columns.items()}
+        for column in columns.values():
+            if some.bad and column.rounded is not None:
+                _name_bad(column, some.bad, some.start)
         if held is not None and (n + some.rows) * len(columns) <= _HELD:
             held.append(Parsed(some.start, some.rows, numbers, some.bad))
         else:
@@ -204,6 +207,16 @@ def _look(column: _Column, cells: Cells, start: int, room: int, one_hot: bool) -
         column.binary = count == len(values) and bool(((values == 0) | (values == 1)).all())
         column.ones = [*column.ones, values.astype(np.uint8)] if column.binary and one_hot else []
     return values, bad
+
+
+def _name_bad(column: _Column, bad: Mapping[int, str], start: int) -> None:
+    """Name rows that cannot be read, whose cells are empty: a cut line must not take the key from the others."""
+    part = column.cells[-1]
+    if part.dtype.kind == "S":
+        names = part.tolist()
+        for row in bad:
+            names[row - start] = f"row {row}".encode()
+        column.cells[-1] = np.array(names)
 
 
 def _look_at_texts(column: _Column, bad: dict[int, str], start: int) -> None:
