@@ -417,7 +417,8 @@ def test_words_for_how_sure_rest_on_probability_and_thresholds(sets: dict[str, B
     ("error", "decision", "level", "says"),
     [
         (None, "", "high", "about 99"), (0.02, "", "high", "off by 2.0 points"), (0.05, "", "fair", "off by 5.0"),
-        (0.1, "", "low", "off by 10.0"), (0.02, "small", "fair", "not calibrated"), (None, "small", "low", "calibrated"),
+        (0.1, "", "low", "off by 10.0"), (0.02, "small", "fair", "not calibrated"),
+        (None, "small", "low", "not calibrated"),
         (0.05, "small", "low", "off by 5.0"), (0.3, "end", "low", "off by 30.0"), (0.01, "asked", "fair", "calibrated"),
     ],
 )  # fmt: skip

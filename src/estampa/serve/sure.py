@@ -58,8 +58,8 @@ def _weaker(level: str, most: str) -> str:
 def most_of(bundle: Bundle) -> str:
     """The strongest word that a bundle's percentages are good for, by its judged calibration error and its decisions.
 
-    "fair" from an error of `ROUGH` on, or where nothing was calibrated; "low" from `WRONG` on, or where both hold or the
-    error of what was not calibrated is not known.
+    "fair" from an error of `ROUGH` on, or where nothing was calibrated; "low" from `WRONG` on, where both hold, or
+    where the error of what was not calibrated is not known.
     """
     error = bundle.manifest.metrics.get("metrics", {}).get("ece", {}).get("value")
     if uncalibrated(bundle):
@@ -99,21 +99,23 @@ def sure_of(t: Words, bundle: Bundle, told: dict[str, Any], noun: str, names: Se
     said = _beside(t, bundle, told, names)
     error = known.get("ece", {}).get("value")
     off = {"points": t.number(None if error is None else 100 * error, 1), "part": part}
+    large = error is not None and error >= ROUGH
     if few:
         said.append(t("sure.missing", **rough))
+    elif large:
+        said.append(t("sure.rough", **rough, **off))
     elif most != "high":
-        large = error is not None and error >= ROUGH
-        said.append(t("sure.rough", **rough, **off) if large else t("sure.uncalibrated", **rough))
+        said.append(t("sure.uncalibrated", **rough))
     else:
         out_of = 1000 if probability >= 0.995 else 100
         right = min(round(out_of * probability), out_of - 1)
         said.append(t(f"sure.often.{noun}", right=t.whole(right), of=t.whole(out_of)))
-        return Sure(level, t(f"sure.word.{level}"), " ".join(said), "" if error is None else t("sure.off", **off))
-    return Sure(level, t(f"sure.word.{level}"), " ".join(said))
+    basis = "" if error is None or large or few else t("sure.off", **off)
+    return Sure(level, t(f"sure.word.{level}"), " ".join(said), basis)
 
 
 def _beside(t: Words, bundle: Bundle, told: dict[str, Any], names: Sequence[str]) -> list[str]:
-    """What must be known beside a probability: the limit that it is below, and the class that has more or comes next."""
+    """What is to be known beside a probability: the limit that it is below, the class that has more or comes next."""
     probability, said = told["probability"], []
     asked = bundle.thresholds.confidence
     if asked is not None and probability < asked:
