@@ -16,24 +16,26 @@ import pytest
 
 import made_tables
 
-#: A service in which reading a file takes a minute.
+#: A service in which reading a file, or giving the reasons of an answer, takes a minute.
 STUCK = """
 import sys, time
 from pathlib import Path
+from estampa.serve import why
 from estampa.serve.inputs import Reader
 from estampa.serve.run import serve
 from estampa.serve.settings import Settings
 
-def file(self, name, data, suffix):
+def stuck(*_):
     Path(sys.argv[2]).touch()
     time.sleep(60)
 
-Reader.file = file
+Reader.file = why.explained = stuck
 serve(Settings(bundles=(sys.argv[1],), port=0, drain_seconds=1), ready=lambda url: print(url, flush=True))
 """
 
 
-def test_it_ends_all_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", ["v1/predict", "models/sky?preset=0&why"])
+def test_it_ends_all_the_same(tmp_path: Path, path: str) -> None:
     made_tables.make(tmp_path / "sky")
     begun = tmp_path / "begun"
     words = [sys.executable, "-c", STUCK, str(tmp_path / "sky"), str(begun)]
@@ -44,7 +46,8 @@ def test_it_ends_all_the_same(tmp_path: Path) -> None:
             assert url
 
             def ask() -> None:
-                asked = urllib.request.Request(url[0] + "v1/predict", b"a,b\n1,2\n", {"Content-Type": "text/csv"})
+                data = b"a,b\n1,2\n" if path == "v1/predict" else None
+                asked = urllib.request.Request(url[0] + path, data, {"Content-Type": "text/csv"})
                 with pytest.raises((urllib.error.URLError, ConnectionError)):
                     urllib.request.urlopen(asked, timeout=60)
 
@@ -55,7 +58,7 @@ def test_it_ends_all_the_same(tmp_path: Path) -> None:
                 time.sleep(0.02)
             assert begun.exists()
             process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0
+            assert process.wait(8) == 0
             client.join(20)
             assert not client.is_alive()
         finally:

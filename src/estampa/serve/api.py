@@ -58,7 +58,12 @@ def _predictions(service: Service) -> APIRouter:
         _require_json(request)
         reader = Reader(version.bundle, service.settings)
         data = await body_of(request)
-        asked = one_from_tree(reader, parsed(data))
+        try:
+            asked = one_from_tree(reader, parsed(data))
+        except Problem as problem:
+            if problem.kind == "unreadable":
+                service.metrics.refused(chosen.name)
+            raise
         served, answer = await service.one(chosen, asked.inputs, id_of(request), consent=asked.consent, version=version)
         return _json(answer | ({"kept": served.kept} if asked.consent else {}))
 

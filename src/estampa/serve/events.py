@@ -61,8 +61,8 @@ class Events:
         try:
             self._stream.write("".join(waiting) + line)
             self._stream.flush()
-        except (OSError, ValueError):  # nobody reads it any more: not a reason to stop answering
-            self.quiet = True
+        except (OSError, ValueError):  # a full disk, or nobody reads it any more: these lines are lost, no answer is
+            return
 
 
 def _line(level: str, event: str, facts: dict[str, Any]) -> str:

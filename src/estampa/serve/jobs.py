@@ -22,6 +22,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePath
 
+from estampa import machine
 from estampa.errors import EstampaError, Interrupted
 from estampa.files import write_atomic
 from estampa.predict import predict
@@ -216,7 +217,7 @@ class Jobs:
             state = State(**json.loads((folder / _PROGRESS).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
-        if state.going and not _alive(state.pid):
+        if state.going and not machine.alive(state.pid):
             self._clear(folder)
             state = replace(state, state="lost")
             self._note(state)
@@ -275,13 +276,3 @@ def _classes(path: Path) -> dict[str, int]:
         next(rows, None)
         counts = Counter(row[1] for row in rows if row and row[1])
     return dict(counts.most_common())
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections import Counter as Tally
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import prometheus_client as prometheus
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from estampa import machine
 from estampa.serve.models import Version
 
 SHARED = "PROMETHEUS_MULTIPROC_DIR"  #: the folder by which several workers count together; set before the import
@@ -31,6 +33,7 @@ class Metrics:
             "estampa_request_duration_seconds", "From the first byte to the end of the answer.", ["route"],
             buckets=_SECONDS, **own,
         )  # fmt: skip
+        self.objects = Counter("estampa_objects", "Objects asked, answered or not.", ["model"], **own)
         self.predictions = Counter("estampa_predictions", "Objects answered.", ["model", "version", "class"], **own)
         self.confidence = Histogram(
             "estampa_confidence", "Probability of the class that was answered.", ["model"], buckets=_SHARES, **own
@@ -64,6 +67,7 @@ class Metrics:
 
     def answers(self, model: str, version: Version, answers: Sequence[dict[str, Any]]) -> None:
         """Count the answers to one request."""
+        self._of(self.objects, model).inc(len(answers))
         classes, flags = Tally[str](), Tally[str]()
         confidence, abstained = self._of(self.confidence, model), 0
         for one in answers:
@@ -83,8 +87,16 @@ class Metrics:
         if abstained:
             self._of(self.abstained, model).inc(abstained)
 
+    def refused(self, model: str) -> None:
+        """Count a single object that was refused before the model saw it: its data cannot be read."""
+        self._of(self.objects, model).inc()
+        self._of(self.abstained, model).inc()
+        self._of(self.flags, model, "unreadable").inc()
+
     def model(self, name: str, version: Version, before: Version | None = None) -> None:
-        """Say which model answers now."""
+        """Say which model answers now. Its objects are counted from 0, so that the first is seen as a change."""
+        for counter in (self.objects, self.abstained):
+            counter.labels(name)
         if before is not None:
             self.info.labels(name, before.label, before.bundle.manifest.hashes.model).set(0)
         self.info.labels(name, version.label, version.bundle.manifest.hashes.model).set(1)
@@ -93,6 +105,17 @@ class Metrics:
         """Begin to count the swaps of a model at 0, so that the first one is seen as a change."""
         for outcome in ("done", "failed"):
             self.swaps.labels(name, outcome)
+
+    @staticmethod
+    def forget_dead(folder: Path) -> None:
+        """Delete what workers that are gone said of the present; what they have counted stays.
+
+        To be called by a worker before it counts: one that was killed had the same number, perhaps.
+        """
+        for path in folder.glob("gauge_live*.db"):
+            pid = path.stem.rpartition("_")[2]
+            if pid.isdigit() and (int(pid) == os.getpid() or not machine.alive(int(pid))):
+                path.unlink(missing_ok=True)
 
     def text(self) -> bytes:
         """All of it, as Prometheus reads it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import tempfile
@@ -16,15 +17,16 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from estampa.errors import EstampaError, InputError
+from estampa.files import write_atomic
 from estampa.serve.events import LOGGING
-from estampa.serve.metrics import SHARED
+from estampa.serve.metrics import SHARED, Metrics
 from estampa.serve.models import Models
 from estampa.serve.service import POOLS
 from estampa.serve.settings import Settings
 from estampa.serve.wire import Wire
 
 _LAST = 3.0  #: seconds that threads have to end
-SETTINGS = "ESTAMPA_SERVE_AS"  #: by which a worker that is started hears of the settings
+SETTINGS = "ESTAMPA_SERVE_AS"  #: names a file of the settings, which hold the token, for workers that are started
 
 
 def serve(settings: Settings, ready: Callable[[str], object] = str) -> None:
@@ -43,7 +45,8 @@ def serve(settings: Settings, ready: Callable[[str], object] = str) -> None:
                 ready(url)
                 _alone(settings, app, listening)
             else:
-                Models(settings.bundles)  # what cannot be opened is said once, before any worker starts
+                # What cannot be opened is said once, before any worker starts.
+                Models(settings.bundles, logged=settings.log is not None)
                 ready(url)
                 _several(settings, listening)
         finally:
@@ -59,19 +62,24 @@ def _app(settings: Settings) -> Any:
 def _alone(settings: Settings, app: Any, listening: socket.socket) -> None:
     # uvicorn raises the signal again when it has drained; then there is nothing left to end.
     before = signal.signal(signal.SIGTERM, lambda *_: None)
+    timers: list[threading.Timer] = []
+    app.service.closers.insert(0, lambda: timers.append(_end_soon(settings.scratch)))
     try:
         uvicorn.Server(_config(settings, app)).run([listening])
     finally:
         signal.signal(signal.SIGTERM, before)
-    if any(thread.name.startswith(POOLS) for thread in threading.enumerate()):
-        _end_soon()
+    if not any(thread.name.startswith(POOLS) for thread in threading.enumerate()):
+        for timer in timers:
+            timer.cancel()
 
 
 def _several(settings: Settings, listening: socket.socket) -> None:
     counting = settings.scratch / "counters"
     counting.mkdir()
     os.environ[SHARED] = str(counting)
-    os.environ[SETTINGS] = settings.model_dump_json()
+    told = settings.scratch / "settings.json"
+    write_atomic(told, settings.model_dump_json(), private=True)
+    os.environ[SETTINGS] = str(told)
     config = _config(settings, "estampa.serve.run:worker_app", factory=True, workers=settings.workers)
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
@@ -85,19 +93,27 @@ def _several(settings: Settings, listening: socket.socket) -> None:
 
 
 def worker_app() -> Any:
-    """The app of one worker, by the settings that its parent left in the environment."""
-    app = _app(Settings.model_validate_json(os.environ[SETTINGS]))
-    app.service.closers.append(_end_soon)
+    """The app of one worker, by the settings that its parent left in a file."""
+    Metrics.forget_dead(Path(os.environ[SHARED]))
+    app = _app(Settings.model_validate_json(Path(os.environ[SETTINGS]).read_bytes()))
+    app.service.closers.insert(0, _end_soon)
     return app
 
 
-def _end_soon() -> None:
-    """End the process in a moment, also where a thread is still at work on what a client had sent: Python would wait
-    for it however long it takes, and nobody awaits its answer any more.
+def _end_soon(scratch: Path | None = None) -> threading.Timer:
+    """End the process in a moment, also where a thread is still at work on what a client had sent: the event loop and
+    Python would wait for it however long it takes, and nobody awaits its answer any more. `scratch` goes with it.
     """
-    timer = threading.Timer(_LAST, os._exit, [0])
+
+    def end() -> None:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+        os._exit(0)
+
+    timer = threading.Timer(_LAST, end)
     timer.daemon = True
     timer.start()
+    return timer
 
 
 def _config(settings: Settings, app: Any, **more: Any) -> uvicorn.Config:

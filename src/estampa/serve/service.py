@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -26,7 +27,9 @@ from estampa.serve.problems import Problem
 from estampa.serve.queue import Queue
 from estampa.serve.settings import Settings
 
-POOLS = ("read_", "log_", "score_", "batch_", "decode_")  #: how the names of our pools' threads begin
+Explained = TypeVar("Explained")
+POOLS = ("read_", "log_", "score_", "batch_", "decode_", "why_")  #: how the names of our pools' threads begin
+_EXPLAINED = 4  #: explanations at once and waiting; each asks the model hundreds of times
 _PURGE = 60.0  #: seconds between looks for kept inputs whose time has come
 
 
@@ -61,6 +64,7 @@ class Service:
         threads = settings.threads or max(1, machine.threads() // settings.workers)
         self.queue = Queue(threads, settings.max_waiting)
         self.readers = ThreadPoolExecutor(threads, "read")
+        self._explaining, self._turns = ThreadPoolExecutor(1, "why"), threading.Semaphore(_EXPLAINED)
         self.notes = Notes(self.log, self._noted) if self.log is not None else None
         self._tasks: list[asyncio.Task[None]] = []
         self.closers: list[Callable[[], None]] = []  #: what else is to be let go at the end
@@ -90,6 +94,7 @@ class Service:
             close()
         self.queue.close()
         self.readers.shutdown(wait=False)
+        self._explaining.shutdown(wait=False, cancel_futures=True)
         if self.notes is not None:
             self.notes.close()
 
@@ -167,6 +172,17 @@ class Service:
             kind = "unreadable" if any(flag.startswith("unreadable") for flag in answer["flags"]) else "no-answer"
             raise Problem(kind, reason_of(answer["flags"]))
         return served, answer
+
+    async def explained(self, work: Callable[[], Explained]) -> Explained:
+        """What `work` gives, one at a time in a thread that the end of the service does not wait for.
+
+        Raises Problem when too many wait.
+        """
+        if not self._turns.acquire(blocking=False):
+            raise Problem("busy", "Others wait to be told the reasons; try again.", {"Retry-After": "5"})
+        run = self._explaining.submit(work)
+        run.add_done_callback(lambda _: self._turns.release())
+        return await asyncio.wrap_future(run)
 
     def _noted(self, outcome: Outcome) -> None:
         """A disk that is full loses lines of the log, which are counted, and never an answer."""

@@ -56,7 +56,6 @@ class Site(Frame):
 
     def __init__(self, service: Service) -> None:
         super().__init__(service)
-        self._explaining = asyncio.Semaphore(1)  # an explanation asks the model hundreds of times
 
     # ------------------------------------------------------------------ pages
 
@@ -170,8 +169,7 @@ class Site(Frame):
         if why and len(answers) == 1:
             from estampa.serve.why import explained  # a tenth of what starting imports, and seldom asked for
 
-            async with self._explaining:
-                answers = [await asyncio.to_thread(explained, viewer, served, answers[0])]
+            answers = [await self.service.explained(lambda: explained(viewer, served, answers[0]))]
         return answers
 
 
