@@ -301,11 +301,13 @@ def test_a_zip_file_goes_in_and_a_table_comes_out(visit: Visit) -> None:
     with zipfile.ZipFile(stream, "w") as archive:
         for i in range(9):
             archive.writestr(f"{i}.png", LIGHT if i % 2 else DARK)
+        for name in ("notes.txt", "readme.md", "__MACOSX/0.png"):
+            archive.writestr(name, "words")
     page = visit.go("/models/colours/batch")
     page.set_input_files("#file", [given("nine.zip", stream.getvalue(), "application/zip")])
     visit.said("#chosen-file", "nine.zip")
     page.get_by_role("button", name="Classify all").click()
-    visit.said("#job", "9 objects answered")
+    visit.said("#job", "9 objects answered. 2 files in the zip are no pictures, and were passed over.")
     with page.expect_download() as download:
         page.get_by_role("link", name="Download the answers").click()
     lines = Path(download.value.path()).read_text().splitlines()

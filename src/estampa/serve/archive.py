@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
+from estampa.data.sources._picture import SUFFIXES
 from estampa.serve.problems import Problem
 
 MOST_FILES = 20_000
@@ -25,8 +26,7 @@ def unpack(path: Path, folder: Path, most: int) -> int:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-            entries = [entry for entry in entries if not set(PurePosixPath(entry.filename).parts) & set(_LITTER)]
+            entries = _files(archive)
             targets = _checked(entries, most)
             left = most
             for entry, target in zip(entries, targets, strict=True):
@@ -36,6 +36,23 @@ def unpack(path: Path, folder: Path, most: int) -> int:
             "unreadable", "The zip file is damaged, encrypted, or packed in a way that is not read."
         ) from error
     return len(entries)
+
+
+def passed_over(path: Path) -> int:
+    """How many files of a zip file of pictures are no pictures by name; 0 where none is one, or the file is damaged."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [entry.filename.lower() for entry in _files(archive)]
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):  # the job says what is wrong with it
+        return 0
+    pictures = sum(name.endswith(SUFFIXES) for name in names)
+    return len(names) - pictures if pictures else 0
+
+
+def _files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """Its files, without what file managers leave."""
+    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    return [entry for entry in entries if not set(PurePosixPath(entry.filename).parts) & set(_LITTER)]
 
 
 def _checked(entries: list[zipfile.ZipInfo], most: int) -> list[PurePosixPath]:

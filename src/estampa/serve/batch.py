@@ -16,6 +16,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 
 from estampa.bundle.store import Bundle
 from estampa.predict.output import Table, writer_of
+from estampa.serve.archive import passed_over
 from estampa.serve.frame import Frame
 from estampa.serve.inputs import named
 from estampa.serve.jobs import MINUTES, Jobs, State
@@ -27,6 +28,7 @@ from estampa.serve.views import Bar, class_names, noun_of
 
 _BLOCK = 1 << 20
 _SHOWN = 8  #: classes that the end of a job lists
+_PASSED = "passed"  #: in the address of a job's page: how many files of its zip file are no pictures
 _SUFFIXES = {
     "pictures": (".zip", ".npy", ".npz", ".fits", ".fit"),
     "rows": (".csv", ".tsv", ".parquet", ".fits", ".fit"),
@@ -45,6 +47,7 @@ class JobShown:
     words: str
     share: float | None
     kept: str
+    query: str = ""  #: of its page's address
     detail_language: str = ""
     counts: list[Bar] = field(default_factory=list)
     flags: list[str] = field(default_factory=list)
@@ -55,7 +58,7 @@ class Batch(Frame):
 
     def __init__(self, service: Service) -> None:
         super().__init__(service)
-        self.jobs = Jobs(service.settings)
+        self.jobs = Jobs(service.settings, events=service.events)
         service.closers.append(self.jobs.close)
 
     async def page(self, request: Request) -> Response:
@@ -65,11 +68,11 @@ class Batch(Frame):
         fault: Fault | None = None
         if request.method == "POST":
             try:
-                name = await self._begin(request, t)
+                name, passed = await self._begin(request, t)
             except Problem as problem:
                 fault = fault_of(t, problem, id_of(request))
             else:
-                return RedirectResponse(f"{address}/batch/{name}", 303)
+                return RedirectResponse(f"{address}/batch/{name}" + (f"?{_PASSED}={passed}" if passed else ""), 303)
         noun = noun_of(version.bundle)
         return self.html(
             request, "batch", t, fault.status if fault else 200, model=model, here="batch", noun=noun, job=None,
@@ -78,13 +81,10 @@ class Batch(Frame):
             sample=_sample(version.bundle), problem=fault, minutes=MINUTES,
         )  # fmt: skip
 
-    async def _begin(self, request: Request, t: Words) -> str:
-        """Take the file of the form on."""
+    async def _begin(self, request: Request, t: Words) -> tuple[str, int]:
+        """Take the file of the form on; the job's id, and how many files of a zip file are no pictures."""
         model, version, _ = self.picked(request)
-        try:
-            form = await request.form(max_files=1, max_fields=4)
-        except HTTPException as error:
-            raise Problem("not-understood", f"The form cannot be read: {error.detail}") from error
+        form = await _form(request, self.service.settings.scratch)
         try:
             upload = _upload(form, t)
             allowed = _SUFFIXES[noun_of(version.bundle)]
@@ -92,12 +92,16 @@ class Batch(Frame):
             if suffix not in allowed:
                 raise Stated("media", t("batch.wrong_kind", allowed=", ".join(allowed)))
 
+            passed = 0
+
             def fill(path: Path) -> None:
+                nonlocal passed
                 with path.open("xb") as stream:
                     shutil.copyfileobj(upload.file, stream, _BLOCK)
+                passed = passed_over(path) if suffix == ".zip" else 0
 
             called = named(str(upload.filename))
-            return await asyncio.to_thread(self.jobs.begin, model.name, version, fill, called)
+            return await asyncio.to_thread(self.jobs.begin, model.name, version, fill, called), passed
         except Problem as problem:
             if problem.kind != "busy":
                 raise
@@ -124,7 +128,9 @@ class Batch(Frame):
             state = State(request.path_params["job"], model.name, state="stopped")
         noun = noun_of(version.bundle)
         part = "job" if request.headers.get("hx-request") else "batch"
-        shown = _shown(state, version.bundle, t)
+        told = request.query_params.get(_PASSED, "")
+        passed = int(told) if told.isascii() and told.isdigit() and len(told) < 6 else 0
+        shown = _shown(state, version.bundle, t, passed)
         return self.html(
             request, part, t, model=model, here="batch", noun=noun, job=shown, address=f"{address}/batch", problem=None
         )
@@ -146,6 +152,41 @@ class Batch(Frame):
         return RedirectResponse(f"{self.picked(request)[2]}/batch", 303)
 
 
+async def _form(request: Request, folder: Path) -> FormData:
+    """The form, a large file of it in `folder` as it comes. Raises Problem, and StorageError where the disk is full."""
+    parser = _Spooled(Headers(raw=request.headers.raw), request.stream(), max_files=1, max_fields=4)
+    parser.folder = folder
+    try:
+        with storage_errors(folder):
+            return await parser.parse()
+    except ClientDisconnect as error:
+        parser.close()
+        raise Problem("not-understood", "The connection was closed before the file had arrived.") from error
+    except (MultiPartException, KeyError, ValueError) as error:
+        text = getattr(error, "message", "") or "it has no boundary, or is cut"
+        raise Problem("not-understood", f"The form cannot be read: {text}") from error
+    except BaseException:
+        parser.close()
+        raise
+
+
+class _Spooled(MultiPartParser):
+    """Puts what does not fit in memory where all else of the service lies, not into the system's folder."""
+
+    folder = Path()
+
+    def on_headers_finished(self) -> None:
+        """The head of a part is whole; its file is made here."""
+        super().on_headers_finished()
+        if self._current_part.file is not None:
+            self._current_part.file.file._dir = str(self.folder)  # type: ignore[attr-defined]
+
+    def close(self) -> None:
+        """Let go of what was read."""
+        for file in self._files_to_close_on_error:
+            file.close()
+
+
 def _upload(form: FormData, t: Words) -> UploadFile:
     for _, value in form.multi_items():
         if isinstance(value, UploadFile) and value.filename:
@@ -158,7 +199,7 @@ def _sample(bundle: Bundle) -> str:
     return writer_of("csv", Table(bundle.classes, bundle.hash), False).head().decode().strip()
 
 
-def _shown(state: State, bundle: Bundle, t: Words) -> JobShown:
+def _shown(state: State, bundle: Bundle, t: Words, passed: int) -> JobShown:
     words: dict[str, Any] = {"title": t("job.failed"), "words": state.problem, "share": None}
     if state.state == "waiting":
         words = {"title": t("job.waiting"), "words": t("job.waiting_words"), "share": None}
@@ -170,6 +211,7 @@ def _shown(state: State, bundle: Bundle, t: Words) -> JobShown:
     elif state.state == "done":
         said = t("job.done_words", n=state.total - state.bad)
         said += " " + t("job.bad", n=state.bad) if state.bad else ""
+        said += " " + t("job.passed", n=passed) if passed else ""
         words = {"title": t("job.done"), "words": said, "share": 1.0}
     elif state.state in ("lost", "stopped"):
         words["words"] = t(f"job.{state.state}" if state.state == "lost" else "problem.no_job_cure")
@@ -184,7 +226,7 @@ def _shown(state: State, bundle: Bundle, t: Words) -> JobShown:
     language = "en" if state.state == "failed" and t.language != "en" else ""
     return JobShown(
         state.id, state.state, state.going, said=f"{words['title']}. {words['words']}", kept=kept,
-        detail_language=language, counts=counts, flags=flags, **words,
+        query=f"?{_PASSED}={passed}" if passed else "", detail_language=language, counts=counts, flags=flags, **words,
     )  # fmt: skip
 
 
