@@ -58,7 +58,7 @@ class Batch(Frame):
 
     def __init__(self, service: Service) -> None:
         super().__init__(service)
-        self.jobs = Jobs(service.settings, events=service.events)
+        self.jobs = Jobs(service.settings)
         service.closers.append(self.jobs.close)
 
     async def page(self, request: Request) -> Response:
@@ -84,7 +84,10 @@ class Batch(Frame):
     async def _begin(self, request: Request, t: Words) -> tuple[str, int]:
         """Take the file of the form on; the job's id, and how many files of a zip file are no pictures."""
         model, version, _ = self.picked(request)
-        form = await _form(request, self.service.settings.scratch)
+        try:
+            form = await request.form(max_files=1, max_fields=4)
+        except HTTPException as error:
+            raise Problem("not-understood", f"The form cannot be read: {error.detail}") from error
         try:
             upload = _upload(form, t)
             allowed = _SUFFIXES[noun_of(version.bundle)]
@@ -150,41 +153,6 @@ class Batch(Frame):
         state = await asyncio.to_thread(self._state, request, t)
         await asyncio.to_thread(self.jobs.delete, state.id)
         return RedirectResponse(f"{self.picked(request)[2]}/batch", 303)
-
-
-async def _form(request: Request, folder: Path) -> FormData:
-    """The form, a large file of it in `folder` as it comes. Raises Problem, and StorageError where the disk is full."""
-    parser = _Spooled(Headers(raw=request.headers.raw), request.stream(), max_files=1, max_fields=4)
-    parser.folder = folder
-    try:
-        with storage_errors(folder):
-            return await parser.parse()
-    except ClientDisconnect as error:
-        parser.close()
-        raise Problem("not-understood", "The connection was closed before the file had arrived.") from error
-    except (MultiPartException, KeyError, ValueError) as error:
-        text = getattr(error, "message", "") or "it has no boundary, or is cut"
-        raise Problem("not-understood", f"The form cannot be read: {text}") from error
-    except BaseException:
-        parser.close()
-        raise
-
-
-class _Spooled(MultiPartParser):
-    """Puts what does not fit in memory where all else of the service lies, not into the system's folder."""
-
-    folder = Path()
-
-    def on_headers_finished(self) -> None:
-        """The head of a part is whole; its file is made here."""
-        super().on_headers_finished()
-        if self._current_part.file is not None:
-            self._current_part.file.file._dir = str(self.folder)  # type: ignore[attr-defined]
-
-    def close(self) -> None:
-        """Let go of what was read."""
-        for file in self._files_to_close_on_error:
-            file.close()
 
 
 def _upload(form: FormData, t: Words) -> UploadFile:
