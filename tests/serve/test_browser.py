@@ -283,13 +283,13 @@ def test_a_row_is_typed_and_a_wrong_field_is_marked(visit: Visit) -> None:
     field.fill("mucho")
     page.get_by_role("button", name="Clasificar").click()
     visit.said("#answer [role=alert]", "mag_u")
-    assert field.get_attribute("aria-invalid") == "true"
-    assert page.evaluate("() => document.activeElement.id") == "c0"
+    playwright.expect(field).to_have_attribute("aria-invalid", "true")
+    playwright.expect(field).to_be_focused()
     visit.said("#r0", "No es un número")
     field.fill("17,25")
     page.get_by_role("button", name="Clasificar").click()
     visit.said("#answer", "Lo más probable")
-    assert field.get_attribute("aria-invalid") is None
+    playwright.expect(field).not_to_have_attribute("aria-invalid", "true")
     assert "17,25" in visit.said("#answer", "La fila que se leyó")
 
 
