@@ -9,22 +9,27 @@ import os
 import subprocess
 import sys
 import threading
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import page_sets
 import pytest
-from served import Client, client, npy_bytes, picture_bytes, running, until, words_of
+from served import Client, client, head, npy_bytes, picture_bytes, running, statuses, until, words_of
 
 from estampa.bundle.store import Bundle
-from estampa.errors import BundleError
+from estampa.errors import BundleError, Interrupted, StorageError
 from estampa.monitor import line
 from estampa.monitor.registry import Registry
-from estampa.serve import notes, why
+from estampa.serve import jobs as jobs_module
+from estampa.serve import notes, site, why
+from estampa.serve.archive import unpack
 from estampa.serve.events import Events
+from estampa.serve.jobs import Jobs
 from estampa.serve.metrics import SHARED
 from estampa.serve.models import Models, Place
+from estampa.serve.settings import Settings
 from made_bundles import make, pictures
 
 NPY, PREDICT = "application/x-npy", "/v1/predict"
@@ -168,7 +173,7 @@ def test_objects_are_counted_from_nothing_answered_or_not(tmp_path: Path) -> Non
 
 def test_a_picture_that_cannot_be_read_is_an_object_without_an_answer(tmp_path: Path) -> None:
     with client(models=words_of(m=page_sets.colours(tmp_path / "colours"))) as one:
-        picture = base64.b64encode(picture_bytes(np.zeros((12, 12, 3), np.uint8))[:60]).decode()
+        picture = base64.b64encode(picture_bytes(np.zeros((12, 12, 3), np.uint8))[:40]).decode()
         assert one.post("/classify", json={"picture": picture}).status_code == 422
         told = one.get("/metrics").text
     for name in ("objects", "abstained"):
@@ -226,3 +231,119 @@ def test_too_many_who_ask_for_reasons_are_turned_away(tmp_path: Path, monkeypatc
         for thread in asking:
             thread.join(20)
         assert found == [503, 503, 200, 200, 200, 200]
+
+
+# ------------------------------------------------------------------ faults are told to the log
+
+
+def test_a_fault_behind_a_page_and_in_a_job_is_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = page_sets.table(tmp_path / "sky" / "model")
+    for error in (BundleError("a secret is damaged"), RuntimeError("a secret that nobody foresaw")):
+
+        def broken(*_: Any, error: Exception = error, **__: Any) -> None:
+            raise error
+
+        with client(models=words_of(sky=bundle)) as one:
+            monkeypatch.setattr(site, "about_page", broken)
+            assert one.get("/models/sky/about").status_code == 500
+            monkeypatch.setattr(site, "classify_page", broken)
+            monkeypatch.setattr(site, "_preset", broken)
+            monkeypatch.setattr(jobs_module, "predict", broken)
+            job = one.post("/models/sky/batch", files={"f": ("a.csv", b"a,b\n1,2\n")}).url.path
+            until(lambda job=job, one=one: "could not be done" in one.get(job).text, 10, "the job does not end")
+            told = [told for told in said(capsys) if told["level"] == "error"]
+            assert [fault["event"] for fault in told] == ["fault", "a batch job failed"]
+            assert all("a secret" in fault["traceback"] for fault in told)
+            assert told[0]["request_id"]
+            assert job.rpartition("/")[2] not in json.dumps(told)
+        monkeypatch.undo()
+
+
+# ------------------------------------------------------------------ uploads and jobs
+
+
+def upload(size: int) -> tuple[bytes, str]:
+    """A form with a file of so many bytes, and its content type."""
+    head = b'--x\r\nContent-Disposition: form-data; name="f"; filename="a.csv"\r\n\r\n'
+    return head + bytes(size) + b"\r\n--x--\r\n", "multipart/form-data; boundary=x"
+
+
+def test_an_upload_that_is_cancelled_is_no_fault(grey: Bundle, tmp_path: Path) -> None:
+    body, kind = upload(3 << 20)
+    with running(f"m={grey.folder}", folder=tmp_path, env={"TMPDIR": str(tmp_path)}) as service:
+        with service.connect() as socket:
+            lines = (f"Content-Type: {kind}", f"Content-Length: {len(body)}")
+            socket.sendall(head("/models/m/batch", *lines) + body[: 2 << 20])
+            spooled = f"/proc/{service.process.pid}/fd"
+            until(lambda: deleted(spooled), 10, "the upload is nowhere on the disk")
+            assert all("/estampa-serve-" in name for name in deleted(spooled))
+        until(lambda: [t for t in service.lines() if t["event"] == "request"], 10, "the request does not end")
+        assert [t["status"] for t in service.lines() if t["event"] == "request"] == [400]
+        assert not deleted(spooled)
+        assert "Traceback" not in service.text()
+
+
+def deleted(folder: str) -> list[str]:
+    """Files that a process holds open and that have no name any more."""
+    found = []
+    for handle in Path(folder).iterdir():
+        try:
+            name = str(handle.readlink())
+        except OSError:
+            continue
+        if name.endswith("(deleted)"):
+            found.append(name)
+    return found
+
+
+def test_turns_are_shared_by_all_workers_and_waiting_ends_with_the_service(tmp_path: Path) -> None:
+    here, there = (Jobs(Settings(bundles=("x",), scratch=tmp_path)) for _ in range(2))
+    here.folder.mkdir()
+    first, second = jobs_module._turn(here), jobs_module._turn(there)
+    with first, second:  # neither waits for the other, whichever threads ask
+        ended: list[type] = []
+
+        def wait() -> None:
+            try:
+                with jobs_module._turn(there):
+                    ended.append(object)
+            except Interrupted as error:
+                ended.append(type(error))
+
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        waiting.join(0.3)
+        assert waiting.is_alive()
+        there.close()
+        waiting.join(5)
+        assert ended == [Interrupted]
+    with jobs_module._turn(here), jobs_module._turn(here):
+        pass
+    here.close()
+
+
+def test_a_full_disk_is_no_damaged_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("a.png", bytes(1000))
+    (tmp_path / "a.zip").write_bytes(stream.getvalue())
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    with pytest.raises(StorageError, match="the disk is full"):
+        unpack(tmp_path / "a.zip", tmp_path / "out", 1 << 20)
+
+
+def test_a_large_upload_has_the_time_that_its_limit_needs(grey: Bundle, tmp_path: Path) -> None:
+    body, kind = upload(1000)
+    words = (f"m={grey.folder}", "--body-seconds", "0.5", "--max-body", "1", "--max-upload", "8")
+    with running(*words, folder=tmp_path) as service:
+        lines = (f"Content-Type: {kind}", f"Content-Length: {len(body)}")
+        found = service.raw(head("/models/m/batch", *lines, "Connection: close"), body[:500], body[500:], pause=0.6)
+        assert statuses(found) == [415]  # read to its end: the model is of pictures
+        found = service.raw(head(PREDICT, *lines, "Connection: close"), body[:500], body[500:], pause=0.6)
+        assert statuses(found) == [408]

@@ -15,7 +15,9 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from estampa.serve.jobs import AT_ONCE, LIFTED, WAITING
 from estampa.serve.metrics import Metrics
+from estampa.serve.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
@@ -100,6 +102,17 @@ def test_the_service_in_the_compose_file_is_shut_in() -> None:
         assert all(port.startswith("127.0.0.1:") for port in service["ports"]), name
     for line in tree["services"]["prometheus"]["volumes"][:2]:
         assert (DOCKER / line.split(":")[0]).is_file()
+
+
+def test_what_may_be_uploaded_fits_in_the_memory_that_is_the_disk() -> None:
+    """Ten jobs, two of them unpacked; the uploads that arrive meanwhile; and a gigabyte for the service itself."""
+    service = yaml.safe_load((DOCKER / "compose.yaml").read_text())["services"]["estampa"]
+    upload = int(service["environment"]["ESTAMPA_SERVE_MAX_UPLOAD"]) << 20
+    arriving = max(16 * Settings.model_fields["max_body"].default, 2 * upload)
+    most = (AT_ONCE + WAITING + AT_ONCE * LIFTED) * upload + arriving
+    disk = int(re.search(r"size=(\d+)g", service["tmpfs"][0])[1]) << 30  # type: ignore[index]
+    assert most <= disk
+    assert int(service["mem_limit"].removesuffix("g")) << 30 >= disk + (1 << 30)
 
 
 def test_alerts_ask_for_metrics_that_there_are() -> None:

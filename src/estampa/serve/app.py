@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import traceback
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 from typing import Any
@@ -19,7 +18,7 @@ from estampa.serve.direct import Direct
 from estampa.serve.frame import Frame
 from estampa.serve.guard import Guard
 from estampa.serve.openapi import answers_of, classify_body, predict_body
-from estampa.serve.problems import KINDS, Problem, id_of, problem_of
+from estampa.serve.problems import KINDS, Problem
 from estampa.serve.reference import reference
 from estampa.serve.service import Service
 from estampa.serve.settings import Settings
@@ -56,11 +55,9 @@ def create_app(settings: Settings) -> Guard:
 
 async def _told(request: Request, error: Exception) -> Response:
     """Every error of a route as problem details."""
-    problem = problem_for(error)
-    if problem.kind == "internal":
-        events = request.app.state.service.events
-        events.fault("fault", "".join(traceback.format_exception(error)), request_id=id_of(request))
-    return Frame(request.app.state.service).told(request, problem)
+    frame = Frame(request.app.state.service)
+    problem = frame.problem(request, error) if isinstance(error, EstampaError) else problem_for(error)
+    return frame.told(request, problem)
 
 
 async def _fault(request: Request, _: Exception) -> Response:
@@ -70,11 +67,9 @@ async def _fault(request: Request, _: Exception) -> Response:
 
 
 def problem_for(error: Exception) -> Problem:
-    """The problem that an error is."""
+    """The problem that an error of the framework is."""
     if isinstance(error, Problem):
         return error
-    if isinstance(error, EstampaError):
-        return problem_of(error)
     if isinstance(error, RequestValidationError):
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:3])
         return Problem("not-understood", f"The request does not fit its description: {faults}.")

@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from estampa.data.sources._picture import SUFFIXES
+from estampa.files import storage_errors
 from estampa.serve.problems import Problem
 
 MOST_FILES = 20_000
@@ -22,10 +23,10 @@ def unpack(path: Path, folder: Path, most: int) -> int:
     """Unpack the files of the zip file `path` into `folder`, which is new, and return how many there are.
 
     `most`: bytes of all of them together. Raises Problem: no zip file, damaged, encrypted, too many or too large
-    files, links, names that lead out of the folder or appear twice.
+    files, links, names that lead out of the folder or appear twice; StorageError: the disk is full.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with storage_errors(folder), zipfile.ZipFile(path) as archive:
             entries = _files(archive)
             targets = _checked(entries, most)
             left = most

@@ -7,14 +7,16 @@ import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from tempfile import SpooledTemporaryFile
 from typing import Any
 
-from starlette.datastructures import FormData, UploadFile
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.datastructures import FormData, Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
 from estampa.bundle.store import Bundle
+from estampa.files import storage_errors
 from estampa.predict.output import Table, writer_of
 from estampa.serve.archive import passed_over
 from estampa.serve.frame import Frame
@@ -58,7 +60,7 @@ class Batch(Frame):
 
     def __init__(self, service: Service) -> None:
         super().__init__(service)
-        self.jobs = Jobs(service.settings)
+        self.jobs = Jobs(service.settings, events=service.events)
         service.closers.append(self.jobs.close)
 
     async def page(self, request: Request) -> Response:
@@ -84,10 +86,7 @@ class Batch(Frame):
     async def _begin(self, request: Request, t: Words) -> tuple[str, int]:
         """Take the file of the form on; the job's id, and how many files of a zip file are no pictures."""
         model, version, _ = self.picked(request)
-        try:
-            form = await request.form(max_files=1, max_fields=4)
-        except HTTPException as error:
-            raise Problem("not-understood", f"The form cannot be read: {error.detail}") from error
+        form = await _form(request, self.service.settings.scratch)
         try:
             upload = _upload(form, t)
             allowed = _SUFFIXES[noun_of(version.bundle)]
@@ -153,6 +152,36 @@ class Batch(Frame):
         state = await asyncio.to_thread(self._state, request, t)
         await asyncio.to_thread(self.jobs.delete, state.id)
         return RedirectResponse(f"{self.picked(request)[2]}/batch", 303)
+
+
+async def _form(request: Request, folder: Path) -> FormData:
+    """The form, a large file of it in `folder`. Raises Problem, and StorageError where the disk is full."""
+    parser = _Spooled(Headers(raw=request.headers.raw), request.stream(), max_files=1, max_fields=4)
+    parser.folder = folder
+    try:
+        with storage_errors(folder):
+            return await parser.parse()
+    except ClientDisconnect as error:
+        raise Problem("not-understood", "The connection was closed before the file had arrived.") from error
+    except (MultiPartException, KeyError, ValueError) as error:
+        text = getattr(error, "message", "") or "it has no boundary, or is cut"
+        raise Problem("not-understood", f"The form cannot be read: {text}") from error
+
+
+class _Spooled(MultiPartParser):
+    """Puts what does not fit in memory where all else of the service lies, not into the system's folder."""
+
+    folder = Path()
+
+    def on_headers_finished(self) -> None:
+        """The head of a part is whole; its file is made here."""
+        super().on_headers_finished()
+        upload = self._current_part.file
+        if upload is not None:
+            upload.file.close()  # Starlette's own, still empty
+            held = SpooledTemporaryFile(max_size=self.spool_max_size, dir=str(self.folder))  # noqa: SIM115 - closed with the form
+            upload.file = held  # type: ignore[assignment]
+            self._files_to_close_on_error[-1] = held
 
 
 def _upload(form: FormData, t: Words) -> UploadFile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -73,6 +74,15 @@ class Frame:
             return problem.response(id_of(request), request.scope.get("root_path", ""))
         return self.fault(request, problem)
 
+    def problem(self, request: Request, error: Problem | EstampaError) -> Problem:
+        """The problem that an error of a request is; a fault of ours is written to the server's log."""
+        if isinstance(error, Problem):
+            return error
+        problem = problem_of(error)
+        if problem.kind == "internal":
+            self.service.events.fault("fault", "".join(traceback.format_exception(error)), request_id=id_of(request))
+        return problem
+
     def fault(self, request: Request, problem: Problem) -> Response:
         """A problem as a page."""
         t = self.words(request)
@@ -88,7 +98,7 @@ class Frame:
             try:
                 return await endpoint(request)
             except (Problem, EstampaError) as error:
-                return self.fault(request, error if isinstance(error, Problem) else problem_of(error))
+                return self.fault(request, self.problem(request, error))
 
         made = Route(path, shown, methods=list(methods))
         return made

@@ -142,6 +142,8 @@ class _Passage:
         self.whole = False  #: the body has arrived
         upload = guard.path_of(scope).endswith("/batch")
         self.most = self.settings.max_upload if upload else self.settings.max_body
+        # A body of another limit may take its time: what is asked of a line is the same.
+        self.seconds = self.settings.body_seconds * max(1.0, self.most / self.settings.max_body)
 
     async def go(self) -> None:
         """Answer it, whatever happens."""
@@ -181,13 +183,13 @@ class _Passage:
         """The next piece of the body, while it keeps to the limits of size and time."""
         if self.whole:  # what comes now is the client going away, however long that takes
             return await self._receive()
-        left = self.settings.body_seconds - (time.perf_counter() - self.began)
+        left = self.seconds - (time.perf_counter() - self.began)
         try:
             async with asyncio.timeout(max(left, 0)):
                 message = await self._receive()
         except TimeoutError as error:
             raise Problem(
-                "too-slow", f"The body did not arrive within {self.settings.body_seconds:g} s.", {"Connection": "close"}
+                "too-slow", f"The body did not arrive within {self.seconds:g} s.", {"Connection": "close"}
             ) from error
         if message["type"] == "http.request":
             self.bytes += len(message.get("body", b""))

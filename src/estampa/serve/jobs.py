@@ -15,10 +15,11 @@ import secrets
 import shutil
 import threading
 import time
+import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePath
 
@@ -28,6 +29,7 @@ from estampa.files import write_atomic
 from estampa.predict import predict
 from estampa.progress import Silent
 from estampa.serve.archive import unpack
+from estampa.serve.events import Events
 from estampa.serve.models import Version
 from estampa.serve.problems import Problem, problem_of
 from estampa.serve.settings import Settings
@@ -38,8 +40,9 @@ AT_ONCE, WAITING = 2, 8  #: jobs that are scored at once, and that wait, in all 
 _ID = re.compile(r"[A-Za-z0-9_-]{24}")
 _PROGRESS, _ANSWERS, _STOP = "progress.json", "answers.csv", "stop"
 _INPUT, _PICTURES = "input", "pictures"  #: the file that came, and the folder that a zip file is unpacked into
+_LOOK = 0.05  #: seconds between looks for a free turn
 _EVERY = 0.25  #: seconds between notes of how far a job is
-_LIFTED = 4  #: a zip file may unpack to so many times the limit of an upload
+LIFTED = 4  #: a zip file may unpack to so many times the limit of an upload
 _GOING = ("waiting", "reading", "working")
 
 
@@ -72,12 +75,12 @@ class State:
 class Jobs:
     """The jobs of one process, in the folder that all processes share."""
 
-    def __init__(self, settings: Settings, keep: float = 60.0 * MINUTES) -> None:
-        self.settings, self.keep = settings, keep
+    def __init__(self, settings: Settings, keep: float = 60.0 * MINUTES, events: Events | None = None) -> None:
+        self.settings, self.keep, self._events = settings, keep, events or Events()
         self.folder = settings.scratch / "jobs"
         self._pool = ThreadPoolExecutor(AT_ONCE, "batch")
         self._timers: set[threading.Timer] = set()
-        self._closed = False
+        self.closed = False
 
     def begin(self, model: str, version: Version, fill: Callable[[Path], None], called: str) -> str:
         """Take a file on, and return the job's id. Raises Problem when too many wait.
@@ -136,7 +139,7 @@ class Jobs:
 
     def close(self) -> None:
         """Stop what is being scored, forget what waits, and delete the jobs of this process."""
-        self._closed = True
+        self.closed = True
         for timer in list(self._timers):
             timer.cancel()
         self._pool.shutdown(wait=True, cancel_futures=True)
@@ -149,22 +152,30 @@ class Jobs:
     def _run(self, state: State, version: Version, path: Path, called: str) -> None:
         """Score it, in a thread of the pool; whatever happens, the file that came is deleted."""
         folder, done = self.folder / state.id, replace(state, state="failed", kind="internal", problem=_FAULT)
-        with _Turn(self.folder):
-            try:
+        try:
+            with _turn(self):
                 if not folder.is_dir():  # deleted while it waited
                     return
                 done = self._score(replace(state, pid=os.getpid()), version, path)
-            except Problem as problem:
-                done = replace(state, state="failed", problem=problem.detail, kind=problem.kind)
-            except Interrupted:
-                done = replace(state, state="stopped")
-            except EstampaError as error:
-                told = problem_of(error, (path, folder / _PICTURES, folder), called)
-                done = replace(state, state="failed", problem=told.detail, kind=told.kind)
-            finally:  # of anything else, it is `done` as it was: a fault of ours
-                self._clear(folder)
-                if folder.is_dir():
-                    self._finish(done)
+        except Problem as problem:
+            done = replace(state, state="failed", problem=problem.detail, kind=problem.kind)
+        except Interrupted:
+            done = replace(state, state="stopped")
+        except EstampaError as error:
+            told = problem_of(error, (path, folder / _PICTURES, folder), called)
+            done = replace(state, state="failed", problem=told.detail, kind=told.kind)
+            if told.kind == "internal":
+                self._tell(error)
+        except Exception as error:  # noqa: BLE001 - nobody waits for this thread: it is `done` as it was, a fault of ours
+            self._tell(error)
+        finally:
+            self._clear(folder)
+            if folder.is_dir():
+                self._finish(done)
+
+    def _tell(self, error: Exception) -> None:
+        """Write a fault to the server's log. It names no job: who knows a job's id may read its answers."""
+        self._events.fault("a batch job failed", "".join(traceback.format_exception(error)))
 
     def _score(self, state: State, version: Version, path: Path) -> State:
         folder = self.folder / state.id
@@ -172,7 +183,7 @@ class Jobs:
         source = path
         if path.suffix == ".zip":
             source = folder / _PICTURES
-            unpack(path, source, _LIFTED * self.settings.max_upload)
+            unpack(path, source, LIFTED * self.settings.max_upload)
             path.unlink()
         told = _Told(self, replace(state, state="reading"))
         found = predict(version.bundle, source, folder / _ANSWERS, threads=1, progress=told)
@@ -205,7 +216,7 @@ class Jobs:
 
     def stopped(self, name: str) -> bool:
         """Whether a job is to stop."""
-        return self._closed or (self.folder / name / _STOP).exists() or not (self.folder / name).is_dir()
+        return self.closed or (self.folder / name / _STOP).exists() or not (self.folder / name).is_dir()
 
     def _note(self, state: State) -> None:
         folder = self.folder / state.id
@@ -230,21 +241,30 @@ class Jobs:
         return [state for state in found if state is not None]
 
 
-class _Turn:
-    """One of the `AT_ONCE` turns that all workers share: the lock of a folder, which goes with who holds it."""
+@contextmanager
+def _turn(jobs: Jobs) -> Iterator[None]:
+    """Hold one of the `AT_ONCE` turns that all workers share: the lock of a folder, which goes with who holds it.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def __enter__(self) -> None:
-        own = int(threading.current_thread().name.rpartition("_")[2] or 0) % AT_ONCE
-        turn = self._folder / f"turn-{own}"
+    Raises Interrupted when the service ends before one is free.
+    """
+    turns = [jobs.folder / f"turn-{i}" for i in range(AT_ONCE)]
+    for turn in turns:
         turn.mkdir(exist_ok=True)
-        self._lock = os.open(turn, os.O_RDONLY)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._lock)
+    while not jobs.closed:
+        for turn in turns:
+            lock = os.open(turn, os.O_RDONLY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(lock)
+                continue
+            try:
+                yield
+            finally:
+                os.close(lock)
+            return
+        time.sleep(_LOOK)
+    raise Interrupted("stopped")
 
 
 class _Told(Silent):

@@ -27,7 +27,7 @@ from estampa.serve.inputs import Inputs, Reader
 from estampa.serve.models import Model, Version
 from estampa.serve.pages.render import FILES, static
 from estampa.serve.pages.words import Words
-from estampa.serve.problems import Problem, id_of, problem_of
+from estampa.serve.problems import Problem, id_of
 from estampa.serve.service import Service
 from estampa.serve.shown import Fault, Stated, fault_of
 from estampa.serve.views import MOST_FILES, Answer, Asked, Viewer
@@ -95,8 +95,7 @@ class Site(Frame):
             if asked is not None:
                 answers = await self._answered(request, model, version, t, asked)
         except (Problem, EstampaError) as error:
-            problem = error if isinstance(error, Problem) else problem_of(error)
-            fault = fault_of(t, problem, id_of(request))
+            fault = fault_of(t, self.problem(request, error), id_of(request))
         limit = self.service.settings.max_body
         page = await asyncio.to_thread(lambda: classify_page(version, t, address, limit, **now))
         part = (
