@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute
 from estampa import machine
 from estampa.bundle.manifest import FORMAT
 from estampa.serve import metrics, papers
-from estampa.serve.bodies import asked_of, body_of, one_from_tree, parsed
+from estampa.serve.bodies import asked_of, one_of
 from estampa.serve.inputs import Reader
 from estampa.serve.openapi import (
     ANSWER,
@@ -57,9 +57,8 @@ def _predictions(service: Service) -> APIRouter:
         version = chosen.version
         _require_json(request)
         reader = Reader(version.bundle, service.settings)
-        data = await body_of(request)
         try:
-            asked = one_from_tree(reader, parsed(data))
+            asked = await one_of(request, reader)
         except Problem as problem:
             if problem.kind == "unreadable":
                 service.metrics.refused(chosen.name)

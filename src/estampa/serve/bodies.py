@@ -38,6 +38,7 @@ UNTYPED = ("", "application/octet-stream", "application/x-www-form-urlencoded")
 BODY = "the body"  #: what a body that is one file is called in messages
 INLINE = 1 << 16  #: bytes of a body that is read at once; a larger one in a thread, so that others are not kept waiting
 CONSENT = "x-estampa-consent"
+_PACKED = ("picture", "pictures")  #: keys of JSON whose values unpack to more than they are
 _YES = ("true", "1", "yes", "on")
 
 
@@ -60,13 +61,13 @@ async def body_of(request: Request) -> bytes:
 async def asked_of(request: Request, reader: Reader) -> Asked:
     """Read what a request asks, by its content type. Raises Problem."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    consent = request.headers.get(CONSENT, "").lower() in _YES
+    consent = consents(request)
     readers = request.app.state.service.readers
     if kind == MULTIPART:
         form = await form_of(request)
         try:
             files = await files_of(form)
-            agreed = consent or str(form.get("consent", "")).lower() in _YES
+            agreed = consent or _yes(form.get("consent", ""))
         finally:
             await form.close()
         return await _away(readers, lambda: Asked(from_files(reader, files), agreed))
@@ -74,20 +75,51 @@ async def asked_of(request: Request, reader: Reader) -> Asked:
     if not data:
         raise Problem("not-understood", f"The body is empty. Send {accepted()}.")
     if kind == JSON or (kind.endswith("+json") and kind.startswith("application/")):
-        read: Callable[[], Asked] = lambda: from_tree(reader, parsed(data), consent)  # noqa: E731
-    elif kind in TYPES or kind in UNTYPED:
+        return await _from_json(readers, data, lambda tree: from_tree(reader, tree, consent))
+    if kind in TYPES or kind in UNTYPED:
         how = TYPES.get(kind) or _sniffed(data)
         if how is None:
             raise Problem(
                 "media", "What the body is cannot be told from its first bytes; say it: -H 'Content-Type: text/csv'. "
                 f"Send {accepted()}.",
             )  # fmt: skip
-        read = lambda: Asked(_numbered(from_bytes(reader, BODY, data, how)), consent)  # noqa: E731
-    else:
-        raise Problem("media", f"{kind[:80]!r} is not read here. Send {accepted()}.")
-    if len(data) <= INLINE and kind in (JSON, NPY):
-        return read()
-    return await _away(readers, read)
+        read: Callable[[], Asked] = lambda: Asked(_numbered(from_bytes(reader, BODY, data, how)), consent)  # noqa: E731
+        return read() if len(data) <= INLINE and kind == NPY else await _away(readers, read)
+    raise Problem("media", f"{kind[:80]!r} is not read here. Send {accepted()}.")
+
+
+async def one_of(request: Request, reader: Reader) -> Asked:
+    """Read the one object that POST /classify asks of. Raises Problem."""
+    data, consent = await body_of(request), consents(request)
+    readers = request.app.state.service.readers
+    return await _from_json(readers, data, lambda tree: one_from_tree(reader, tree, consent))
+
+
+async def _from_json(pool: Executor, data: bytes, read: Callable[[Any], Asked]) -> Asked:
+    """Read JSON: small bodies of numbers at once, larger ones and pictures, which unpack to far more, in a thread."""
+    if len(data) > INLINE:
+        return await _away(pool, lambda: read(parsed(data)))
+    tree = parsed(data)
+    if isinstance(tree, dict) and not tree.keys().isdisjoint(_PACKED):
+        return await _away(pool, lambda: read(tree))
+    return read(tree)
+
+
+def consents(request: Request) -> bool:
+    """Whether the header says that the inputs may be stored; a form's field or JSON's key can say so, too."""
+    return _yes(request.headers.get(CONSENT, ""))
+
+
+def _yes(said: Any) -> bool:
+    return str(said).lower() in _YES
+
+
+def _agreed(tree: dict[str, Any], consent: bool) -> bool:
+    """What JSON says of consent, else what the header said."""
+    agreed = tree.get("consent", consent)
+    if not isinstance(agreed, bool):
+        raise Problem("not-understood", "'consent' must be true or false.")
+    return agreed
 
 
 def _numbered(found: Inputs) -> Inputs:
@@ -129,9 +161,7 @@ def from_tree(reader: Reader, tree: Any, consent: bool = False) -> Asked:
     unknown = tree.keys() - {*keys, "ids", "consent", "about"}
     if unknown:
         raise Problem("not-understood", f"Unknown key {min(unknown)[:80]!r}. Allowed: {', '.join(keys)}, ids, consent.")
-    agreed = tree.get("consent", consent)
-    if not isinstance(agreed, bool):
-        raise Problem("not-understood", "'consent' must be true or false.")
+    agreed = _agreed(tree, consent)
     ids = tree.get("ids")
     if "rows" in tree:
         return Asked(reader.rows(tree["rows"], ids), agreed)
@@ -142,19 +172,18 @@ def from_tree(reader: Reader, tree: Any, consent: bool = False) -> Asked:
     return Asked(reader.array(arrays.listed(tree["images"], "'images'"), ids, "'images'"), agreed)
 
 
-def one_from_tree(reader: Reader, tree: Any) -> Asked:
+def one_from_tree(reader: Reader, tree: Any, consent: bool = False) -> Asked:
     """One object for POST /classify: {"image": ...}, {"picture": base64}, or of a table {"column": number, ...}."""
     if not isinstance(tree, dict) or not tree:
         raise Problem("not-understood", "The JSON must be an object: of a table its columns, else image or picture.")
     if reader.bundle.of_table:
         names = reader.bundle.table.column_names
-        agreed = "consent" not in names and tree.get("consent") is True
-        return Asked(reader.rows([tree]), agreed)
+        return Asked(reader.rows([tree]), consent if "consent" in names else _agreed(tree, consent))
     plural = {"image": "images", "picture": "pictures"}
     given = [key for key in plural if key in tree]
     if len(given) != 1 or set(tree) - {*plural, "consent", "about", "id"}:
         raise Problem("not-understood", 'Send {"image": nested lists} or {"picture": base64 of a picture file}.')
-    changed = {plural[given[0]]: [tree[given[0]]], "consent": tree.get("consent", False)}
+    changed = {plural[given[0]]: [tree[given[0]]], "consent": tree.get("consent", consent)}
     return from_tree(reader, changed | ({"ids": [tree["id"]]} if "id" in tree else {}))
 
 
