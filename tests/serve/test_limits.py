@@ -6,15 +6,19 @@ import base64
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from served import Client, client, picture_bytes, problem, words_of
+from hostile import zipped
+from served import Client, client, npy_bytes, picture_bytes, problem, until, words_of
 
 import made_tables
 from estampa.data.record import ReadRecord
 from estampa.serve import inputs
+from estampa.serve.problems import Problem
 from made_bundles import make, pictures
 
 PNG = picture_bytes(pictures(1, (8, 8, 1))[0])
@@ -73,3 +77,59 @@ def test_classify_hears_consent_as_predict_does(ask: Client) -> None:
 def _example(ask: Client) -> str:
     folder = Path(ask.service.models.pick("table").version.bundle.folder)
     return (folder / "examples" / "request.json").read_text()
+
+
+# ---------------------------------------------------------------------- all of them together
+
+
+def test_the_pixels_of_a_request_have_a_limit(models: tuple[str, ...]) -> None:
+    files = [("f", (f"{i}.png", PNG)) for i in range(12)]
+    with client(models=models, max_pixels=64) as one:
+        assert one.post("/v1/predict?model=small", files=files[:8]).status_code == 200
+        answer = one.post("/v1/predict?model=small", files=files)
+        problem(answer, "too-large", "768 pixels", "512", "estampa predict")
+
+
+def test_what_is_unpacked_at_once_has_a_limit(models: tuple[str, ...]) -> None:
+    body = zipped(("images.npy", npy_bytes(np.zeros((500, 8, 8, 1), np.uint8))))
+    kind = {"Content-Type": "application/x-npz"}
+    with client(models=models, max_body=8192, max_objects=1000) as one:
+        room = one.made.room
+        assert one.post("/v1/predict?model=small", content=body, headers=kind).status_code == 200
+        assert room.held == 0
+        other = room.share()
+        other.charge(room.most - 40_000)
+        answer = one.post("/v1/predict?model=small", content=body, headers=kind)
+        problem(answer, "busy")
+        assert answer.headers["retry-after"] == "1"
+        other.end()
+        assert room.held == 0
+        assert one.post("/v1/predict?model=small", content=body, headers=kind).status_code == 200
+        with pytest.raises(Problem, match="room"):
+            other.charge(1)  # a thread that goes on after its request has ended
+
+
+def test_requests_that_wait_to_be_read_have_a_limit(models: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go = threading.Semaphore(0), threading.Event()
+    whole = inputs.decode_into
+
+    def held(*args: Any, **how: Any) -> None:
+        begun.release()
+        assert go.wait(20)
+        whole(*args, **how)
+
+    monkeypatch.setattr(inputs, "decode_into", held)
+    with client(models=models, max_waiting=1, threads=1) as one, ThreadPoolExecutor(2) as pool:
+
+        def send() -> Any:
+            return one.post("/classify?model=small", json={"picture": TEXT})
+
+        try:
+            first = [pool.submit(send) for _ in range(2)]
+            assert begun.acquire(timeout=20)
+            until(lambda: one.service.readers.waiting == 2, 20, "they do not wait")
+            answer = send()
+            problem(answer, "busy")
+        finally:
+            go.set()
+        assert [one.result().status_code for one in first] == [200, 200]

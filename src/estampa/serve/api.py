@@ -25,6 +25,7 @@ from estampa.serve.openapi import (
     responses,
 )  # fmt: skip
 from estampa.serve.problems import Problem, id_of
+from estampa.serve.room import CHARGE
 from estampa.serve.service import Service
 
 _TEXT = {"type": "string"}
@@ -56,7 +57,7 @@ def _predictions(service: Service) -> APIRouter:
         chosen = service.models.pick(model)
         version = chosen.version
         _require_json(request)
-        reader = Reader(version.bundle, service.settings)
+        reader = Reader(version.bundle, service.settings, request.scope[CHARGE])
         try:
             asked = await one_of(request, reader)
         except Problem as problem:
@@ -75,7 +76,7 @@ def _predictions(service: Service) -> APIRouter:
         """Pictures in a form, `.npy` and `.npz` bodies, CSV or JSON rows; FITS and Parquet where they are installed."""
         chosen = service.models.pick(model)
         version = chosen.version
-        asked = await asked_of(request, Reader(version.bundle, service.settings))
+        asked = await asked_of(request, Reader(version.bundle, service.settings, request.scope[CHARGE]))
         how: dict[str, Any] = {"consent": asked.consent, "version": version}
         if len(asked.inputs) == 1:
             served, _ = await service.one(chosen, asked.inputs, id_of(request), **how)

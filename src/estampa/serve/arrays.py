@@ -6,7 +6,7 @@ import ast
 import io
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -81,16 +81,21 @@ def _header(text: bytes, what: str, allowed: str) -> tuple[np.dtype[Any], tuple[
     return dtype, shape, fortran
 
 
-def npz(data: bytes, most: int) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file by name, at most `most` bytes of them; Problem where it is none, or a bomb."""
+def npz(data: bytes, most: int, charge: Callable[[int], None] = lambda _: None) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file by name, at most `most` bytes of them; Problem where it is none, or a bomb.
+
+    `charge` is told how many bytes there are before they are unpacked.
+    """
     found: dict[str, np.ndarray] = {}
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = archive.infolist()
             if len(entries) > _MEMBERS:
                 raise Problem("too-large", f"The .npz file has {len(entries)} members; allowed are {_MEMBERS}.")
-            if sum(entry.file_size for entry in entries) > most:
+            size = sum(entry.file_size for entry in entries)
+            if size > most:
                 raise Problem("too-large", f"The .npz file unpacks to more than {most:,} bytes.")
+            charge(size)
             if any(entry.compress_type not in _METHODS for entry in entries):
                 raise Problem("unreadable", "The .npz file is packed in a way that NumPy does not write.")
             for entry in entries:

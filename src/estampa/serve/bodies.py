@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +16,7 @@ from estampa.data.sources._picture import SUFFIXES
 from estampa.serve import arrays
 from estampa.serve.inputs import FILES, Inputs, Reader, named
 from estampa.serve.problems import Problem
+from estampa.serve.room import Readers
 
 NPY, NPZ, JSON, MULTIPART = "application/x-npy", "application/x-npz", "application/json", "multipart/form-data"
 #: Content types of a body that is one file, and how it is read: "picture", "npy", "npz", or the suffix of its source.
@@ -95,7 +94,7 @@ async def one_of(request: Request, reader: Reader) -> Asked:
     return await _from_json(readers, data, lambda tree: one_from_tree(reader, tree, consent))
 
 
-async def _from_json(pool: Executor, data: bytes, read: Callable[[Any], Asked]) -> Asked:
+async def _from_json(pool: Readers, data: bytes, read: Callable[[Any], Asked]) -> Asked:
     """Read JSON: small bodies of numbers at once, larger ones and pictures, which unpack to far more, in a thread."""
     if len(data) > INLINE:
         return await _away(pool, lambda: read(parsed(data)))
@@ -127,8 +126,8 @@ def _numbered(found: Inputs) -> Inputs:
     return replace(found, ids=np.where(found.ids == BODY, "0", found.ids))
 
 
-async def _away(pool: Executor, work: Callable[[], Asked]) -> Asked:
-    return await asyncio.get_running_loop().run_in_executor(pool, work)
+async def _away(pool: Readers, work: Callable[[], Asked]) -> Asked:
+    return await pool.read(work)
 
 
 def accepted() -> str:
@@ -267,7 +266,7 @@ def from_bytes(reader: Reader, name: str, data: bytes, how: str) -> Inputs:
     if how == "npy":
         return reader.array(arrays.npy(data, name), None, name)
     if how == "npz":
-        held = arrays.npz(data, 4 * reader.settings.max_body)
+        held = arrays.npz(data, 4 * reader.settings.max_body, reader.charge)
         ids: np.ndarray | None = held.get("ids", held.get("id"))
         return reader.array(arrays.only(held, "images", "x", "rows", "table"), ids, name)
     if how == "picture":

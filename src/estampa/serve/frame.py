@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -110,4 +109,4 @@ class Frame:
 
     async def read(self, work: Callable[[], Any]) -> Any:
         """Decode what came, in one of the threads that are there for that."""
-        return await asyncio.get_running_loop().run_in_executor(self.service.readers, work)
+        return await self.service.readers.read(work)

@@ -20,6 +20,7 @@ from starlette.requests import Request
 
 from estampa.serve.frame import Frame
 from estampa.serve.problems import KINDS, Problem
+from estampa.serve.room import CHARGE, Room
 from estampa.serve.service import Service
 from estampa.serve.wire import OPEN
 
@@ -68,6 +69,7 @@ class Guard:
         self._hosts = hosts if inner or settings.allowed_hosts else set()
         self.held = 0  #: bytes of the bodies of requests that are being answered
         self.most_held = max(16 * service.settings.max_body, 2 * service.settings.max_upload)
+        self.room = Room(16 * service.settings.max_body)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""
@@ -139,6 +141,8 @@ class _Passage:
         self.id = asked.decode() if _ID.fullmatch(asked) else uuid.uuid4().hex
         scope["estampa.id"], scope["root_path"] = self.id, self.settings.root_path
         self.began, self.status, self.bytes = time.perf_counter(), 0, 0
+        self.share = guard.room.share()
+        scope[CHARGE] = self.share.charge
         self.whole = False  #: the body has arrived
         upload = guard.path_of(scope).endswith("/batch")
         self.most = self.settings.max_upload if upload else self.settings.max_body
@@ -164,6 +168,7 @@ class _Passage:
             await self._refuse(Problem("internal", "A fault of the service; its log has the request's id."))
         finally:
             self.guard.held -= self.bytes
+            self.share.end()
             self._count()
 
     def _too_large(self) -> Problem | None:

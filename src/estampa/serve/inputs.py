@@ -18,7 +18,7 @@ from estampa.bundle.contract import check_header, check_scale
 from estampa.bundle.contract_table import places
 from estampa.bundle.store import Bundle
 from estampa.data.record import Header, ReadRecord
-from estampa.data.sources._picture import Unreadable
+from estampa.data.sources._picture import Unreadable, head_of
 from estampa.data.sources._wide import open_parquet
 from estampa.data.sources.folder import decode_into
 from estampa.errors import EstampaError
@@ -36,8 +36,13 @@ _TEXTS = (".csv", ".tsv")
 _COLUMNS = 4096  #: of a table that is read: each takes a look of its own
 _UNPACKED = 8  #: what a request may unpack to, in largest bodies: its pixels as the model takes them, or its tables
 _BREAKS = 4  #: breaks of lines a row: its own, and those of empty lines and within texts
+_PICTURES = 8  #: pixels of a request's pictures together, in those of the largest
 _ID_MOST = 200  #: characters of an id
 _MODES = {1: "L", 3: "RGB"}
+
+
+#: Told, before anything is unpacked, how many bytes it takes; raises Problem when there is no room for them.
+Charge = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -54,8 +59,8 @@ class Inputs:
 class Reader:
     """Reads what requests hold for one bundle, within the limits of the settings. Every method raises Problem."""
 
-    def __init__(self, bundle: Bundle, settings: Settings) -> None:
-        self.bundle, self.settings = bundle, settings
+    def __init__(self, bundle: Bundle, settings: Settings, charge: Charge = lambda _: None) -> None:
+        self.bundle, self.settings, self.charge = bundle, settings, charge
 
     # ------------------------------------------------------------------ pictures
 
@@ -100,6 +105,7 @@ class Reader:
             if not mode or contract.dtype == "float32":
                 raise Problem("media", f"This model reads no picture files: it was fed {contract.words()}. Send .npy.")
             record = ReadRecord(source="folder", mode=mode)
+        self._quick(files)
         images = np.zeros((len(files), *contract.shape), contract.dtype)
         rejected: dict[int, str] = {}
         for i, (_, data) in enumerate(files):
@@ -214,8 +220,10 @@ class Reader:
         foot = open_parquet(path).metadata
         self._few(foot.num_rows)
         most = 2 * self.settings.max_body
-        if sum(foot.row_group(i).total_byte_size for i in range(foot.num_row_groups)) > most:
+        size = sum(foot.row_group(i).total_byte_size for i in range(foot.num_row_groups))
+        if size > most:
             raise Problem("too-large", f"The Parquet file unpacks to more than {most:,} bytes.")
+        self.charge(max(size, 0))
         if foot.num_columns > _COLUMNS:
             raise Problem("too-large", f"The Parquet file has more than {_COLUMNS:,} columns.")
 
@@ -249,6 +257,25 @@ class Reader:
             raise Problem(
                 "too-large", f"{count:,} objects take {size:,} bytes as the model takes them; allowed are {most:,} in "
                 "one request. Send them in several, or use `estampa predict`.",
+            )  # fmt: skip
+        self.charge(size)
+
+    def _quick(self, files: Sequence[tuple[str, bytes]]) -> None:
+        """Hold the pictures of a request together to a limit by what their heads say: decoding takes time by pixels."""
+        if len(files) <= _PICTURES:  # each has a limit of its own
+            return
+        most, found = _PICTURES * self.settings.max_pixels, 0
+        for _, data in files:
+            try:
+                head = head_of(data)
+            except Unreadable:  # costs nothing more
+                continue
+            size = head.height * head.width
+            found += size if size <= self.settings.max_pixels else 0  # a larger one is not decoded
+        if found > most:
+            raise Problem(
+                "too-large", f"The pictures have {found:,} pixels; allowed are {most:,} in one request. Send them in "
+                "several, or use `estampa predict`.",
             )  # fmt: skip
 
     def _scaled(self, found: Inputs, what: str) -> Inputs:

@@ -25,6 +25,7 @@ from estampa.serve.models import Model, Models, Version
 from estampa.serve.notes import Note, Notes, Outcome
 from estampa.serve.problems import Problem
 from estampa.serve.queue import Queue
+from estampa.serve.room import Readers
 from estampa.serve.settings import Settings
 
 Explained = TypeVar("Explained")
@@ -63,7 +64,7 @@ class Service:
         self.models, self.metrics = Models(settings.bundles, logged=settings.log is not None), Metrics()
         threads = settings.threads or max(1, machine.threads() // settings.workers)
         self.queue = Queue(threads, settings.max_waiting)
-        self.readers = ThreadPoolExecutor(threads, "read")
+        self.readers = Readers(threads, settings.max_waiting)
         self._explaining, self._turns = ThreadPoolExecutor(1, "why"), threading.Semaphore(_EXPLAINED)
         self.notes = Notes(self.log, self._noted) if self.log is not None else None
         self._tasks: list[asyncio.Task[None]] = []

@@ -28,6 +28,7 @@ from estampa.serve.models import Model, Version
 from estampa.serve.pages.render import FILES, static
 from estampa.serve.pages.words import Words
 from estampa.serve.problems import Problem, id_of
+from estampa.serve.room import CHARGE
 from estampa.serve.service import Service
 from estampa.serve.shown import Fault, Stated, fault_of
 from estampa.serve.views import MOST_FILES, Answer, Asked, Viewer
@@ -118,7 +119,7 @@ class Site(Frame):
         """Objects, what to call them, whether to say what the answer hangs on, and whether they may be stored; None
         where nothing was asked.
         """
-        reader = Reader(version.bundle, self.service.settings)
+        reader = Reader(version.bundle, self.service.settings, request.scope[CHARGE])
         if request.method != "POST":
             given = request.query_params.get("preset")
             return None if given is None else (*_preset(version, t, given, now), "why" in request.query_params, False)
