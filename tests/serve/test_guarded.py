@@ -22,6 +22,7 @@ from estampa.bundle.store import Bundle
 from estampa.monitor.kept import Kept
 from estampa.monitor.log import forget, read_log
 from estampa.predict import predict
+from estampa.serve import papers
 from estampa.serve.problems import KINDS, Problem
 from made_bundles import make, pictures
 
@@ -230,16 +231,24 @@ def test_a_fault_of_ours_tells_the_client_nothing(
     assert all("a secret of" in line["traceback"] and line["request_id"] for line in faults)
 
 
-def test_a_bundle_that_is_damaged_under_way_is_our_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_papers_are_those_of_the_model_that_was_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its folder may be moved or spoilt meanwhile; the description is made once for each version."""
     bundle = make(tmp_path / "model")
     with client(bundle) as one:
-        path = bundle.folder / "examples" / "request.json"
-        path.write_text(path.read_text().replace("[", " ["))
-        assert str(tmp_path) not in problem(one.get("/v1/model"), "internal")
-        path.unlink()
-        assert str(tmp_path) not in problem(one.get("/v1/model"), "internal")
+        asked: list[str] = []
+        real = papers.answered
+        monkeypatch.setattr(papers, "answered", lambda *words: asked.append("") or real(*words))
+        before = one.get("/v1/model").json()
+        assert len(before["card"]) > 100
+        assert before["example"]
+        bundle.folder.rename(tmp_path / "moved")
+        assert one.get("/v1/model").json() == before
+        described = [one.get("/openapi.json") for _ in range(3)]
+        assert [answer.status_code for answer in described] == [200] * 3
+        assert described[0].content == described[2].content
+        assert len(asked) == 2  # for each of the two ways to ask
+        assert one.get(f"/models/{one.service.models.names()[0]}").status_code == 200
         assert sent(one).status_code == 200
-    assert "Traceback" in capsys.readouterr().err
 
 
 def test_a_model_that_fails_is_our_fault(grey: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

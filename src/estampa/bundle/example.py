@@ -50,7 +50,7 @@ def classify(bundle: Bundle) -> dict[str, Any]:
     """The body for `POST /classify`: the first object of `request`, as {"image": ...}, {"picture": ...} or
     {column: value}; {} where it is too large for JSON.
     """
-    return _first(request(bundle))
+    return single(request(bundle))
 
 
 def curl(bundle: Bundle, url: str = URL, model: str = "") -> list[str]:
@@ -89,7 +89,7 @@ def curl_lines(body: dict[str, Any], url: str = URL, model: str = "") -> list[st
     if not body:
         npy = "-H 'Content-Type: application/x-npy' --data-binary @objects.npy"
         return [f"curl -s {at['/v1/predict']} {npy}", f"curl -s {at['/v1/model']}"]
-    one = text_of(_first(body)).decode().strip()
+    one = text_of(single(body)).decode().strip()
     if len(one) <= _INLINE:
         first = f"curl -s {at['/classify']} {_JSON} -d {shlex.quote(one)}"
     else:
@@ -105,7 +105,8 @@ def curl_lines(body: dict[str, Any], url: str = URL, model: str = "") -> list[st
     ]
 
 
-def _first(body: dict[str, Any]) -> dict[str, Any]:
+def single(body: dict[str, Any]) -> dict[str, Any]:
+    """The first object of a body for `POST /v1/predict`, as the body for `POST /classify`."""
     if not body:
         return {}
     many = next(key for key in audits.INPUTS if key in body)

@@ -17,6 +17,7 @@ from estampa.serve.bodies import JSON
 from estampa.serve.direct import Direct
 from estampa.serve.frame import Frame
 from estampa.serve.guard import Guard
+from estampa.serve.models import Version
 from estampa.serve.openapi import answers_of, classify_body, predict_body
 from estampa.serve.problems import KINDS, Problem
 from estampa.serve.reference import reference
@@ -82,22 +83,33 @@ def problem_for(error: Exception) -> Problem:
 def _describe(app: FastAPI, service: Service) -> None:
     """Say of the OpenAPI description what FastAPI cannot know: the token, and the problems' own status texts."""
     made = app.openapi
+    told: dict[str, Any] = {}
+    of: list[Version] = []
 
     def described() -> dict[str, Any]:
-        tree = made()
-        if service.settings.token:
-            tree.setdefault("components", {})["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-            tree["security"] = [{"token": []}]
-        # FastAPI leaves out what is null, also in examples, where it means NaN.
-        for path, body in (("/classify", classify_body), ("/v1/predict", predict_body)):
-            operation = tree["paths"][path]["post"]
-            operation["requestBody"] = body(service)
-            operation["responses"]["200"]["content"][JSON]["examples"] = answers_of(service, one=path == "/classify")
-        for path in tree["paths"].values():  # ours are 4xx of one shape; FastAPI's own is never sent
-            for operation in path.values():
-                answer = operation["responses"].get("422", {})
-                if "HTTPValidationError" in str(answer):
-                    operation["responses"].pop("422")
-        return tree
+        """The description, made once for the versions that answer: its examples are scored."""
+        versions = [model.version for model in service.models.all()]
+        if not of or any(before is not now for before, now in zip(of, versions, strict=True)):
+            told.update(_completed(made(), service))
+            of[:] = versions
+        return told
 
     app.openapi = described  # type: ignore[method-assign]
+
+
+def _completed(tree: dict[str, Any], service: Service) -> dict[str, Any]:
+    """The description with the token, and the bodies and examples of the models that are served."""
+    if service.settings.token:
+        tree.setdefault("components", {})["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        tree["security"] = [{"token": []}]
+    # FastAPI leaves out what is null, also in examples, where it means NaN.
+    for path, body in (("/classify", classify_body), ("/v1/predict", predict_body)):
+        operation = tree["paths"][path]["post"]
+        operation["requestBody"] = body(service)
+        operation["responses"]["200"]["content"][JSON]["examples"] = answers_of(service, one=path == "/classify")
+    for path in tree["paths"].values():  # ours are 4xx of one shape; FastAPI's own is never sent
+        for operation in path.values():
+            answer = operation["responses"].get("422", {})
+            if "HTTPValidationError" in str(answer):
+                operation["responses"].pop("422")
+    return tree

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from estampa.bundle import example
 from estampa.bundle.presets import Presets
 from estampa.bundle.store import Bundle
 from estampa.errors import InputError, nearest
@@ -53,8 +55,18 @@ class Version:
         """Objects to try the model on; None where the bundle has none."""
         return self.bundle.presets()
 
+    @cached_property
+    def card(self) -> str:
+        """The model card, Markdown."""
+        return (self.bundle.folder / "README.md").read_text(encoding="utf-8", errors="replace")
+
+    @cached_property
+    def request(self) -> dict[str, Any]:
+        """A body for POST /v1/predict, see bundle/example.py."""
+        return example.request(self.bundle)
+
     def warm(self, *, logged: bool = False) -> None:
-        """Answer once, so that no request waits for what is loaded at first use, or finds it gone.
+        """Answer once and read what pages and papers show, so that no request waits for it, or finds it gone.
 
         `logged`: make a line of the log, too.
         """
@@ -64,6 +76,7 @@ class Version:
         if self.bundle.of_table:
             rows = np.zeros((1, len(self.bundle.table.columns)))
             self.bundle.preparation.transform(rows)
+        _ = self.card, self.request, self.presets, self.gallery
         if logged:
             lines_of(self.bundle, rows, scores, ["0"])
 

@@ -152,7 +152,7 @@ def _examples(service: Service, *, one: bool) -> dict[str, Any]:
     """An example for each model, real objects of its bundle; those that would be too long are left out."""
     found = {}
     for model in service.models.all():
-        body = example.classify(model.bundle) if one else example.request(model.bundle)
+        body = example.single(model.version.request) if one else model.version.request
         if body and len(example.text_of(body)) <= _LONGEST:
             found[model.name] = {"summary": f"For the model {model.name}", "value": body}
     return {"examples": found} if found else {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from estampa.bundle import example
 from estampa.predict.answers import judged, scored
 from estampa.serve.bodies import from_tree
 from estampa.serve.inputs import Reader
@@ -31,14 +30,14 @@ def full(model: Model) -> dict[str, Any]:
         "display", "contract", "thresholds", "metrics", "parts", "data", "hashes", "versions", "decisions", "model",
     })  # fmt: skip
     said["estimator"] = said.pop("model")
-    card = (bundle.folder / "README.md").read_text(encoding="utf-8", errors="replace")
-    return brief(model) | said | {"recipe": manifest.name, "card": card, "example": example.request(bundle)}
+    version = model.version
+    return brief(model) | said | {"recipe": manifest.name, "card": version.card, "example": version.request}
 
 
 def answered(model: Model, settings: Settings) -> dict[str, Any]:
     """What POST /v1/predict answers to the model's own example, neither counted nor logged; {} where it has none."""
     version = model.version
-    body = example.request(version.bundle)
+    body = version.request
     if not body:
         return {}
     asked = from_tree(Reader(version.bundle, settings), body).inputs
