@@ -59,7 +59,7 @@ def test_a_slow_request_is_answered_before_the_end(tmp_path: Path) -> None:
     with running(str(bundle.folder), folder=tmp_path) as service:
         with service.connect() as slow, service.connect() as idle:
             slow.sendall(head("/v1/predict", f"Content-Type: {NPY}", f"Content-Length: {len(BODY)}") + BODY[:50])
-            idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert b"200 OK" in idle.recv(4096)
             service.process.send_signal(signal.SIGTERM)
             until(lambda: refused(service.port), 5, "new connections are still taken")
