@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import threading
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +19,7 @@ from served import Client, client, npy_bytes, picture_bytes, problem, until, wor
 
 import made_tables
 from estampa.data.record import ReadRecord
-from estampa.serve import inputs
+from estampa.serve import archive, arrays, inputs
 from estampa.serve.problems import Problem
 from made_bundles import make, pictures
 
@@ -133,3 +135,35 @@ def test_requests_that_wait_to_be_read_have_a_limit(models: tuple[str, ...], mon
         finally:
             go.set()
         assert [one.result().status_code for one in first] == [200, 200]
+
+
+# ---------------------------------------------------------------------- directories of zip files
+
+
+def test_a_vast_directory_of_a_zip_file_is_refused_before_it_is_listed(
+    ask: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = []
+    whole = zipfile.ZipInfo.__init__
+
+    def counted(self: zipfile.ZipInfo, *args: Any, **how: Any) -> None:
+        listed.append(1)
+        whole(self, *args, **how)
+
+    for comment in (b"", b"a comment"):
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w") as made:
+            for i in range(archive.MOST_ENTRIES + 1):
+                made.writestr(zipfile.ZipInfo(f"{i}.npy"), b"")
+            made.comment = comment
+        path = tmp_path / "many.zip"
+        path.write_bytes(stream.getvalue())
+        monkeypatch.setattr(zipfile.ZipInfo, "__init__", counted)
+        with pytest.raises(Problem, match="members"):
+            archive.unpack(path, tmp_path / "out", 1 << 20)
+        with pytest.raises(Problem, match="members"):
+            arrays.npz(path.read_bytes(), 1 << 20)
+        assert not listed
+        monkeypatch.undo()
+    kind = {"Content-Type": "application/x-npz"}
+    problem(ask.post("/v1/predict?model=small", content=path.read_bytes(), headers=kind), "too-large", "16 members")

@@ -2,21 +2,57 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import stat
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from estampa.data.sources._picture import SUFFIXES
 from estampa.files import storage_errors
 from estampa.serve.problems import Problem
 
 MOST_FILES = 20_000
+MOST_ENTRIES = 3 * MOST_FILES  #: with folders, and what file managers leave beside each file
+_MARK = b"PK\x01\x02"  #: before each entry of the directory
+_ENTRY = 1 << 10  #: bytes of an entry, on average; no directory of files that are taken is as long
+_TAIL = 1 << 17  #: bytes that are read in search of a directory, whatever its length
 _RATIO = 200  #: a file that unpacks to more than this many times its size is taken for a bomb ...
 _SMALL = 1 << 20  #: ... from this size on
 _DEPTH, _NAME = 6, 200  #: folders in folders; characters of a name
 _BLOCK = 1 << 20
 _LITTER = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")  #: what file managers leave in archives
+
+
+class _Opened(io.BufferedReader):
+    """A zip file whose directory is held to a limit before anything is made of it: it is the first long read."""
+
+    most = 0  #: entries; 0 = the directory has been read
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Bytes from here on. Raises Problem: a directory of too many entries."""
+        if self.most and size is not None and size > max(_TAIL, self.most * _ENTRY):
+            raise self._many()
+        data = super().read(size)
+        if self.most and data.count(_MARK) > self.most:
+            raise self._many()
+        return data
+
+    def _many(self) -> Problem:
+        return Problem("too-large", f"The zip file lists more than {self.most:,} members, the limit.")
+
+
+@contextlib.contextmanager
+def listed_zip(raw: Any, most: int) -> Iterator[zipfile.ZipFile]:
+    """A zip file, opened to be read; Problem where its directory lists more than `most` members."""
+    with _Opened(raw) as stream:
+        stream.most = most
+        with zipfile.ZipFile(stream) as archive:
+            stream.most = 0
+            yield archive
 
 
 def unpack(path: Path, folder: Path, most: int) -> int:
@@ -26,7 +62,7 @@ def unpack(path: Path, folder: Path, most: int) -> int:
     files, links, names that lead out of the folder or appear twice; StorageError: the disk is full.
     """
     try:
-        with storage_errors(folder), zipfile.ZipFile(path) as archive:
+        with storage_errors(folder), path.open("rb", 0) as raw, listed_zip(raw, MOST_ENTRIES) as archive:
             entries = _files(archive)
             targets = _checked(entries, most)
             left = most
@@ -42,9 +78,15 @@ def unpack(path: Path, folder: Path, most: int) -> int:
 def passed_over(path: Path) -> int:
     """How many files of a zip file of pictures are no pictures by name; 0 where none is one, or the file is damaged."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with path.open("rb", 0) as raw, listed_zip(raw, MOST_ENTRIES) as archive:
             names = [entry.filename.lower() for entry in _files(archive)]
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):  # the job says what is wrong with it
+    except (
+        Problem,
+        zipfile.BadZipFile,
+        NotImplementedError,
+        ValueError,
+        OSError,
+    ):  # the job says what it is
         return 0
     pictures = sum(name.endswith(SUFFIXES) for name in names)
     return len(names) - pictures if pictures else 0

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from estampa.serve.archive import listed_zip
 from estampa.serve.problems import Problem
 
 _MAGIC = b"\x93NUMPY"
@@ -88,7 +89,7 @@ def npz(data: bytes, most: int, charge: Callable[[int], None] = lambda _: None) 
     """
     found: dict[str, np.ndarray] = {}
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with listed_zip(io.BytesIO(data), _MEMBERS) as archive:
             entries = archive.infolist()
             if len(entries) > _MEMBERS:
                 raise Problem("too-large", f"The .npz file has {len(entries)} members; allowed are {_MEMBERS}.")
