@@ -276,8 +276,9 @@ def test_ids_come_back(ask: Client) -> None:
     assert [one["id"] for one in told["answers"]] == ["a", "ñu"]
     for ids in ([1], "abc", [[1], [2], [3]], {"a": 1}, [None, 1, 2], [1.5, 2, 3]):
         problem(ask.post(PREDICT, json={"images": images, "ids": ids}), "not-understood", "'ids'")
-    longest = ask.post(PREDICT, json={"images": images[:1], "ids": ["x" * 5000]}).json()
-    assert len(longest["answers"][0]["id"]) == 200
+    longest = ask.post(PREDICT, json={"images": images[:1], "ids": ["x" * 200]}).json()
+    assert longest["answers"][0]["id"] == "x" * 200
+    problem(ask.post(PREDICT, json={"images": images[:1], "ids": ["x" * 201]}), "contract", "more than 200 characters")
 
 
 def test_one_bad_picture_among_good_ones_is_flagged(tmp_path: Path) -> None:

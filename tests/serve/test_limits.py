@@ -167,3 +167,29 @@ def test_a_vast_directory_of_a_zip_file_is_refused_before_it_is_listed(
         monkeypatch.undo()
     kind = {"Content-Type": "application/x-npz"}
     problem(ask.post("/v1/predict?model=small", content=path.read_bytes(), headers=kind), "too-large", "16 members")
+
+
+# ---------------------------------------------------------------------- ids
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_long_ids_of_tables_are_refused_before_an_array_is_made(
+    ask: Client, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sent(ids: list[str]) -> Any:
+        columns: dict[str, Any] = {"id": ids, **dict.fromkeys(made_tables.COLUMNS, [1.0] * len(ids))}
+        if form == "parquet":
+            pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+            stream = io.BytesIO()
+            parquet.write_table(pa.table(columns), stream, compression="zstd")
+            body, kind = stream.getvalue(), "application/vnd.apache.parquet"
+        else:
+            lines = [",".join(columns), *(",".join(map(str, row)) for row in zip(*columns.values(), strict=True))]
+            body, kind = "\n".join(lines).encode(), "text/csv"
+        return ask.post("/v1/predict?model=table", content=body, headers={"Content-Type": kind})
+
+    whole = sent(["ñ" * 200, "b", "c"])
+    assert whole.json()["answers"][0]["id"] == "ñ" * 200
+    problem(sent(["ñ" * 201, "b", "c"]), "contract", "more than 200 characters")
+    monkeypatch.setattr(inputs, "open_table", None)  # is not come to
+    problem(sent(["a" * 80_000, *["b"] * 2000]), "contract", "more than 200 characters")

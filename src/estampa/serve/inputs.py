@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import csv
+import io
 import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +21,7 @@ from estampa.bundle.contract_table import places
 from estampa.bundle.store import Bundle
 from estampa.data.record import Header, ReadRecord
 from estampa.data.sources._picture import Unreadable, head_of
+from estampa.data.sources._tables import ID_COLUMNS, delimiter_of
 from estampa.data.sources._wide import open_parquet
 from estampa.data.sources.folder import decode_into
 from estampa.errors import EstampaError
@@ -203,6 +206,7 @@ class Reader:
             except EstampaError as error:
                 raise problem_of(error, (path, Path(folder), Path(path.name)), named(name)) from error
 
+        _short(found.ids.dtype.itemsize // 4)
         ids = np.where(found.ids == path.name, named(name), found.ids)  # its only object is called as the file is
         return replace(found, ids=ids)
 
@@ -214,10 +218,21 @@ class Reader:
         most = max(_COLUMNS, 2 * math.prod(self.bundle.contract.shape))
         if first and max(first[0].count(sign) for sign in (b",", b"\t", b";", b" ")) > most:
             raise Problem("too-large", f"{name} has more than {most:,} columns. Send those that the model was fed.")
+        if not first or len(data) <= _ID_MOST:
+            return
+        text = io.StringIO(data.decode("utf-8-sig", "replace").lstrip("\r\n \t"), newline="")
+        try:
+            rows = csv.reader(text, delimiter=delimiter_of(first[0].decode("utf-8-sig", "replace")))
+            places = [i for i, head in enumerate(next(rows)) if _is_id(head)]
+            if places:
+                _short(max((len(row[i]) for row in rows for i in places if i < len(row)), default=0))
+        except (csv.Error, StopIteration):  # the source says what is wrong with it
+            return
 
     def _light(self, path: Path) -> None:
         """Hold a Parquet file to its limits before it is unpacked, by what its foot says."""
-        foot = open_parquet(path).metadata
+        file = open_parquet(path)
+        foot = file.metadata
         self._few(foot.num_rows)
         most = 2 * self.settings.max_body
         size = sum(foot.row_group(i).total_byte_size for i in range(foot.num_row_groups))
@@ -226,6 +241,9 @@ class Reader:
         self.charge(max(size, 0))
         if foot.num_columns > _COLUMNS:
             raise Problem("too-large", f"The Parquet file has more than {_COLUMNS:,} columns.")
+        for name in file.schema_arrow.names:
+            if _is_id(name):
+                _short(_longest(path, name) // 4)  # UTF-8 takes up to four bytes
 
     def _read(self, path: Path) -> Inputs:
         bundle = self.bundle
@@ -303,7 +321,39 @@ def ids_of(given: Any, count: int) -> np.ndarray:
     texts = given.tolist() if isinstance(given, np.ndarray) else given
     if not isinstance(texts, list) or len(texts) != count or not all(isinstance(t, (str, int)) for t in texts):
         raise Problem("not-understood", f"'ids' must be a list of {count} texts, one for each object.")
-    return np.array([str(text)[:_ID_MOST] for text in texts], dtype=np.str_)
+    named_by = [str(text) for text in texts]
+    _short(max(map(len, named_by), default=0))
+    return np.array(named_by, dtype=np.str_)
+
+
+def _is_id(column: str) -> bool:
+    return column.strip().lower().replace("_", "") in ID_COLUMNS
+
+
+def _longest(path: Path, column: str) -> int:
+    """Bytes of the longest text in a Parquet file's column; each text is looked at once, not once a row."""
+    import pyarrow as pa
+    from pyarrow import compute, parquet
+
+    try:
+        with parquet.ParquetFile(path, read_dictionary=[column]) as file:
+            chunks = file.read([column]).column(0).chunks
+        found = [chunk.dictionary if pa.types.is_dictionary(chunk.type) else chunk for chunk in chunks]
+        lengths = [
+            compute.max(compute.binary_length(values)).as_py()
+            for values in found
+            if pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
+            or pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type)
+        ]  # fmt: skip
+    except (OSError, ValueError, pa.ArrowException):  # the source says what is wrong with it
+        return 0
+    return max((length or 0 for length in lengths), default=0)
+
+
+def _short(longest: int) -> None:
+    """Refuse ids that are too long: in an array, each takes the room of the longest."""
+    if longest > _ID_MOST:
+        raise Problem("contract", f"An id has more than {_ID_MOST} characters, the limit. Give shorter ones.")
 
 
 def named(name: str) -> str:
