@@ -64,8 +64,9 @@ def _predictions(service: Service) -> APIRouter:
             if problem.kind == "unreadable":
                 service.metrics.refused(chosen.name)
             raise
-        served, answer = await service.one(chosen, asked.inputs, id_of(request), consent=asked.consent, version=version)
-        return _json(answer | ({"kept": served.kept} if asked.consent else {}))
+        how: dict[str, Any] = {"consent": asked.consent, "version": version}
+        served = await service.answered(chosen, asked.inputs, id_of(request), **how)
+        return _json(served.answers[0] | ({"kept": served.kept} if asked.consent else {}))
 
     @router.post(
         "/v1/predict", summary="Answer many objects",
@@ -78,10 +79,7 @@ def _predictions(service: Service) -> APIRouter:
         version = chosen.version
         asked = await asked_of(request, Reader(version.bundle, service.settings, request.scope[CHARGE]))
         how: dict[str, Any] = {"consent": asked.consent, "version": version}
-        if len(asked.inputs) == 1:
-            served, _ = await service.one(chosen, asked.inputs, id_of(request), **how)
-        else:
-            served = await service.answer(chosen, asked.inputs, id_of(request), **how)
+        served = await service.answered(chosen, asked.inputs, id_of(request), **how)
         told: dict[str, Any] = {"request_id": id_of(request), "model": version.hash, "name": chosen.name}
         if asked.consent:
             told["kept"] = served.kept

@@ -118,7 +118,7 @@ class Reader:
                 images[i], rejected[i] = 0, str(reason)
         names = np.array([name[:_ID_MOST] for name, _ in files], dtype=np.str_)
         if len(rejected) == len(files):
-            raise Problem("unreadable", f"{named(files[0][0])}: {rejected[0]}.{_others(len(files) - 1)}")
+            raise Problem("unreadable", f"{named(files[0][0])}: {rejected[0]}.{others(len(files) - 1)}")
         return self._scaled(Inputs(names, Chunk(0, images, rejected)), "the pictures")
 
     def base64_pictures(self, texts: Any, ids: Any = None) -> Inputs:
@@ -158,7 +158,7 @@ class Reader:
                 continue
             values[i] = [_number(row[name]) for name in names]
         if len(rejected) == len(records):
-            raise Problem("unreadable", f"Row 0: {rejected[0]}.{_others(len(records) - 1)}")
+            raise Problem("unreadable", f"Row 0: {rejected[0]}.{others(len(records) - 1)}")
         return Inputs(ids_of(ids, len(records)), TableChunk(0, values, rejected))
 
     def _table_array(self, values: np.ndarray, ids: Any, what: str) -> Inputs:
@@ -374,7 +374,8 @@ def _number(value: float | None) -> float:
         return float("inf")
 
 
-def _others(count: int) -> str:
+def others(count: int) -> str:
+    """That `count` more could not be answered either, in words."""
     return f" Nor can the other {count}." if count else ""
 
 

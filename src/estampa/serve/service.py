@@ -19,7 +19,7 @@ from estampa.monitor.log import LogWriter
 from estampa.predict.answers import Answers
 from estampa.predict.source import Chunk
 from estampa.serve.events import Events
-from estampa.serve.inputs import Inputs, reason_of
+from estampa.serve.inputs import Inputs, others, reason_of
 from estampa.serve.metrics import Metrics
 from estampa.serve.models import Model, Models, Version
 from estampa.serve.notes import Note, Notes, Outcome
@@ -165,14 +165,14 @@ class Service:
         kept = consent and self.keep is not None and await asyncio.to_thread(self._store, version, inputs, answers)
         return Served(version, answers, inputs, found.scores.embedding, kept)
 
-    async def one(self, model: Model, inputs: Inputs, request_id: str, **how: Any) -> tuple[Served, dict[str, Any]]:
-        """Answer a single object; one that gets no answer is a Problem that says why."""
+    async def answered(self, model: Model, inputs: Inputs, request_id: str, **how: Any) -> Served:
+        """Answer as `answer` does; where not one object gets an answer, Problem says why of the first."""
         served = await self.answer(model, inputs, request_id, **how)
-        answer = served.answers[0]
-        if answer["predicted"] is None:
-            kind = "unreadable" if any(flag.startswith("unreadable") for flag in answer["flags"]) else "no-answer"
-            raise Problem(kind, reason_of(answer["flags"]))
-        return served, answer
+        if all(one["predicted"] is None for one in served.answers):
+            flags = served.answers[0]["flags"]
+            kind = "unreadable" if any(flag.startswith("unreadable") for flag in flags) else "no-answer"
+            raise Problem(kind, reason_of(flags) + others(len(served.answers) - 1))
+        return served
 
     async def explained(self, work: Callable[[], Explained]) -> Explained:
         """What `work` gives, one at a time in a thread that the end of the service does not wait for.
