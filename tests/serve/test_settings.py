@@ -42,7 +42,8 @@ def test_a_variable_is_heard_and_a_flag_is_stronger(
     told: list[Settings], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     values = {
-        "RUNS": "a b=c", "HOST": "127.0.0.2", "PORT": "81", "WORKERS": "2", "THREADS": "3", "ROOT_PATH": "x/y/", "ALLOWED_HOST": "a.org b.org",
+        "RUNS": "a b=c", "HOST": "127.0.0.2", "PORT": "81", "WORKERS": "2", "THREADS": "3", "ROOT_PATH": "x/y/",
+        "ALLOWED_HOST": "a.org b.org",
         "TOKEN": TOKEN, "LOG": str(tmp_path / "log"), "KEEP": str(tmp_path / "kept"), "RETENTION": "12h",
         "MAX_BODY": "3", "MAX_UPLOAD": "4", "MAX_PIXELS": "5", "MAX_OBJECTS": "6", "BODY_SECONDS": "7.5",
         "DRAIN_SECONDS": "8",
