@@ -22,7 +22,7 @@ from estampa.serve.frame import Frame
 from estampa.serve.problems import KINDS, Problem
 from estampa.serve.room import CHARGE, Room
 from estampa.serve.service import Service
-from estampa.serve.wire import OPEN
+from estampa.serve.wire import OPEN, SCOPE
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -77,6 +77,7 @@ class Guard:
             await self.app(scope, receive, send)
         elif scope["type"] == "http":
             self.service.queue.open = scope.get(OPEN)
+            SCOPE.set(scope)
             await _Passage(self, scope, receive, send).go()
         else:  # no websockets here
             await send({"type": "websocket.close", "code": 1003})

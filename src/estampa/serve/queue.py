@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -23,6 +24,7 @@ from estampa.predict.answers import Answers, judged, scored
 from estampa.predict.source import Chunk
 from estampa.predict.table_source import TableChunk
 from estampa.serve.problems import Problem
+from estampa.serve.wire import LOST, SCOPE
 
 AnyChunk = Chunk | TableChunk
 #: Seconds: what takes less is scored without a thread when nobody else waits; to wake one costs up to a third of it.
@@ -46,6 +48,12 @@ class _Item:
     ids: np.ndarray
     wanted: tuple[str, ...]
     future: asyncio.Future[Found]
+    scope: Mapping[str, Any]  #: of its request, see wire.SCOPE
+
+    @property
+    def lost(self) -> bool:
+        """Whether nobody awaits its answer any more."""
+        return self.future.done() or LOST in self.scope
 
 
 class Queue:
@@ -84,7 +92,7 @@ class Queue:
     def _put(self, bundle: Bundle, chunk: AnyChunk, ids: np.ndarray, wanted: tuple[str, ...]) -> asyncio.Future[Found]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Found] = loop.create_future()
-        item = _Item(bundle, chunk, ids, wanted, future)
+        item = _Item(bundle, chunk, ids, wanted, future, SCOPE.get() or {})
         if self._alone(item):
             try:
                 future.set_result(self._score([item])[0])
@@ -124,8 +132,10 @@ class Queue:
         rows = 0
         while self._waiting:
             item = self._waiting[0]
-            if item.future.cancelled():
+            if item.lost:
                 self._waiting.popleft()
+                if not item.future.done():
+                    item.future.set_exception(Problem("not-understood", "The client has gone."))
                 continue
             if items:
                 first = items[0]

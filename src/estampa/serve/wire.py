@@ -1,8 +1,12 @@
-"""HTTP on the wire: uvicorn's own protocol, and limits to how long a request's head may take to arrive, and be."""
+"""HTTP on the wire: uvicorn's own protocol, with limits to how long a head may take to arrive, and be, and to how long
+an answer may wait to be taken.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -11,6 +15,10 @@ from estampa.serve.problems import MEDIA, Problem
 
 HEAD_SECONDS = 10.0
 HEAD_BYTES = 128 << 10  #: of a head, or of what stands between and behind the pieces of a body; the parser keeps all
+TAKE_SECONDS = 30.0  #: in which a client takes some of an answer that waits for it, or loses the connection
+#: Of the request that is being answered: its scope, in which `LOST` is true once its client has gone.
+SCOPE: ContextVar[Mapping[str, Any] | None] = ContextVar("scope", default=None)
+LOST = "estampa.lost"
 OPEN = "estampa.open"  #: in the scope: every request that is being answered now
 
 
@@ -18,6 +26,7 @@ class Wire(HttpToolsProtocol):
     """Closes a connection on which a head has begun, or was awaited first, and is not whole in time or is too long."""
 
     _head: asyncio.TimerHandle | None = None
+    _taking: asyncio.TimerHandle | None = None
     _spoiled = False  #: no HTTP came: nothing that follows is read
     _idle = 0  #: bytes that came since the last piece of a body, or the last whole head
 
@@ -78,7 +87,36 @@ class Wire(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
         self._forget_head()
+        self.resume_writing()
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            scope: dict[str, Any] = cycle.scope  # type: ignore[assignment]
+            scope[LOST] = True
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """More of an answer waits than the connection takes."""
+        super().pause_writing()
+        self._expect(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """The client has taken what waited."""
+        if self._taking is not None:
+            self._taking.cancel()
+            self._taking = None
+        super().resume_writing()
+
+    def _expect(self, waits: int) -> None:
+        self._taking = self.loop.call_later(TAKE_SECONDS, self._look, waits)
+
+    def _look(self, waited: int) -> None:
+        """Go on while the client takes something; else what waits for it would stay in memory."""
+        waits = self.transport.get_write_buffer_size()
+        if waits < waited:
+            self._expect(waits)
+        else:
+            self._taking = None
+            self.transport.abort()
 
     def _await_head(self) -> None:
         self._forget_head()
