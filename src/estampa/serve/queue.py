@@ -67,11 +67,6 @@ class Queue:
         self._busy = 0
         self._pool = ThreadPoolExecutor(threads, "score")
 
-    @property
-    def depth(self) -> int:
-        """Pieces that wait."""
-        return len(self._waiting)
-
     async def answer(self, bundle: Bundle, chunk: AnyChunk, ids: np.ndarray, wanted: tuple[str, ...]) -> Found:
         """Score a chunk, a batch at a time, so that others get their turn between. Raises Problem when too many wait.
 
