@@ -42,7 +42,7 @@ class Labels:
                 values.append(float(class_number(value, place, where, name) if classes else value))
             except (TypeError, ValueError) as error:
                 raise InputError("a label that is no number", where=f"{where}, id {name}", got=repr(value)) from error
-        keys = _keys(list(labels))
+        keys = keys_of(list(labels))
         order = np.argsort(keys)
         self._keys, self._values = keys[order], np.array(values, np.float64)[order]
         self.n, self.seen = len(keys), np.zeros(len(keys), bool)
@@ -56,14 +56,15 @@ class Labels:
 
     def of(self, ids: np.ndarray) -> np.ndarray:
         """The label of each id (n,), NaN where there is none."""
-        keys = _keys(ids.tolist())
+        keys = keys_of(ids.tolist())
         at = np.minimum(np.searchsorted(self._keys, keys), max(self.n - 1, 0))
         found = self._keys[at] == keys if self.n else np.zeros(len(keys), bool)
         self.seen[at[found]] = True
         return np.where(found, self._values[at] if self.n else np.nan, np.nan)
 
 
-def _keys(ids: Sequence[str]) -> np.ndarray:
+def keys_of(ids: Sequence[str]) -> np.ndarray:
+    """(n,) uint64: ids as 8 bytes each of their BLAKE2."""
     digests = b"".join([blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest() for name in ids])
     return np.frombuffer(digests, np.uint64)
 
