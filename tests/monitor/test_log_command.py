@@ -77,9 +77,9 @@ def test_answers_are_forgotten(tmp_path: Path, capsys: pytest.CaptureFixture[str
     LogWriter(path).append([line("r.0"), line("r.1"), line("s.0")])
     Kept(tmp_path / "kept").put("r.1", np.zeros(3), {})
     out, _ = run(capsys, "log", "forget", "r", "--log", path, "--keep", tmp_path / "kept")
-    assert out == "forgotten: 2 log lines, 1 kept inputs\n"
+    assert out == "forgotten: 2 log lines, 1 kept inputs, 0 labels\n"
     out, err = run(capsys, "log", "forget", "s", "typo", "--log", path, "--json", code=2)
-    assert json.loads(out) == {"lines": 1, "inputs": 0, "unknown": ["typo"]}
+    assert json.loads(out) == {"lines": 1, "inputs": 0, "labels": 0, "unknown": ["typo"]}
     assert "of 1 of 2 ids there was nothing. Got: typo" in err
 
 
@@ -89,7 +89,7 @@ def test_answers_are_forgotten(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["shwo"], "Did you mean 'show'?"),
         (["show"], "Give --log"),
         (["history"], "Give --registry"),
-        (["forget", "a"], "Give --log, --keep or both"),
+        (["forget", "a"], "Give --log, --keep, --feedback"),
         (["forget", "--log", "log"], "no id"),
         (["show", "a", "--log", "log"], "takes no ids"),
         (["show", "--log", "nothing"], "no such log"),

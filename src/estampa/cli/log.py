@@ -21,6 +21,9 @@ def command(
         list[Path] | None, typer.Option("--log", help="A log of `estampa serve --log`; once for each file.")
     ] = None,
     keep: Annotated[Path | None, typer.Option(help="Of forget: the folder of kept inputs (`serve --keep`).")] = None,
+    feedback: Annotated[
+        list[Path] | None, typer.Option(help="Of forget: a file of labels (`serve --feedback`); once for each.")
+    ] = None,
     registry: Annotated[
         Path | None, typer.Option(help="Of history: the registry, a file or a folder with registry.jsonl.")
     ] = None,
@@ -33,8 +36,8 @@ def command(
 ) -> None:
     """Show what a service has logged, forget answers by their ids, or list a registry's history and check it.
 
-    forget blanks the lines in place while the service runs, and deletes kept inputs; an id that is nowhere is an
-    error, after the others are forgotten. history checks every line of a registry; with --head also that none is
+    forget blanks lines and labels in place while the service runs, and deletes kept inputs; an id that is nowhere is
+    an error, after the others are forgotten. history checks every line of a registry; with --head also that none is
     missing at its end (exit code 3), and with --mlflow it is exported: bundles as runs and versions, names as aliases.
 
     Example: estampa log forget 4f1c8a --log answers.jsonl --keep kept/
@@ -56,9 +59,9 @@ def command(
             raise _missing("--log")
         _show(console, log)
     else:
-        if not log and keep is None:
-            raise _missing("--log, --keep or both")
-        _forget(console, ids or [], log or [], keep)
+        if not log and keep is None and not feedback:
+            raise _missing("--log, --keep, --feedback or several of them")
+        _forget(console, ids or [], log or [], keep, feedback or [])
 
 
 def _missing(option: str) -> InputError:
@@ -77,13 +80,16 @@ def _show(console: Console, paths: list[Path]) -> None:
     console.result(found.to_json(), table(HEAD, found.cells(), right=(1, 2)) if found.models else ["no lines"])
 
 
-def _forget(console: Console, ids: list[str], paths: list[Path], keep: Path | None) -> None:
+def _forget(console: Console, ids: list[str], paths: list[Path], keep: Path | None, feedback: list[Path]) -> None:
     """Forget ids, and say which were nowhere."""
     from estampa.monitor.log import forget
 
-    found = forget(paths, ids, keep)
-    record = {"lines": found.lines, "inputs": found.inputs, "unknown": list(found.unknown)}
-    console.result(record, [f"forgotten: {found.lines:,} log lines, {found.inputs:,} kept inputs"])
+    found = forget(paths, ids, keep, feedback)
+    record = {
+        "lines": found.lines, "inputs": found.inputs, "labels": found.labels, "unknown": list(found.unknown),
+    }  # fmt: skip
+    said = f"forgotten: {found.lines:,} log lines, {found.inputs:,} kept inputs, {found.labels:,} labels"
+    console.result(record, [said])
     if found.unknown:
         raise InputError(
             f"of {len(found.unknown)} of {len(ids)} ids there was nothing", where="estampa log forget",

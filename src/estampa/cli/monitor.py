@@ -27,7 +27,7 @@ def command(
         list[Path] | None, typer.Option(help="A file that `estampa predict` wrote; once for each.")
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="Labels as far as known: columns id, label; or a Dataset.")
+        Path | None, typer.Option(help="Labels as far as known: of `serve --feedback`; columns id, label; a Dataset.")
     ] = None,
     by: Annotated[str, typer.Option(help="Periods: batch (all as one), day (UTC) or a number of objects.")] = "batch",
     rate: Annotated[

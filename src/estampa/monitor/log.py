@@ -171,15 +171,22 @@ def texts(stream: BinaryIO) -> Iterator[tuple[int, int, bytes | None]]:
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What `forget` took away: lines of logs, files of kept inputs, and the ids that were nowhere."""
+    """What `forget` took away: lines of logs, files of kept inputs, lines of labels, and the ids that were nowhere."""
 
     lines: int
     inputs: int
+    labels: int
     unknown: tuple[str, ...]
 
 
-def forget(paths: Sequence[Path | str], ids: Sequence[str], keep: Path | str | None = None) -> Forgotten:
-    """Overwrite every line of `ids` in the logs `paths` with blanks, in place, and delete their kept inputs in `keep`.
+def forget(
+    paths: Sequence[Path | str],
+    ids: Sequence[str],
+    keep: Path | str | None = None,
+    feedback: Sequence[Path | str] = (),
+) -> Forgotten:
+    """Overwrite every line of `ids` in the logs `paths` and in the files of labels `feedback` with blanks, in place,
+    and delete their kept inputs in `keep`.
 
     An id means its own lines and those of its parts: "r1" also means "r1.0", "r1.1", ..., the answers of request r1.
     Cut lines in which the id can still be read go too. The service may go on writing meanwhile: no other byte
@@ -192,16 +199,16 @@ def forget(paths: Sequence[Path | str], ids: Sequence[str], keep: Path | str | N
         raise InputError("no id", where="forget", cure="Name the ids of the answers, as the service gave them.")
     seen: set[str] = set()
     store = Kept(keep) if keep is not None else None
-    for path in paths:  # all are looked at before one is changed
+    for path in (*paths, *feedback):  # all are looked at before one is changed
         with opened_log(Path(path), "rb") as stream:
             _refuse_compressed(stream, Path(path))
-    lines = sum(_forget_in(Path(path), asked, seen) for path in paths)
+    lines, labels = (sum(_forget_in(Path(path), asked, seen) for path in some) for some in (paths, feedback))
     inputs = 0
     for name in sorted(asked) if store is not None else ():
         count = store.forget(name) if store is not None else 0
         inputs += count
         seen |= {name} if count else set()
-    return Forgotten(lines, inputs, tuple(sorted(asked - seen)))
+    return Forgotten(lines, inputs, labels, tuple(sorted(asked - seen)))
 
 
 def _forget_in(path: Path, asked: set[str], seen: set[str]) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from estampa.bundle.store import Bundle
 from estampa.data.dataset import Dataset
 from estampa.errors import InputError
+from estampa.monitor.feedback import gathered, is_feedback
 from estampa.monitor.figures import Figure, Period, Watch
 from estampa.monitor.labelled import Labels
 from estampa.monitor.line import BEGIN
@@ -44,8 +45,8 @@ def watch(
     bundle : an open Bundle, its folder, or a run folder.
     source : one or several logs of a service; or files of predictions; or data that the bundle scores now: a Dataset,
         any source that `build` reads, an array.
-    labels : a file of labels, as far as they are known: columns id and label (or class, truth, target, y), or a
-        Dataset. Memory grows with them, not with the answers.
+    labels : a file of labels, as far as they are known: that of a service (`monitor/feedback.py`), columns id and
+        label (or class, truth, target, y), or a Dataset. Memory grows with them, not with the answers.
     by : the granularity at which the model runs: "batch" (all as one), "day" (UTC) or a number of objects.
     rate : false alarms per period, over all its tests together; with labels half of it goes to their figures.
     kind : "log", "predictions" or "data"; "" = by what the file holds.
@@ -56,7 +57,7 @@ def watch(
     """
     model = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
     met = Reading()
-    known = Labels.read(Path(labels), model.classes) if labels is not None else None
+    known, said = _known(labels, model) if labels is not None else (None, [])
     periods = Periods(model, by, rate, known)
     progress.start("watching", None, "objects")
     try:
@@ -72,11 +73,20 @@ def watch(
             got=f"of other models: {others}; lines that are none: {met.bad:,}",
         )  # fmt: skip
     whole, found, matrix = periods.result()
-    notes = [*met.notes(), *periods.notes()]
+    notes = [*met.notes(), *periods.notes(), *said]
     return Watch(
         model.hash, whole.n, found, whole.figures, rate, periods.by, periods.ranges.m, len(periods.whole.labels),
         tuple(met.faults), met.bad, tuple(notes), matrix, model.classes,
     )  # fmt: skip
+
+
+def _known(labels: Path | str, bundle: Bundle) -> tuple[Labels, list[str]]:
+    """Labels by id, and what must be known of them."""
+    path = Path(labels)
+    if not is_feedback(path):
+        return Labels.read(path, bundle.classes), []
+    told = gathered(path, bundle.classes)
+    return Labels(told.labels, bundle.classes, path), told.notes()
 
 
 def _blocks(bundle: Bundle, source: Source, kind: str, part: str, met: Reading) -> Iterator[Block]:

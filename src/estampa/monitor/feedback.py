@@ -1,0 +1,215 @@
+"""Labels that people gave to answers of a service: a file of JSON lines beside the log.
+
+Lines are appended, never changed: the last line of an id is its label, one that withdraws it holds null. How an answer
+came to be labelled stands beside its label, since that decides what the label may be used for. Answers that were
+`chosen` because the model was unsure of them are no fair sample: it is right less often on them than on all, so that
+figures of performance rest on the other labels alone (Farquhar, Gal and Rainforth 2021, On Statistical Bias in Active
+Learning: How and When to Fix It, section 2). For training all of them are good.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from estampa.errors import InputError
+from estampa.files import strict_json
+from estampa.monitor.line import BEGIN, LONGEST_ID, is_model, moment, stamp
+from estampa.monitor.log import Fault, opened_log, texts
+
+FORMAT = 1  #: raise it when an older estampa would misread a line; go on reading the old ones, with a test of each
+KEYS = ("format", "id", "label", "time", "model", "via", "drawn")
+API, PAGE = "api", "page"
+GIVEN, RANDOM, CHOSEN = "given", "random", "chosen"
+VIA, DRAWN = (API, PAGE), (GIVEN, RANDOM, CHOSEN)
+LONGEST = 4096  #: bytes of a line; a class's name may take some hundred
+_FAULTS = 20  #: faults that are named; all are counted
+
+Label = str | float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A label, as the file has it.
+
+    Attributes
+    ----------
+    row : number of the line in its file, from 1.
+    id : of the answer.
+    label : name of the class, or the value; None = withdrawn.
+    time : when it was given, UTC.
+    model : hash of the bundle whose answer it is.
+    via : "api" or "page".
+    drawn : how the answer came to be labelled. "given": whoever sent it chose; "random": drawn at random from the
+        answers; "chosen": because the model was unsure of it.
+    """
+
+    row: int
+    id: str
+    label: Label
+    time: datetime
+    model: str
+    via: str
+    drawn: str
+
+
+def lines_of_labels(
+    labels: Mapping[str, Label], models: Sequence[str], via: str, drawn: str, when: datetime | None = None
+) -> list[dict[str, Any]]:
+    """Lines for `LogWriter.append`.
+
+    Parameters
+    ----------
+    labels : label by the id of its answer; None withdraws it.
+    models : of each, the hash of the bundle that answered.
+    via, drawn : of all of them, see `Given`.
+    when : the moment of the labels; now.
+    """
+    time = stamp(when or datetime.now(UTC))
+    return [
+        {"format": FORMAT, "id": name, "label": label, "time": time, "model": model, "via": via, "drawn": drawn}
+        for (name, label), model in zip(labels.items(), models, strict=True)
+    ]
+
+
+def read_feedback(path: Path | str, on_fault: Callable[[Fault], object] | None = None) -> Iterator[Given]:
+    """The lines of a file of labels, one at a time, in flat memory; blank lines (forgotten ones) are passed over.
+
+    `on_fault` is told of each line that was cut or is no label, and reading goes on; without it the first one raises
+    InputError, which names its row. So does a file that is not there or is no file.
+    """
+    where = Path(path)
+    with opened_log(where, "rb") as stream:
+        for found in given_in(stream):
+            if isinstance(found, Given):
+                yield found
+            elif on_fault is None:
+                raise InputError(found.why, where=f"{where}, row {found.row}")
+            else:
+                on_fault(found)
+
+
+def given_in(stream: BinaryIO) -> Iterator[Given | Fault]:
+    """Labels and faults in what is left of an open file; rows are counted from where it stands."""
+    for row, _, text in texts(stream):
+        try:
+            if text is None or len(text) > LONGEST:
+                raise ValueError(f"longer than {LONGEST:,} bytes")
+            yield parse_label(text, row)
+        except ValueError as error:
+            yield Fault(row, str(error))
+
+
+def parse_label(text: bytes, row: int) -> Given:
+    """A line's bytes as a label; ValueError says why it is none."""
+    try:
+        tree = strict_json(text)
+    except ValueError as error:
+        cut = text.startswith(BEGIN) and not text.rstrip().endswith(b"}")
+        raise ValueError("cut in the middle" if cut else f"not JSON: {error}") from error
+    if type(tree) is not dict or type(tree.get("format")) is not int:
+        raise ValueError("no label that estampa wrote: it has no format number")
+    if tree["format"] > FORMAT:
+        raise ValueError(f"written by a newer estampa: format {tree['format']}, known is {FORMAT}")
+    if tree["format"] != FORMAT or set(tree) != set(KEYS):
+        strange = sorted(set(tree) ^ set(KEYS)) or ["format"]
+        raise ValueError(f"no label of format {FORMAT}: {', '.join(map(repr, strange[:5]))}")
+    if not all(isinstance(tree[key], str) for key in ("id", "time", "model", "via", "drawn")):
+        raise ValueError("id, time, model, via and drawn are texts")
+    if not 0 < len(tree["id"]) <= LONGEST_ID or not is_model(tree["model"]):
+        raise ValueError("not the id of an answer, or not a model's hash")
+    if tree["via"] not in VIA or tree["drawn"] not in DRAWN:
+        raise ValueError(f"via is one of {', '.join(VIA)}, drawn one of {', '.join(DRAWN)}")
+    label, time = label_of(tree["label"]), moment(tree["time"])
+    return Given(row, tree["id"], label, time, tree["model"], tree["via"], tree["drawn"])
+
+
+def label_of(value: Any) -> Label:
+    """What JSON holds, as a label; ValueError where it is none."""
+    if value is None or isinstance(value, str):
+        return value
+    if type(value) not in (int, float):
+        raise ValueError("a label is the name of a class, a number or null")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError("a label that is no finite number")
+    return number
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What a file of labels says by now.
+
+    Attributes
+    ----------
+    labels : label by id, of those that may measure a model: given, or of answers drawn at random.
+    chosen : how many more there are of answers that were chosen because the model was unsure.
+    foreign : how many more there are of classes that the model does not know.
+    bad : lines that could not be read. faults : the first of them, named.
+    """
+
+    labels: dict[str, str | float]
+    chosen: int
+    foreign: int
+    bad: int
+    faults: tuple[str, ...]
+
+    def notes(self) -> list[str]:
+        """What must be known of them."""
+        said = [f"labels, {fault}" for fault in self.faults]
+        if self.bad > len(self.faults):
+            said.append(f"and {self.bad - len(self.faults):,} more lines of labels that could not be read")
+        if self.chosen:
+            said.append(
+                f"{self.chosen:,} more labels are of answers that were chosen because the model was unsure of them: "
+                "good for retraining, but no fair sample, so that no figure rests on them"
+            )
+        if self.foreign:
+            said.append(f"{self.foreign:,} labels are of classes that this model does not know: they were left aside")
+        return said
+
+
+def is_feedback(path: Path) -> bool:
+    """Whether a file is one of labels that a service wrote; one without a line yet is, if its name does not say
+    otherwise.
+    """
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        found = next((text for _, _, text in texts(stream)), b"")
+    return (found or b"").startswith(BEGIN) or (found == b"" and path.suffix in (".jsonl", ".log", ""))
+
+
+def gathered(path: Path, classes: Sequence[str]) -> Feedback:
+    """What a file of labels says by now, the last line of each id, for a model of these classes (() = of values).
+
+    Raises InputError for a file in which no line is a label.
+    """
+    last: dict[str, Given] = {}
+    faults: list[Fault] = []
+    for found in read_feedback(path, faults.append):
+        last[found.id] = found
+    if faults and not last:
+        raise InputError(
+            f"no line is a label: {faults[0].why}", where=f"{path}, row {faults[0].row}",
+            cure="Name the file of `estampa serve --feedback`, or one with columns id and label.",
+        )  # fmt: skip
+    known, labels, chosen, foreign = set(classes), dict[str, str | float](), 0, 0
+    for name, given in last.items():
+        if given.label is None:
+            continue
+        if given.label not in known if classes else isinstance(given.label, str):
+            foreign += 1
+        elif given.drawn == CHOSEN:
+            chosen += 1
+        else:
+            labels[name] = given.label
+    named = tuple(f"{path}, row {fault.row}: {fault.why}" for fault in faults[:_FAULTS])
+    return Feedback(labels, chosen, foreign, len(faults), named)
