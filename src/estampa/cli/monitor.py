@@ -29,7 +29,9 @@ def command(
     labels: Annotated[
         Path | None, typer.Option(help="Labels as far as known: of `serve --feedback`; columns id, label; a Dataset.")
     ] = None,
-    by: Annotated[str, typer.Option(help="Periods: batch (all as one), day (UTC) or a number of objects.")] = "batch",
+    by: Annotated[
+        str, typer.Option(help="Periods: batch (all as one), day (UTC), a number of objects; or a column: camera.")
+    ] = "batch",
     rate: Annotated[
         float, typer.Option(help="False alarms per period that are allowed, over all figures together.")
     ] = 0.01,

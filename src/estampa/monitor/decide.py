@@ -126,8 +126,9 @@ def decide(watch: Watch, policy: Policy, facts: Facts, *, run: str = "RUN") -> V
 
     The weightiest reason decides. Figures that left their range (the learned one, or the policy's own) ask for what
     their kind's effect says; with fewer labels than `least.labels` a figure with labels asks for watching only; fewer
-    objects than `least.objects` ask for nothing. What alarms in the last period alone asks for watching. A model over
-    its age asks for what `age.effect` says. During the cool-down nothing asks for more than watching.
+    objects than `least.objects` ask for nothing. What alarms in the last period alone, or in some groups of a column
+    alone, asks for watching. A model over its age asks for what `age.effect` says. During the cool-down nothing asks
+    for more than watching.
 
     Parameters
     ----------
@@ -140,7 +141,7 @@ def decide(watch: Watch, policy: Policy, facts: Facts, *, run: str = "RUN") -> V
     """
     figures = _ruled(watch, policy)
     reasons = [*_too_few(watch, policy), *_of_figures(watch, policy, figures), *_of_age(policy, facts)]
-    reasons += _of_last(watch, policy)
+    reasons += _of_groups(watch, policy) if watch.column else _of_last(watch, policy)
     reasons = _rested(reasons, policy, facts)
     reasons += _unmeasured(watch, policy)
     reasons.sort(key=lambda reason: -_WEIGHT[reason.effect])
@@ -226,6 +227,25 @@ def _of_last(watch: Watch, policy: Policy) -> list[Reason]:
                _evidence(f))
         for f in found[:_MOST]
     ]  # fmt: skip
+
+
+def _of_groups(watch: Watch, policy: Policy) -> list[Reason]:
+    """What alarms in a group, and not over all objects together: the fault of one camera is not the model's."""
+    known = {figure.name for figure in watch.alerts}
+    found = []
+    for group in watch.periods:
+        own = [f for f in group.alerts if f.name not in known and getattr(policy.effect, f.kind) != "ignore"]
+        if own and group.n >= policy.least.objects:
+            first = min(own, key=_order)
+            more = f" So did {len(own) - 1:,} more figures." if len(own) > 1 else ""
+            text = f"{watch.column} {group.name}, {group.n:,} objects: {first.why}.{more}"
+            found.append((_order(first), Reason(text, WATCH, first.name, _evidence(first))))
+    reasons = [reason for _, reason in sorted(found, key=lambda pair: pair[0])]
+    rest = len(reasons) - _MOST
+    told = (
+        [Reason(f"{rest:,} more groups of {watch.column} have figures out of their ranges.", WATCH)] if rest > 0 else []
+    )
+    return reasons[:_MOST] + told
 
 
 def _order(figure: Figure) -> tuple[bool, float]:

@@ -13,6 +13,7 @@ from estampa.errors import InputError
 from estampa.monitor.line import moment, stamp
 
 FORMAT = 1  #: of a watch as JSON
+COLUMN = "column "  #: what `Watch.by` begins with where its periods are groups
 Kind = Literal["input", "embedding", "output", "flags", "performance", "estimate"]
 KINDS: tuple[str, ...] = get_args(Kind)
 _NUMBERS = ("value", "low", "high", "expected_low", "expected_high", "score")
@@ -64,10 +65,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Period:
-    """The figures of one batch, day or run of N objects.
+    """The figures of one batch, day, run of N objects or group of a column.
 
     `start` and `end` are the first and the last moment that was seen in it, UTC; None where the source has no times.
-    `n` counts its objects, those without an answer included.
+    `n` counts its objects, those without an answer included, `labelled` those whose label was known.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Period:
     end: datetime | None
     n: int
     figures: tuple[Figure, ...]
+    labelled: int = 0
 
     @property
     def alerts(self) -> tuple[Figure, ...]:
@@ -85,7 +87,8 @@ class Period:
         """Plain types."""
         return {
             "name": self.name, "start": stamp(self.start) if self.start else None,
-            "end": stamp(self.end) if self.end else None, "n": self.n, "figures": [f.to_json() for f in self.figures],
+            "end": stamp(self.end) if self.end else None, "n": self.n, "labelled": self.labelled,
+            "figures": [f.to_json() for f in self.figures],
         }  # fmt: skip
 
     @classmethod
@@ -94,7 +97,7 @@ class Period:
         with _Read("a period"):
             start, end = (moment(record[key]) if record[key] is not None else None for key in ("start", "end"))
             figures = tuple(Figure.from_json(f) for f in record["figures"])
-            return cls(str(record["name"]), start, end, int(record["n"]), figures)
+            return cls(str(record["name"]), start, end, int(record["n"]), figures, int(record["labelled"]))
 
 
 @dataclass(frozen=True)
@@ -107,8 +110,8 @@ class Watch:
     n : objects, those without an answer included.
     periods : in order of time, or as they came; of `by="batch"` the one.
     figures : of all objects together.
-    rate : false alarms per period that were allowed, over all its tests together.
-    by : "batch", "day" or "N objects".
+    rate : false alarms per period that were allowed, over all its tests together; of groups, over all groups together.
+    by : "batch", "day", "N objects", or "column NAME" where the periods are its groups.
     reference : objects of the bundle's reference that the ranges rest on.
     labelled : objects whose label was known.
     faults : lines that could not be read, the first of them named.
@@ -141,6 +144,11 @@ class Watch:
     def alarmed(self) -> bool:
         """Whether anything left its range, over all objects or in a period."""
         return bool(self.alerts) or any(period.alerts for period in self.periods)
+
+    @property
+    def column(self) -> str:
+        """The column whose groups the periods are; "" where they are none."""
+        return self.by.removeprefix(COLUMN) if self.by.startswith(COLUMN) else ""
 
     def figure(self, name: str) -> Figure:
         """The figure of this name over all objects; InputError where there is none."""

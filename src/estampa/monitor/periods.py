@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -14,14 +14,19 @@ from estampa.errors import InputError
 from estampa.monitor.against import Sums
 from estampa.monitor.drift import Sample, told_apart
 from estampa.monitor.estimate import Estimate
-from estampa.monitor.figures import Figure, Period
+from estampa.monitor.figures import COLUMN, Figure, Period
 from estampa.monitor.flags import flag_figures, known_shares
+from estampa.monitor.grouping import Grouping
 from estampa.monitor.labelled import Labels, Performance
 from estampa.monitor.observed import Block
 from estampa.monitor.ranges import Ranges
 
 MOST = 20_000  #: periods
 _DAY = 86400.0
+_MIXED = (
+    "each group by {} is held against the whole reference, which mixes all of them: one that has always been different, "
+    "as another filter, leaves its ranges without any drift"
+)
 
 Confusion = tuple[tuple[int, ...], ...]
 
@@ -51,26 +56,33 @@ class _Made:
 
 
 class Periods:
-    """Blocks put into periods.
+    """Blocks put into periods, or into groups.
 
     Attributes
     ----------
     ranges : of the bundle. whole : all objects.
     """
 
-    def __init__(self, bundle: Bundle, how: str | int, rate: float, labels: Labels | None) -> None:
-        if how not in ("batch", "day") and (type(how) is not int or how < 1):
+    def __init__(self, bundle: Bundle, how: str | int | Grouping, rate: float, labels: Labels | None) -> None:
+        if not isinstance(how, Grouping) and how not in ("batch", "day") and (type(how) is not int or how < 1):
             raise InputError("not a granularity", where="by", allowed="batch, day, a number of objects", got=repr(how))
         self.how, self.labels = how, labels
         self.ranges = Ranges(bundle, rate / 2 if labels is not None else rate)
         self.estimate = Estimate(self.ranges)
         self.performance = Performance(self.ranges, rate / 2) if labels is not None else None
+        self._own = self.ranges, self.performance  # by which a period is judged
+        if isinstance(how, Grouping):  # one look at all groups: their false alarms together keep the rate
+            each = rate / len(how.names)
+            ranges = Ranges(bundle, each / 2 if labels is not None else each)
+            self._own = ranges, Performance(ranges, each / 2) if labels is not None else None
         self._shares, self._sample = known_shares(bundle, self.ranges), Sample()
         self.whole, self._held = self._empty("all"), dict[str, Held]()
 
     @property
     def by(self) -> str:
         """The granularity in words."""
+        if isinstance(self.how, Grouping):
+            return f"{COLUMN}{self.how.name}"
         return f"{self.how:,} objects" if isinstance(self.how, int) else self.how
 
     def _empty(self, name: str) -> Held:
@@ -128,6 +140,11 @@ class Periods:
             for number in np.unique(numbers).tolist():
                 yield f"{number * self.how + 1:,} to {(number + 1) * self.how:,}", numbers == number
             return
+        if isinstance(self.how, Grouping):
+            places = self.how.of(block.ids)
+            for place in np.unique(places).tolist():
+                yield self.how.names[place], places == place
+            return
         if block.times is None:
             raise InputError("the source has no times", where="by", got="day", cure="Use --by batch or a number.")
         days = np.floor(block.times / _DAY)
@@ -138,16 +155,18 @@ class Periods:
 
     def result(self) -> tuple[Period, tuple[Period, ...], Confusion]:
         """All objects as one period, the periods in order, and the confusion of all that are labelled."""
-        whole, confusion = self._period(self.whole)
+        whole, confusion = self._period(self.whole, self.ranges, self.performance)
         if self.how == "batch":
             apart = self._apart()
-            both = Period(whole.name, whole.start, whole.end, whole.n, (*whole.figures, *apart))
+            both = replace(whole, figures=(*whole.figures, *apart))
             return both, (both,), confusion
         held = list(self._held.values())
         if self.how == "day":
             held.sort(key=lambda one: one.start)
-        both = Period(whole.name, whole.start, whole.end, whole.n, (*whole.figures, *self._apart()))
-        return both, tuple(self._period(one)[0] for one in held), confusion
+        if isinstance(self.how, Grouping):
+            held = [self._held[name] for name in self.how.names if name in self._held]
+        both = replace(whole, figures=(*whole.figures, *self._apart()))
+        return both, tuple(self._period(one, *self._own)[0] for one in held), confusion
 
     def _apart(self) -> list[Figure]:
         kinds = [k for k in ("input", "embedding") if k in self.ranges.learned and self.whole.sums[k].n]
@@ -156,26 +175,27 @@ class Periods:
         found = told_apart(self.ranges.sample(kinds), self._sample.rows)
         return [] if found is None else [found]
 
-    def _period(self, held: Held) -> tuple[Period, Confusion]:
-        figures = self.ranges.figures(held.sums)
+    def _period(self, held: Held, ranges: Ranges, performance: Performance | None) -> tuple[Period, Confusion]:
+        figures = ranges.figures(held.sums)
         told = [kind for kind, sums in held.sums.items() if sums.n]
-        bound = self.ranges.threshold(held.n, told or ["output"])
-        figures += flag_figures(held.flags, held.n, self._shares, self.ranges, bound)
+        bound = ranges.threshold(held.n, told or ["output"])
+        figures += flag_figures(held.flags, held.n, self._shares, ranges, bound)
         estimated = self.estimate.figure(held.bins, [f for f in figures if f.alert])
         figures += [estimated] if estimated is not None else []
         confusion: Confusion = ()
-        if self.performance is not None and held.labels:
-            found, confusion = self.performance.figures(np.array(held.labels), np.concatenate(held.output))
+        if performance is not None and held.labels:
+            found, confusion = performance.figures(np.array(held.labels), np.concatenate(held.output))
             figures += found
         start, end = (_moment(at) for at in (held.start, held.end))
-        return Period(held.name, start, end, held.n, tuple(figures)), confusion
+        return Period(held.name, start, end, held.n, tuple(figures), len(held.labels)), confusion
 
     def notes(self) -> list[str]:
-        """What must be known of the labels."""
+        """What must be known of the groups and the labels."""
+        said = [_MIXED.format(self.how.name)] if isinstance(self.how, Grouping) else []
         if self.labels is None:
-            return []
+            return said
         lost = self.labels.n - int(self.labels.seen.sum())
-        said = [f"{lost:,} of {self.labels.n:,} labels are of ids that were not met"] if lost else []
+        said += [f"{lost:,} of {self.labels.n:,} labels are of ids that were not met"] if lost else []
         if self.whole.labels and self.ranges.classes and len(set(self.whole.labels)) == 1:
             said.append("all labels are of one class: what compares classes is not defined")
         return said if self.whole.labels else [*said, "no label belongs to an answer: performance is not known"]

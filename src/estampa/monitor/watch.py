@@ -13,6 +13,7 @@ from estampa.data.dataset import Dataset
 from estampa.errors import InputError
 from estampa.monitor.feedback import gathered, is_feedback
 from estampa.monitor.figures import Figure, Period, Watch
+from estampa.monitor.grouping import Grouping, grouping_of
 from estampa.monitor.labelled import Labels
 from estampa.monitor.line import BEGIN
 from estampa.monitor.observed import Block, Reading, from_data, from_logs, from_predictions
@@ -25,6 +26,7 @@ __all__ = ["Figure", "Period", "Watch", "watch"]
 
 Source = Path | str | Dataset | np.ndarray | Sequence[Path | str]
 KINDS = ("log", "predictions", "data")
+PERIODS = ("batch", "day")
 
 
 def watch(
@@ -47,8 +49,10 @@ def watch(
         any source that `build` reads, an array.
     labels : a file of labels, as far as they are known: that of a service (`monitor/feedback.py`), columns id and
         label (or class, truth, target, y), or a Dataset. Memory grows with them, not with the answers.
-    by : the granularity at which the model runs: "batch" (all as one), "day" (UTC) or a number of objects.
-    rate : false alarms per period, over all its tests together; with labels half of it goes to their figures.
+    by : the granularity at which the model runs: "batch" (all as one), "day" (UTC), a number of objects, or a column
+        of the labels or the data, "camera" or "snr:3,5,10", whose groups are watched one by one.
+    rate : false alarms per period, over all its tests together; with labels half of it goes to their figures. Of
+        groups, over all groups together.
     kind : "log", "predictions" or "data"; "" = by what the file holds.
     part : of a Dataset, only this part.
 
@@ -58,7 +62,9 @@ def watch(
     model = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
     met = Reading()
     known, said = _known(labels, model) if labels is not None else (None, [])
-    periods = Periods(model, by, rate, known)
+    kind = _kind_of(source, kind)
+    how = _how(by, model, source if kind == "data" else None, labels)
+    periods = Periods(model, how, rate, known)
     progress.start("watching", None, "objects")
     try:
         for block in _blocks(model, source, kind, part, met):
@@ -89,16 +95,34 @@ def _known(labels: Path | str, bundle: Bundle) -> tuple[Labels, list[str]]:
     return Labels(told.labels, bundle.classes, path), told.notes()
 
 
-def _blocks(bundle: Bundle, source: Source, kind: str, part: str, met: Reading) -> Iterator[Block]:
-    """What is watched, by its kind."""
+def _how(by: str | int, bundle: Bundle, data: Source | None, labels: Path | str | None) -> str | int | Grouping:
+    """The granularity, with a column found."""
+    if isinstance(by, int) or by in PERIODS:
+        return by
+    return grouping_of(by, bundle, data, Path(labels) if labels is not None else None)
+
+
+def _kind_of(source: Source, kind: str) -> str:
+    """What is watched: "log", "predictions" or "data"."""
     if kind and kind not in KINDS:
         raise InputError("not a kind of source", where="kind", allowed=", ".join(KINDS), got=repr(kind))
     if isinstance(source, (Dataset, np.ndarray)):
-        return from_data(bundle, source, part)
-    paths = [Path(p) for p in ([source] if isinstance(source, (str, Path)) else source)]
+        return "data"
+    paths = _paths(source)
     if not paths:
         raise InputError("nothing to watch", where="source")
-    kind = kind or _kind(paths[0])
+    return kind or _kind(paths[0])
+
+
+def _paths(source: Path | str | Sequence[Path | str]) -> list[Path]:
+    return [Path(p) for p in ([source] if isinstance(source, (str, Path)) else source)]
+
+
+def _blocks(bundle: Bundle, source: Source, kind: str, part: str, met: Reading) -> Iterator[Block]:
+    """What is watched, by its kind."""
+    if isinstance(source, (Dataset, np.ndarray)):
+        return from_data(bundle, source, part)
+    paths = _paths(source)
     if kind == "data":
         return from_data(bundle, paths[0] if len(paths) == 1 else paths, part)
     if part:
