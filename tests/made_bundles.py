@@ -78,7 +78,7 @@ def content_of(
 ) -> Content:  # fmt: skip
     """A whole bundle's content around `model_of`; `more` replaces header fields, thresholds, nan, task and read.
 
-    `presets=False` leaves the presets out.
+    `presets=False` leaves the presets out; `groups` (n,) are those of the reference.
     """
     task = more.get("task", "classification")
     seen = more.get("seen", pictures(64, shape, dtype))
@@ -107,7 +107,8 @@ def content_of(
         manifest=tree,
         onnx=more.get("model", model_of(shape, dtype, classes, task=task)).SerializeToString(),
         prepare={"mean_": np.zeros(shape[2])},
-        reference=reference.reference(seen, np.full((len(seen), max(len(classes), 1)), 0.5), labels, vectors),
+        reference=reference.reference(seen, np.full((len(seen), max(len(classes), 1)), 0.5), labels, vectors)
+        | reference.group_codes(more.get("groups")),
         held=reference.held({"train": (ids[:40], np.arange(40, dtype=np.uint64))}),
         gallery=reference.gallery(seen, labels, ids, vectors, len(classes)),
         presets=presets,

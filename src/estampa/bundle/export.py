@@ -327,7 +327,8 @@ def _reference(session: Session, dataset: Dataset, rows: np.ndarray) -> dict[str
         embedding = scores.embedding if scores.embedding is not None else scores.output.reshape(len(images), -1)
         made.append(references.reference(images, scores.output, dataset.labels[numbers], embedding))
     joined = {k: np.concatenate([m[k] for m in made]) for k in made[0]}
-    return joined | {"projection": made[0]["projection"]}
+    groups = None if dataset.groups is None else dataset.groups[rows]
+    return joined | {"projection": made[0]["projection"]} | references.group_codes(groups)
 
 
 def _presets(contract: InputContract, dataset: Dataset, rows: np.ndarray) -> Presets | None:

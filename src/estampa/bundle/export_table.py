@@ -213,7 +213,8 @@ def _reference(fitted: FittedTable, session: Session, dataset: Dataset, rows: np
     """The prepared rows, answers and labels of the validation part."""
     features = fitted.preparation.transform(raw_rows(dataset, fitted.preparation.columns, rows))
     output = session.score(features, wanted=("output",)).output
-    return references.reference_table(features, output, dataset.labels[rows])
+    groups = None if dataset.groups is None else dataset.groups[rows]
+    return references.reference_table(features, output, dataset.labels[rows]) | references.group_codes(groups)
 
 
 def _presets(fitted: FittedTable, dataset: Dataset, rows: np.ndarray) -> Presets | None:

@@ -50,6 +50,16 @@ def reference_table(features: np.ndarray, output: np.ndarray, labels: np.ndarray
     }
 
 
+def group_codes(groups: np.ndarray | None) -> dict[str, np.ndarray]:
+    """`groups` (m,) int64, the group of each object as a number: objects that were taken together (an exposure, a
+    person) are alike, and a batch of them is less sure than as many of anywhere. {} where each stands for itself.
+    """
+    if groups is None:
+        return {}
+    names, codes = np.unique(groups, return_inverse=True)
+    return {"groups": codes.astype(np.int64)} if len(names) < len(groups) else {}
+
+
 def held(parts: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
     """Ids and content hashes of each part, as `held.safetensors` keeps them; `unpack_ids` reads the ids back.
 

@@ -77,6 +77,7 @@ class Performance:
 
     def __init__(self, ranges: Ranges, rate: float) -> None:
         self.classes, self.decision, self.rate = ranges.classes, ranges.decision, rate
+        self._wider = ranges.wider
         good = np.isfinite(ranges.output).all(axis=1)
         good &= ranges.labels >= 0 if self.classes else np.isfinite(ranges.labels)
         chosen = np.random.default_rng(_SEED).permutation(np.flatnonzero(good))
@@ -85,6 +86,7 @@ class Performance:
         if self.known:
             self._whole = self._statistic(ranges.labels[chosen], ranges.output[chosen], areas=True)
             few = chosen[:MOST]
+            self._alike = np.unique(ranges.groups[few], return_inverse=True)[1]
             self._drawn = self._statistic(ranges.labels[few], ranges.output[few], areas=True)
             self._reached = dict(zip(self._whole.names, self._whole(np.ones(self._whole.n)).tolist(), strict=True))
         self._cache: dict[int, tuple[dict[str, tuple[float, float]], float]] = {}
@@ -101,12 +103,10 @@ class Performance:
         """Figure -> (mean, deviation) of what a clean batch of n differs by, and how many deviations are allowed."""
         if n not in self._cache:
             drawn, draw = self._drawn, np.random.default_rng([_SEED, n])
-            shares = np.full(drawn.n, 1 / drawn.n)
             with np.errstate(all="ignore"):
                 away = np.stack(
                     [
-                        drawn(draw.multinomial(n, shares).astype(np.float64))
-                        - drawn(draw.multinomial(self.m, shares).astype(np.float64))
+                        drawn(_drawn_groups(draw, self._alike, n)) - drawn(_drawn_groups(draw, self._alike, self.m))
                         for _ in range(DRAWS)
                     ]
                 )
@@ -115,6 +115,7 @@ class Performance:
                 worse = np.array([-1 if name in _GOOD_LOW else 1 for name in drawn.names])
                 scores = np.where(defined, -worse * (away - mean) / deviation, -np.inf)
             bound = quantile(np.nanmax(np.where(np.isfinite(scores), scores, -np.inf), axis=1), self.rate)
+            bound *= self._wider(int(defined.sum()), self.rate)
             told = {name: (float(mean[i]), float(deviation[i])) for i, name in enumerate(drawn.names) if defined[i]}
             self._cache[n] = told, bound
         return self._cache[n]
@@ -160,6 +161,14 @@ class Performance:
         """A metric's name with the class's name in place of its number: "recall[spiral]"."""
         kind, cut, number = name.partition("[")
         return f"{kind}[{self.classes[int(number[:-1])]}]" if cut else name
+
+
+def _drawn_groups(draw: np.random.Generator, groups: np.ndarray, n: int) -> np.ndarray:
+    """How often each object (m,) is in a batch of about n of them, drawn with replacement, group by group."""
+    count = int(groups.max()) + 1
+    many = max(1, round(n * count / len(groups)))
+    times: np.ndarray = draw.multinomial(many, np.full(count, 1 / count))[groups].astype(np.float64)
+    return times
 
 
 def _within(name: str, low: float, high: float) -> tuple[float, float]:

@@ -3,8 +3,9 @@
 Each test of a batch against the reference gives a normal score. How large the largest of all scores becomes among
 clean batches of this size is learned from the reference itself: batches are drawn from it without replacement and
 held against the rest of it, so that correlated features, ties and the uncertainty of the reference count as they are
-(the step-down maximum of Westfall and Young 1993, "Resampling-Based Multiple Testing", without the steps). The bound
-that 1 % of them pass is the bound of every test.
+(the step-down maximum of Westfall and Young 1993, "Resampling-Based Multiple Testing", without the steps). Objects of
+a group (an exposure, a person) are drawn together: they are alike, and a new batch is of other groups. The bound that
+1 % of the batches pass is the bound of every test.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from statistics import NormalDist
 
 import numpy as np
 
@@ -45,6 +47,7 @@ class Ranges:
     ----------
     rate : false alarms per batch, over all its tests.
     m : objects of the reference.
+    groups : (m,) of each of them; where nothing is known of groups each object is one.
     learned : kind of group -> its tests.
     """
 
@@ -60,6 +63,9 @@ class Ranges:
             raise BundleError("too few objects in its reference to watch against", where=bundle.folder,
                               allowed=f"at least {LEAST}", got=self.m)  # fmt: skip
         names = feature_names(bundle)
+        self.groups = _known_groups(kept.get("groups"), self.m)
+        self._chosen = whole_groups(np.random.default_rng(_SEED), self.groups, 1)[0, :POOL]
+        self._alike = np.unique(self.groups[self._chosen], return_inverse=True)[1]
         self.learned: dict[str, Learned] = {}
         self._pool: dict[str, np.ndarray] = {}
         if kept["describe"].shape[1] != len(names):
@@ -79,8 +85,7 @@ class Ranges:
             return
         rows = group.apply(values)
         self.learned[group.kind] = learned = learn(group, rows)
-        chosen = np.random.default_rng(_SEED).permutation(self.m)[:POOL]
-        self._pool[group.kind] = (rows[chosen] - learned.mean).astype(np.float32)
+        self._pool[group.kind] = (rows[self._chosen] - learned.mean).astype(np.float32)
 
     def answers(self, output: np.ndarray) -> np.ndarray:
         """What is watched of answers (n, classes) or (n, 1): confidence and a mark for each class, or the value."""
@@ -138,11 +143,23 @@ class Ranges:
             if size == 1:
                 chosen = np.arange(start, start + many)[:, None]
             else:
-                chosen = np.argpartition(draw.random((many, pool), dtype=np.float32), size, axis=1)[:, :size]
+                chosen = whole_groups(draw, self._alike, many, size)
             for kind in kinds:
                 largest = self._scores_of(kind, chosen).max(axis=1)
                 maxima[start : start + many] = np.maximum(maxima[start : start + many], largest)
-        return quantile(maxima, self.rate)
+        tests = sum(self.learned[kind].plain for kind in kinds)
+        return quantile(maxima, self.rate) * self.wider(tests, self.rate)
+
+    def wider(self, tests: int, rate: float) -> float:
+        """By how much a bound of `tests` scores is wider as few groups show their spread badly: Student's quantile
+        over the normal one (Abramowitz and Stegun 1964, 26.7.5). 1 where each object stands for itself.
+        """
+        freedom = int(self.groups.max())
+        if freedom + 1 == self.m:
+            return 1.0
+        z = NormalDist().inv_cdf(1 - rate / (2 * max(tests, 1)))
+        terms = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96, (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+        return float(1 + sum(term / freedom ** (i + 1) for i, term in enumerate(terms)) / z)
 
     def _scores_of(self, kind: str, chosen: np.ndarray) -> np.ndarray:
         """Sizes of the scores (b, tests) of batches (b, size) of the pool's rows against the rest of the pool."""
@@ -203,6 +220,26 @@ class Ranges:
             title = f"{_WORDS.get(learned.group.kind, learned.group.kind)}, {_JOINT[name]}"
             made.append(_figure(title, numbers, learned.group.kind, float(score)))
         return made
+
+
+def whole_groups(draw: np.random.Generator, groups: np.ndarray, many: int, size: int = 0) -> np.ndarray:
+    """`many` draws (many, size) of rows without replacement, group after group; only the last one is cut. `groups`
+    (m,) are numbers from 0; size 0 = all rows, in the order drawn.
+    """
+    m, count = len(groups), int(groups.max()) + 1 if len(groups) else 0
+    order = draw.random((many, m), dtype=np.float32)
+    if count < m:
+        order = draw.permuted(np.tile(np.arange(count), (many, 1)), axis=1)[:, groups] + order.astype(np.float64)
+    if not size:
+        return np.argsort(order, axis=1)
+    return np.argpartition(order, size, axis=1)[:, :size]
+
+
+def _known_groups(groups: np.ndarray | None, m: int) -> np.ndarray:
+    """(m,) numbers from 0; each object its own where nothing is known, or where all are of one group."""
+    if groups is None or len(groups) != m or len(np.unique(groups)) < 2:
+        return np.arange(m)
+    return np.unique(groups, return_inverse=True)[1]
 
 
 def feature_names(bundle: Bundle) -> list[str]:
