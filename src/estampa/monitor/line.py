@@ -143,6 +143,17 @@ def _rows(values: np.ndarray) -> list[list[float | None]]:
 
 def parse(text: bytes, row: int) -> LogLine:
     """A line's bytes as a LogLine; ValueError says why it is none."""
+    tree, (describe, components, output), time = _checked(text)
+    return LogLine(row, tree["id"], time, tree["model"], describe, components, output, tuple(tree["flags"]))
+
+
+def tree_of(text: bytes) -> dict[str, Any]:
+    """A line's bytes as `lines_of` made it; ValueError says why it is none."""
+    return _checked(text)[0]
+
+
+def _checked(text: bytes) -> tuple[dict[str, Any], list[tuple[float, ...]], datetime]:
+    """A line as JSON tree, its three lists as numbers, and its moment; ValueError for anything that is no line."""
     try:
         tree = strict_json(text)
     except ValueError as error:
@@ -161,9 +172,7 @@ def parse(text: bytes, row: int) -> LogLine:
         raise ValueError(f"not a model's hash: {tree['model'][:40]!r}")
     if not (isinstance(tree["flags"], list) and all(map(_text, tree["flags"]))):
         raise ValueError("flags are a list of texts")
-    describe, components, output = (_numbers(tree[key], key) for key in ("describe", "components", "output"))
-    flags, time = tuple(tree["flags"]), moment(tree["time"])
-    return LogLine(row, tree["id"], time, tree["model"], describe, components, output, flags)
+    return tree, [_numbers(tree[key], key) for key in ("describe", "components", "output")], moment(tree["time"])
 
 
 def _text(value: Any) -> bool:
