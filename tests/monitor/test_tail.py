@@ -98,7 +98,7 @@ def test_a_rotated_file_is_read_to_its_end_before_the_new_one(path: Path) -> Non
     tail, log = Tail(path, 6), LogWriter(path)
     tail.read()
     log.append(made(30, 31))
-    handles = len(os.listdir("/proc/self/fd"))
+    handles = len(list(Path("/proc/self/fd").iterdir()))
     path.rename(path.with_suffix(".1"))
     assert tail.read() == []
     assert tail.fault == "No such file or directory"
@@ -109,7 +109,7 @@ def test_a_rotated_file_is_read_to_its_end_before_the_new_one(path: Path) -> Non
     path.rename(path.with_suffix(".2"))
     log.append(made(40))
     assert ids(tail.read()) == [35, 36, 37, 38, 39, 40]
-    assert len(os.listdir("/proc/self/fd")) == handles
+    assert len(list(Path("/proc/self/fd").iterdir())) == handles
 
 
 def test_a_truncated_file_is_read_from_its_new_beginning(path: Path) -> None:
