@@ -184,6 +184,15 @@ def test_bars_and_whiskers_share_one_axis() -> None:
     assert [row[1].bar for row in whiskers] == [(0, 0.25, 0.5), (0.5, 0.75, 1)]
 
 
+def test_cells_lead_to_rows_of_other_tables() -> None:
+    first = page.Table(["why"], [[page.Link("g < r", "row-g")]])
+    second = page.Table(["figure"], [["g"], ["r"]], ids=["row-g", "row-r"])
+    text = page.render("t", "l", [page.Section("a", "A", [first, second])], made_by={})
+    assert '<a href="#row-g">g &lt; r</a>' in text
+    assert '<tr id="row-r">' in text
+    assert first.to_csv() == "why\ng < r\n"
+
+
 def test_tables_refuse_what_does_not_fit() -> None:
     with pytest.raises(InputError, match="another number of cells"):
         page.Table(["a", "b"], [[1]])

@@ -28,7 +28,7 @@ from estampa.page.scatter import Colouring, Scatter
 from estampa.page.sprites import thumbnail
 from estampa.page.style import OKABE_ITO, apply, colours, drawing, text_on
 from estampa.page.svg import histogram
-from estampa.page.table import Table
+from estampa.page.table import Link, Table
 
 __all__ = [
     "OKABE_ITO",
@@ -45,6 +45,7 @@ __all__ = [
     "Figures",
     "Headline",
     "Kept",
+    "Link",
     "Note",
     "Picture",
     "Pictures",

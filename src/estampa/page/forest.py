@@ -24,7 +24,7 @@ def forest(rows: Sequence[tuple[str, float, float, float, str]], *, ends: tuple[
     """
     shown = [r for r in rows if math.isfinite(r[1])]
     edges = [e for r in shown for e in r[1:4] if math.isfinite(e)]
-    low, high, ticks = _axis(min([0.0, *edges]), max([0.0, *edges]))
+    low, high, ticks = axis(min([0.0, *edges]), max([0.0, *edges]))
     left = 16 + _LETTER * min(_MOST_LABEL, max((len(r[0]) for r in shown), default=4))
     height = _TOP + _ROW * len(shown) + _BOTTOM
     base = _TOP + _ROW * len(shown)
@@ -34,10 +34,9 @@ def forest(rows: Sequence[tuple[str, float, float, float, str]], *, ends: tuple[
 
     quiet = f'style="fill: {QUIET}; font-size: 12px"'
     parts = [f'<path d="M{at(t):.1f} {_TOP}V{base}" style="stroke: {LINE}; fill: none"/>' for t in ticks]
-    parts += [
-        f'<text x="{at(t):.1f}" y="{base + 15}" text-anchor="middle" {quiet}>{escape(_tick(t, ticks))}</text>'
-        for t in ticks
-    ]
+    for t in ticks:
+        text = "+" * (t > 0) + tick(t, ticks)
+        parts.append(f'<text x="{at(t):.1f}" y="{base + 15}" text-anchor="middle" {quiet}>{text}</text>')
     parts.append(f'<path d="M{at(0):.1f} {_TOP - 4}V{base}" style="stroke: {TEXT}; stroke-width: 1.2; fill: none"/>')
     sides = ((-6, "end", f"\N{LEFTWARDS ARROW} {ends[0]}"), (6, "start", f"{ends[1]} \N{RIGHTWARDS ARROW}"))
     for shift, anchor, text in sides:
@@ -75,8 +74,8 @@ def _mark(x: float, y: float, change: str, colour: str) -> str:
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" style="fill: #ffffff; stroke: {colour}; stroke-width: 1.6"/>'
 
 
-def _axis(low: float, high: float) -> tuple[float, float, list[float]]:
-    """Ends of the axis and round ticks between them, 0 among them."""
+def axis(low: float, high: float) -> tuple[float, float, list[float]]:
+    """Ends of an axis a little wider than from `low` to `high`, and round ticks between them."""
     span = (high - low) or 1.0
     low, high = low - 0.04 * span, high + 0.04 * span
     power = 10.0 ** math.floor(math.log10(span / 4))
@@ -85,7 +84,8 @@ def _axis(low: float, high: float) -> tuple[float, float, list[float]]:
     return low, high, ticks
 
 
-def _tick(value: float, ticks: Sequence[float]) -> str:
+def tick(value: float, ticks: Sequence[float]) -> str:
+    """A tick as text, with as many decimals as tell it from its neighbours."""
     gap = min((abs(b - a) for a, b in pairwise(ticks)), default=1.0)
     places = max(0, min(6, math.ceil(-math.log10(gap)) + (1 if f"{gap:.1e}".startswith("2.5") else 0)))
-    return ("+" if value > 0 else "") + number(float(value), places) if value else "0"
+    return number(float(value), places) if value else "0"

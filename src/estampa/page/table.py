@@ -47,14 +47,28 @@ def is_number(cell: object) -> bool:
 
 
 @dataclass(frozen=True)
+class Link:
+    """A cell that leads to a place of the same page: its text, and the place's id."""
+
+    text: str
+    to: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
 class Shown:
-    """A cell ready to be shown: its text, the interval's text, whether it is the best, a picture's place, a drawing."""
+    """A cell ready to be shown: its text, the interval's text, whether it is the best, a picture's place, a drawing,
+    the id of the place that it leads to.
+    """
 
     text: str = ""
     interval: str = ""
     best: bool = False
     picture: Picture | None = None
     bar: tuple[float, float, float] | None = None  # start, mark, end as shares of the column's drawing
+    to: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,13 +79,14 @@ class Table:
     ----------
     columns : column names.
     rows : cells by row: text, whole numbers, other numbers, None (a dash), anything with value, low and high (an
-        interval), or a Picture.
+        interval), a Link, or a Picture.
     caption : how to read it, and what to notice.
     best : column name -> "max" or "min": which value of the column is marked.
     align : column name -> "left" or "right"; else numbers stand right and text left.
     decimals : for all columns, or by column name (3 where not named).
     drawn : column whose numbers are also drawn: intervals as whiskers on one common axis, plain numbers as bars.
     span : least and greatest end of that axis, so that several tables can be compared; None = as the rows need.
+    ids : of the rows, so that links can lead to them; empty = none. They must differ from all others of the page.
     """
 
     columns: Sequence[str]
@@ -82,6 +97,7 @@ class Table:
     decimals: int | Mapping[str, int] = 3
     drawn: str = ""
     span: tuple[float, float] | None = None
+    ids: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -126,7 +142,10 @@ class Table:
                     cells.append(Shown(picture=cell))
                     continue
                 text, interval = cell_texts(cell, self.places(self.columns[c]))
-                cells.append(Shown(text, interval, r in best.get(c, ()), bar=bars.get(r) if c == drawn else None))
+                to = cell.to if isinstance(cell, Link) else ""
+                cells.append(
+                    Shown(text, interval, r in best.get(c, ()), bar=bars.get(r) if c == drawn else None, to=to)
+                )
             shown.append(cells)
         return shown
 
