@@ -1,4 +1,4 @@
-"""`estampa log`: what a service has logged, shown and forgotten; a registry's history."""
+"""`estampa log`: what a service has logged, shown, forgotten or gathered to learn from; a registry's history."""
 
 from __future__ import annotations
 
@@ -13,17 +13,22 @@ from estampa.errors import InputError
 
 
 def command(
-    action: Annotated[str, typer.Argument(help="show, forget or history.")],
+    action: Annotated[str, typer.Argument(help="show, forget, gather or history.")],
     ids: Annotated[
-        list[str] | None, typer.Argument(help="Of forget: ids of requests, or of single answers.", metavar="[ID]...")
+        list[str] | None,
+        typer.Argument(help="Of forget: ids of requests, or of answers. Of gather: the run.", metavar="[ID]..."),
     ] = None,
     log: Annotated[
         list[Path] | None, typer.Option("--log", help="A log of `estampa serve --log`; once for each file.")
     ] = None,
-    keep: Annotated[Path | None, typer.Option(help="Of forget: the folder of kept inputs (`serve --keep`).")] = None,
-    feedback: Annotated[
-        list[Path] | None, typer.Option(help="Of forget: a file of labels (`serve --feedback`); once for each.")
+    keep: Annotated[
+        Path | None, typer.Option(help="Of forget, gather: the folder of kept inputs (`serve --keep`).")
     ] = None,
+    feedback: Annotated[
+        list[Path] | None,
+        typer.Option(help="Of forget, gather: labels (`serve --feedback`); of forget, each file."),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Of gather: the Dataset to write.")] = None,
     registry: Annotated[
         Path | None, typer.Option(help="Of history: the registry, a file or a folder with registry.jsonl.")
     ] = None,
@@ -34,19 +39,20 @@ def command(
     files: Files = False,
     json: Json = False,
 ) -> None:
-    """Show what a service has logged, forget answers by their ids, or list a registry's history and check it.
+    """Show what a service has logged, forget answers, gather labelled ones to learn from, or list a registry's history.
 
     forget blanks lines and labels in place while the service runs, and deletes kept inputs; an id that is nowhere is
-    an error, after the others are forgotten. history checks every line of a registry; with --head also that none is
+    an error, after the others are forgotten. gather makes a Dataset of what was kept by consent and labelled, for
+    `estampa retrain RUN --data`. history checks every line of a registry; with --head also that none is
     missing at its end (exit code 3), and with --mlflow it is exported: bundles as runs and versions, names as aliases.
 
     Example: estampa log forget 4f1c8a --log answers.jsonl --keep kept/
     """
     from estampa.cli.reading import one_of
 
-    one_of("estampa log", action, "show", "forget", "history")
+    one_of("estampa log", action, "show", "forget", "gather", "history")
     console = Console(json=json)
-    if ids and action != "forget":
+    if ids and action not in ("forget", "gather"):
         raise InputError(f"`estampa log {action}` takes no ids", where="estampa log", got=" ".join(ids[:5]))
     if mlflow and action != "history":
         raise InputError(f"`estampa log {action}` exports nothing", where="--mlflow", cure="history does.")
@@ -54,6 +60,10 @@ def command(
         if registry is None:
             raise _missing("--registry")
         _history(console, registry, head, (mlflow, model, experiment, files))
+    elif action == "gather":
+        if not ids or len(ids) != 1 or keep is None or not feedback or len(feedback) != 1 or output is None:
+            raise _missing("the run, --keep, one --feedback and -o NEW.h5")
+        _gather(console, ids[0], (keep, feedback[0], output))
     elif action == "show":
         if not log:
             raise _missing("--log")
@@ -95,6 +105,29 @@ def _forget(console: Console, ids: list[str], paths: list[Path], keep: Path | No
             f"of {len(found.unknown)} of {len(ids)} ids there was nothing", where="estampa log forget",
             got=", ".join(found.unknown[:5]), cure="Name every log that may hold them, rotated ones too.",
         )  # fmt: skip
+
+
+def _gather(console: Console, run: str, places: tuple[Path, Path, Path]) -> None:
+    """Make a Dataset of kept and labelled inputs, and say until when it may be kept."""
+    from estampa.bundle.store import Bundle
+    from estampa.monitor.gather import gather
+
+    keep, feedback, output = places
+    found = gather(Bundle.open(run), keep, feedback, output, console)
+    for fault in found.faults[:20]:
+        console.warn(fault)
+    dataset, first = found.dataset, found.expires[0]
+    counts = {name: int((dataset.labels == i).sum()) for i, name in enumerate(dataset.classes)}
+    lines = [f"{dataset.n:,} labelled inputs of {run} in {output}"]
+    lines += [f"{name}: {n:,}" for name, n in counts.items()]
+    lines += [f"left out: {n:,} {why}" for why, n in found.left.items()]
+    lines += ["", f"The first of them is to be deleted by {first:%Y-%m-%d %H:%M} UTC, as was promised; this copy too."]
+    lines += [f"next     estampa retrain {run} --data {output}"]
+    record = {
+        "path": str(output), "n": dataset.n, "classes": counts, "left": found.left,
+        "expires": [f"{end:%Y-%m-%dT%H:%M:%SZ}" for end in found.expires],
+    }  # fmt: skip
+    console.result(record, lines)
 
 
 def _history(console: Console, path: Path, head: str, export: tuple[str, str, str, bool]) -> None:

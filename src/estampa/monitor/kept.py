@@ -6,7 +6,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -98,16 +98,28 @@ class Kept:
                 raise
         return path
 
-    def ids(self) -> list[str]:
-        """Ids of all that is stored, sorted."""
-        return sorted({name for name, _, path in self._files() if path.suffix == ".npz"})
+    def ids(self, now: datetime | None = None) -> list[str]:
+        """Ids of all that is stored, sorted; with `now`, of what has not expired then."""
+        kept = [(name, end) for name, end, path in self._files() if path.suffix == ".npz"]
+        return sorted({name for name, end in kept if now is None or end > now})
+
+    def ends(self) -> list[tuple[str, datetime]]:
+        """Id and the moment of its deletion (UTC) of all that is stored, sorted."""
+        return sorted((name, end) for name, end, path in self._files() if path.suffix == ".npz")
 
     def read(self, id: str) -> Input:
         """What is stored under exactly this id; InputError where there is nothing, or where the file is damaged."""
-        found = [(end, path) for name, end, path in self._files() if name == id and path.suffix == ".npz"]
-        if not found:
-            raise InputError("nothing is kept under this id", where=self.folder, got=repr(id[:80]))
-        end, path = max(found)
+        return next(self.each([id]))
+
+    def each(self, ids: Iterable[str]) -> Iterator[Input]:
+        """What is stored under these ids, one at a time in their order; the folder is listed once. Raises as `read`."""
+        found = {name: (end, path) for name, end, path in self._files() if path.suffix == ".npz"}  # the last one to go
+        for name in ids:
+            if name not in found:
+                raise InputError("nothing is kept under this id", where=self.folder, got=repr(name[:80]))
+            yield self._read(name, *found[name])
+
+    def _read(self, id: str, end: datetime, path: Path) -> Input:
         try:
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
                 array, record = arrays["input"], strict_json(arrays["record"].tobytes())

@@ -1,0 +1,108 @@
+"""gather(): kept inputs and the labels that people gave to them, as a Dataset."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from estampa.bundle.store import Bundle
+from estampa.cli import main
+from estampa.data.dataset import Dataset
+from estampa.errors import InputError
+from estampa.monitor.feedback import lines_of_labels
+from estampa.monitor.gather import gather
+from estampa.monitor.kept import Kept
+from estampa.monitor.log import LogWriter
+from made_bundles import make, pictures
+from made_tables import make as make_of_table
+
+WHEN = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return make(tmp_path_factory.mktemp("bundle") / "model", channels=("g",), units="count")
+
+
+def told(path: Path, labels: dict[str, object], model: str, drawn: str = "random") -> Path:
+    LogWriter(path).append(lines_of_labels(labels, [model] * len(labels), "page", drawn))  # type: ignore[arg-type]
+    return path
+
+
+def kept(folder: Path, arrays: dict[str, np.ndarray]) -> Kept:
+    store = Kept(folder)
+    for i, (name, array) in enumerate(arrays.items()):
+        store.put(name, array, {}, now=WHEN.replace(hour=i % 24))
+    return store
+
+
+def test_what_is_kept_and_labelled_becomes_a_dataset(bundle: Bundle, tmp_path: Path) -> None:
+    images = pictures(4)
+    kept(tmp_path / "kept", {f"r{i // 2}.{i % 2}": image for i, image in enumerate(images)})
+    path = told(tmp_path / "labels.jsonl", {"r0.0": "dark", "r0.1": "light"}, bundle.hash)
+    told(path, {"r1.0": "dark", "gone.0": "dark"}, bundle.hash, "chosen")
+    told(path, {"r0.0": "light"}, bundle.hash)  # changed his mind: the last one counts
+    told(path, {"r1.1": "dark"}, "0123456789ab")
+    told(path, {"r0.1": None}, bundle.hash)
+    found = gather(bundle, tmp_path / "kept", path, tmp_path / "new.h5")
+    dataset = Dataset.open(tmp_path / "new.h5")
+    assert dataset.ids.tolist() == ["r0.0", "r1.0"]
+    assert [dataset.classes[i] for i in dataset.labels] == ["light", "dark"]
+    assert dataset.images is not None
+    np.testing.assert_array_equal(dataset.images[:], images[[0, 2]])
+    header = dataset.header
+    assert (header.channels, header.units, header.shape) == (("g",), "count", bundle.pictures.shape)
+    assert found.left == {
+        "without a kept input": 1, "of model 0123456789ab": 1, "withdrawn": 1,
+    }  # fmt: skip
+    assert found.expires == (datetime(2026, 3, 31, 0, tzinfo=UTC), datetime(2026, 3, 31, 2, tzinfo=UTC))
+
+
+def test_objects_of_one_request_are_one_group(bundle: Bundle, tmp_path: Path) -> None:
+    kept(tmp_path / "kept", dict(zip(["a.0", "a.1", "b.0"], pictures(3), strict=True)))
+    path = told(tmp_path / "labels", {"a.0": "dark", "a.1": "light", "b.0": "dark"}, bundle.hash)
+    groups = gather(bundle, tmp_path / "kept", path, tmp_path / "new.h5").dataset.groups
+    assert groups is not None
+    assert groups.tolist() == ["a", "a", "b"]
+
+
+def test_rows_of_a_table(tmp_path: Path) -> None:
+    bundle = make_of_table(tmp_path / "model", n=200)
+    width, name = len(bundle.table.columns), bundle.classes[1]
+    row = np.arange(width, dtype=np.float64) / 3
+    kept(tmp_path / "kept", {"a.0": row})
+    found = gather(bundle, tmp_path / "kept", told(tmp_path / "l", {"a.0": name}, bundle.hash), tmp_path / "new.h5")
+    assert found.dataset.header.columns == tuple(c.name for c in bundle.table.columns)
+    np.testing.assert_array_equal(found.dataset.table_rows()[0], row)
+    assert found.dataset.classes[found.dataset.labels[0]] == name
+
+
+def test_nothing_labelled_or_of_another_shape_is_said(bundle: Bundle, tmp_path: Path) -> None:
+    kept(tmp_path / "kept", {"a.0": np.zeros((3, 3, 1), np.uint8)})
+    with pytest.raises(InputError, match="no labelled input is kept") as raised:
+        gather(bundle, tmp_path / "kept", told(tmp_path / "l", {"b.0": "dark"}, bundle.hash), tmp_path / "new.h5")
+    assert "1 without a kept input" in str(raised.value)
+    with pytest.raises(InputError, match=r"a\.0: a kept input is not what the model was fed"):
+        gather(bundle, tmp_path / "kept", told(tmp_path / "m", {"a.0": "dark"}, bundle.hash), tmp_path / "new.h5")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["kept", "l", "m"]
+
+
+def test_the_command_says_until_when_it_may_be_kept(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept(tmp_path / "kept", {"a.0": pictures(1)[0]})
+    path = told(tmp_path / "labels.jsonl", {"a.0": "light"}, bundle.hash)
+    words = ["log", "gather", str(bundle.folder), "--keep", str(tmp_path / "kept"), "--feedback", str(path)]
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "-o", str(tmp_path / "new.h5")])
+    out, err = capsys.readouterr()
+    assert not ended.value.code, err
+    assert "1 labelled inputs" in out
+    assert "to be deleted by 2026-03-31 00:00 UTC" in out
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert "Give the run, --keep, one --feedback and -o" in capsys.readouterr().err
