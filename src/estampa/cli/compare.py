@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -45,7 +46,7 @@ def command(
     from estampa.files import require_writable
     from estampa.monitor import compare_report
     from estampa.monitor.compare import compare
-    from estampa.monitor.comparison import EITHER, PROMOTE
+    from estampa.monitor.comparison import EITHER, LOOK, PROMOTE
 
     console = Console(json=json, quiet=quiet)
     if output is not None:
@@ -59,8 +60,20 @@ def command(
     if output is not None:
         made = compare_report.made_by(spelled(), found, (resamples, seed))
         places = [f"report  {compare_report.write_report(output, found, made)[0]}"]
-    if found.recommendation.kind in (PROMOTE, EITHER):
-        places.append(f"next    estampa promote {challenger} --registry registry.jsonl --why ...")
+    if found.recommendation.kind in (PROMOTE, EITHER, LOOK):
+        places.append(f"next    {_promotion(champion, challenger, found.champion.model)}")
     console.result(found.to_json(), [*found.lines(), "", *places])
     if gate and found.recommendation.kind != PROMOTE:
         raise CheckFailed(f"not to be promoted: {found.recommendation.sentence}", where="--gate")
+
+
+def _promotion(champion: str, challenger: str, model: str) -> str:
+    """The command that promotes the challenger instead of this very champion."""
+    from estampa.monitor.registry import registry_of
+
+    named = registry_of(champion)
+    words = ["estampa", "promote", challenger, "--registry", str(named[0].path) if named else "registry.jsonl"]
+    if named:
+        words += [] if named[1] == "champion" else ["--as", named[1]]
+        words += ["--instead-of", model]
+    return f"{shlex.join(words)} --why ..."

@@ -60,8 +60,10 @@ def evaluate(
     return judgement
 
 
-def opened(source: Dataset | Path | str, bundle: Bundle | None, progress: Progress) -> Dataset:
-    """The Dataset, or the source read as the bundle's training files were, with its class order."""
+def opened(
+    source: Dataset | Path | str, bundle: Bundle | None, progress: Progress, classes: Sequence[str] = ()
+) -> Dataset:
+    """The Dataset, or the source read as the bundle's training files were, with its class order, or `classes`."""
     from estampa.data.dataset import Dataset
     from estampa.data.read import ReadOptions, open_any
 
@@ -69,7 +71,9 @@ def opened(source: Dataset | Path | str, bundle: Bundle | None, progress: Progre
         return source
     if bundle is None:
         return open_any(source, ReadOptions(), progress)
-    return open_any(source, ReadOptions(record=bundle.contract.read_record, classes=bundle.classes), progress)
+    return open_any(
+        source, ReadOptions(record=bundle.contract.read_record, classes=tuple(classes) or bundle.classes), progress
+    )
 
 
 def rows_of(dataset: Dataset, part: str = "", bundle: Bundle | None = None) -> tuple[np.ndarray, str]:

@@ -18,12 +18,12 @@ from estampa.evaluate.operating import Terms
 from estampa.measure import Interval
 from estampa.measure.intervals import Statistic, paired
 from estampa.measure.pairs import discordance
+from estampa.monitor.compare_classes import all_classes, unshared
 from estampa.monitor.compare_slices import changes, columns
 from estampa.monitor.comparison import Comparison, Side, recommend
 from estampa.monitor.cost import Cost, costs_of
 from estampa.monitor.registry import open_model
 from estampa.predict import predict
-from estampa.predict.parts import in_class_order
 from estampa.predict.source import open_source, open_table
 from estampa.progress import SILENT, Progress
 
@@ -45,8 +45,18 @@ class Wanted(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
+class _Question:
+    """What both are asked: `classes` are the champion's, then those that the challenger alone knows."""
+
+    task: str
+    classes: tuple[str, ...]
+    groups: np.ndarray | None
+    how: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class _Answers:
-    """What one model says of m rows, classes in the champion's order; `answered` (m,) bool."""
+    """What one model says of m rows, classes in the question's order; `answered` (m,) bool."""
 
     output: np.ndarray
     predicted: np.ndarray
@@ -82,15 +92,18 @@ def compare(
     how : (resamples, seed) of the bootstrap.
     only_unseen : leave out the rows that either learned from, as where both dealt the same data otherwise.
 
-    Raises ContractError for models of other classes, tasks or kinds of input; InputError where there is nothing to
-    judge; CheckFailed (exit 3), rows named, for a leak.
+    Of classes that one model alone knows, the other's answers are wrong and its probabilities 0: `unshared` of what is
+    returned tells of them, and of the classes that both know.
+
+    Raises ContractError for models of other tasks or kinds of input, or that share no class; InputError where there is
+    nothing to judge; CheckFailed (exit 3), rows named, for a leak.
     """
     by, margin, how = wanted.get("by", ("auto",)), wanted.get("margin", MARGIN), wanted.get("how", (1000, 0))
     if not 0 <= margin < 1:
         raise InputError("a margin is a share", where="--margin", allowed="0 <= margin < 1", got=margin)
     first, second = open_model(champion), open_model(challenger)
     _require_comparable(first, second)
-    sets = _both(data, first, second, progress)
+    sets = _both(data, first, second, all_classes(first, second), progress)
     rows, chosen = rows_of(sets[0], part, second if _made_from(second, sets[0]) else first)
     if wanted.get("only_unseen", False):
         rows = _unseen((first, second), sets, rows, progress)
@@ -126,8 +139,9 @@ def _compared(
     """Answers, figures and costs of two models on rows; `terms`: where, part, margin, how."""
     champion, data = bundles[0], sets[0]
     where, part, margin, how = terms
-    truth = truth_of(data, rows, champion.classes)
-    answers = [_answers(b, d, rows, champion, progress) for b, d in zip(bundles, sets, strict=True)]
+    classes = all_classes(*bundles)
+    truth = truth_of(data, rows, classes)
+    answers = [_answers(b, d, rows, classes, progress) for b, d in zip(bundles, sets, strict=True)]
     kept = np.flatnonzero(answers[0].answered & answers[1].answered)
     lost = [int((~a.answered).sum()) for a in answers]
     if not len(kept):
@@ -138,12 +152,19 @@ def _compared(
         )
     rows, truth, answers = rows[kept], truth[kept], [a.at(kept) for a in answers]
     groups = None if data.groups is None else np.asarray(data.groups)[rows]
+    question = _Question(champion.task, classes, groups, how)
     progress.say(f"comparing on {len(rows):,} objects (part {part}), {how[0]:,} shared resamples")
-    judged = [_judged(truth, a, champion, groups, how) for a in answers]
-    difference = _differences(truth, answers, champion, groups, how)
+    judged = [_judged(truth, a, question) for a in answers]
+    lone = unshared(
+        (champion.classes, bundles[1].classes), classes, truth, (answers[0].predicted, answers[1].predicted),
+        figure=judged[0].leading, groups=groups, how=how,
+    )  # fmt: skip
+    difference = _differences(truth, answers, question)
+    if lone is not None and not all(one.n for one in lone.lone):
+        difference.pop("macro_f1")  # one answer of a class that no object is of would add an F1 of 0 to the mean
     sliced = changes(
-        columns(data, rows, champion, truth, by), truth, answers[0].predicted, answers[1].predicted,
-        classes=len(champion.classes), groups=groups, how=how,
+        columns(data, rows, champion, (classes, truth), by), truth, answers[0].predicted, answers[1].predicted,
+        classes=len(classes), groups=groups, how=how,
     )  # fmt: skip
     sides = [
         Side(str(b.folder), b.hash, b.manifest.name, b.manifest.hashes.data, j, c, n)
@@ -151,8 +172,8 @@ def _compared(
     ]
     return Comparison(
         len(rows), part, where, sides[0], sides[1], difference, discordance(*_right(truth, answers, champion.task)),
-        sliced, recommend(judged[0], difference, sliced, margin), margin, data, np.asarray(data.ids)[rows], truth,
-        np.stack([a.predicted for a in answers], axis=1),
+        sliced, recommend(judged[0], difference, sliced, margin, lone), margin, data, np.asarray(data.ids)[rows], truth,
+        np.stack([a.predicted for a in answers], axis=1), lone,
     )  # fmt: skip
 
 
@@ -168,23 +189,24 @@ def _require_comparable(champion: Bundle, challenger: Bundle) -> None:
         raise refuse("is of another task", champion.task, challenger.task)
     if champion.of_table != challenger.of_table:
         raise refuse("takes other input", champion.contract.words(), challenger.contract.words())
-    if set(champion.classes) != set(challenger.classes):
-        raise refuse("is of other classes", ", ".join(champion.classes), ", ".join(challenger.classes))
+    all_classes(champion, challenger)
 
 
 def _made_from(bundle: Bundle, dataset: Dataset) -> bool:
     return dataset.content_sha256 == bundle.manifest.hashes.data
 
 
-def _both(data: Dataset | Path | str, first: Bundle, second: Bundle, progress: Progress) -> tuple[Dataset, Dataset]:
+def _both(
+    data: Dataset | Path | str, first: Bundle, second: Bundle, classes: tuple[str, ...], progress: Progress
+) -> tuple[Dataset, Dataset]:
     """The data as each model reads them: one Dataset, or two of the same objects where files are read differently."""
-    one = opened(data, first, progress)
+    one = opened(data, first, progress, classes)
     if one.task != first.task:
         raise ContractError("the data's labels are of another task", where=one.path, allowed=first.task, got=one.task)
     same = first.contract.read_record == second.contract.read_record
     if same or not isinstance(data, (str, Path)) or one.path == Path(data):
         return one, one
-    two = opened(data, second, progress)
+    two = opened(data, second, progress, classes)
     if not np.array_equal(one.ids, two.ids):
         other = [i for i, j in zip(one.ids.tolist(), two.ids.tolist(), strict=False) if i != j][:_NAMED]
         raise ContractError(
@@ -195,42 +217,39 @@ def _both(data: Dataset | Path | str, first: Bundle, second: Bundle, progress: P
     return one, two
 
 
-def _answers(bundle: Bundle, dataset: Dataset, rows: np.ndarray, champion: Bundle, progress: Progress) -> _Answers:
+def _answers(
+    bundle: Bundle, dataset: Dataset, rows: np.ndarray, classes: tuple[str, ...], progress: Progress
+) -> _Answers:
     found = predict(bundle, dataset, part=rows, progress=progress)
     if found.probabilities is None:
         values = np.asarray(found.predicted, np.float64)
         return _Answers(values, values, np.isfinite(values))
-    order = [bundle.classes.index(name) for name in champion.classes]
-    place = {name: c for c, name in enumerate(bundle.classes)}
-    numbers = np.array([place.get(name, -1) for name in found.predicted.tolist()], np.int64)
-    said = in_class_order(numbers, bundle.classes, champion.classes)
-    output = found.probabilities[:, order]
+    output = np.zeros((len(rows), len(classes)), found.probabilities.dtype)
+    output[:, [classes.index(name) for name in bundle.classes]] = found.probabilities
+    place = {name: c for c, name in enumerate(classes)}
+    said = np.array([place.get(name, -1) for name in found.predicted.tolist()], np.int64)
     return _Answers(output, said, (said >= 0) & np.isfinite(output).all(axis=1))
 
 
-def _judged(
-    truth: np.ndarray, answers: _Answers, champion: Bundle, groups: np.ndarray | None, how: tuple[int, int]
-) -> Judgement:
-    terms = Terms(predicted=answers.predicted) if champion.classes else Terms()
+def _judged(truth: np.ndarray, answers: _Answers, question: _Question) -> Judgement:
+    terms = Terms(predicted=answers.predicted) if question.classes else Terms()
     return judge(
-        truth, answers.output, task=champion.task, classes=champion.classes, groups=groups, resamples=how[0],
-        seed=how[1], terms=terms,
+        truth, answers.output, task=question.task, classes=question.classes, groups=question.groups,
+        resamples=question.how[0], seed=question.how[1], terms=terms,
     )  # fmt: skip
 
 
-def _differences(
-    truth: np.ndarray, answers: Sequence[_Answers], champion: Bundle, groups: np.ndarray | None, how: tuple[int, int]
-) -> dict[str, Interval]:
+def _differences(truth: np.ndarray, answers: Sequence[_Answers], question: _Question) -> dict[str, Interval]:
     """Challenger minus champion: every figure, each class's under "recall[NAME]"."""
 
     def statistic(side: _Answers) -> Statistic:
-        if champion.task == "regression":
+        if question.task == "regression":
             return measure.Regression(truth, side.output)
-        return measure.Classification(truth, side.output, len(champion.classes), predicted=side.predicted)
+        return measure.Classification(truth, side.output, len(question.classes), predicted=side.predicted)
 
     old, new = map(statistic, answers)
-    found = paired(new, old, new.names, groups, resamples=how[0], seed=how[1])
-    return {_named(name, champion.classes): value for name, value in found.items() if np.isfinite(value.value)}
+    found = paired(new, old, new.names, question.groups, resamples=question.how[0], seed=question.how[1])
+    return {_named(name, question.classes): value for name, value in found.items() if np.isfinite(value.value)}
 
 
 def _named(name: str, classes: Sequence[str]) -> str:

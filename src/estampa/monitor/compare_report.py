@@ -62,6 +62,7 @@ def _sections(found: Comparison, kept: Kept) -> list[Section]:
     return [
         Section("result", "Recommendation", _result(found)),
         Section("figures", "Each figure", _figures(found, kept)),
+        Section("unshared", "Classes that one model alone knows", _unshared(found, kept)),
         Section("classes", "Class by class", _classes(found, kept)),
         Section("parted", "Where they part", _parted(found, kept)),
         Section("slices", "Slices", _slices(found, kept)),
@@ -145,6 +146,26 @@ def _classes(found: Comparison, kept: Kept) -> list[Any]:
         blocks.append(page.Figure(_drawing(drawn[:_MOST_ROWS]), caption, "Change of recall by class"))
     table = Table(["class", "figure", "n", "champion", "challenger", "difference", "change"], rows, align=_RIGHT)
     return [*blocks, page.Details("Recall, precision and F1 of each class", [kept.table("classes", table)])]
+
+
+def _unshared(found: Comparison, kept: Kept) -> list[Any]:
+    lone = found.unshared
+    if lone is None:
+        return []
+    rows = [[one.name, one.known_by, one.n, one.recall, one.taken() or None] for one in lone.lone]
+    caption = (
+        "Recall is of the model that knows the class. The other one can only be wrong: the last column says what it "
+        "answers. Objects of these classes count in every figure of this page."
+    )
+    head = ["class", "known by", "n", "recall", "the other takes it for"]
+    blocks: list[Any] = [kept.table("unshared", Table(head, rows, caption=caption))]
+    if lone.difference is not None:
+        text = (
+            f"Of the {lone.n:,} objects of classes that both know, the challenger's {words(lone.figure)} minus the "
+            f"champion's is {signed(lone.difference)}: what the new classes cost, or gain, on the others."
+        )
+        blocks.append(page.Text(text))
+    return blocks
 
 
 def _parted(found: Comparison, kept: Kept) -> list[Any]:
@@ -251,6 +272,10 @@ def _calibration(found: Comparison, kept: Kept) -> list[Any]:
     caption = (
         "Smaller is better in all. ECE is biased upward by chance, alike for both; log loss and Brier score are proper."
     )
+    if found.unshared is not None:
+        caption += (
+            " A class that a model does not know has the probability 0 from it, of which the log loss is cut at 36."
+        )
     return [kept.table("calibration", Table(columns, rows, caption=caption, align=_RIGHT))]
 
 

@@ -38,11 +38,19 @@ class _Cells:
 
 
 def columns(
-    dataset: Dataset, rows: np.ndarray, champion: Bundle, truth: np.ndarray, by: Sequence[str] = (AUTO,)
+    dataset: Dataset,
+    rows: np.ndarray,
+    champion: Bundle,
+    true: tuple[tuple[str, ...], np.ndarray],
+    by: Sequence[str] = (AUTO,),
 ) -> tuple[Column, ...]:
-    """The true class, the columns asked for, and with "auto" what describes the objects; each at `rows`."""
+    """The true class, the columns asked for, and with "auto" what describes the objects; each at `rows`.
+
+    `true`: names of the classes, and (m,) which of them each object is.
+    """
     asked = columns_of(dataset, rows, by)
-    made = [Column("class", np.array(champion.classes)[truth])] if champion.classes else []
+    classes, truth = true
+    made = [Column("class", np.array(classes)[truth])] if classes else []
     if AUTO in by:
         known = {column.name for column in asked}
         more = _of_table(dataset, rows, champion) if champion.of_table else _of_pictures(dataset, rows)

@@ -11,8 +11,10 @@ import numpy as np
 from estampa import measure
 from estampa.data.dataset import Dataset
 from estampa.evaluate.judge import Judgement, words
+from estampa.evaluate.slices import stretched
 from estampa.measure import Interval
 from estampa.measure.pairs import Discordance
+from estampa.monitor.compare_classes import SIDES, Unshared
 from estampa.monitor.cost import Cost
 from estampa.plain import numbered, table
 
@@ -107,6 +109,7 @@ class Comparison:
     margin : a loss that counts as none: of the leading figure, of values a share of it.
     dataset : what they lie in, as the champion reads it.
     ids, truth, said : of every object compared, for a report: (n,) texts; (n,) class numbers or values; (n, 2).
+    unshared : of models that know different classes; None where they know the same.
     """
 
     n: int
@@ -123,6 +126,7 @@ class Comparison:
     ids: np.ndarray = field(repr=False)
     truth: np.ndarray = field(repr=False)
     said: np.ndarray = field(repr=False)
+    unshared: Unshared | None = None
 
     @property
     def leading(self) -> str:
@@ -131,7 +135,7 @@ class Comparison:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, in the champion's order."""
+        """Names of the classes, in the champion's order, then those that the challenger alone knows."""
         return self.champion.judgement.classes
 
     def figures(self) -> dict[str, Interval]:
@@ -161,6 +165,7 @@ class Comparison:
             "difference": {name: found.to_json() for name, found in self.difference.items()},
             "parted": self.parted.to_json(),
             "slices": [found.to_json() for found in self.slices],
+            "unshared": None if self.unshared is None else self.unshared.to_json(),
         }
 
     def lines(self) -> list[str]:
@@ -209,37 +214,81 @@ def verdict_of(name: str, found: Interval) -> str:
 
 
 def recommend(
-    champion: Judgement, difference: dict[str, Interval], slices: tuple[SliceChange, ...], margin: float
+    champion: Judgement,
+    difference: dict[str, Interval],
+    slices: tuple[SliceChange, ...],
+    margin: float,
+    lone: Unshared | None = None,
 ) -> Recommendation:
     """What to do, by rules that were fixed before any figure was seen.
 
     - The leading figure worse beyond chance: keep.
     - Better beyond chance: promote; but look first where a slice got worse beyond chance over all slices together, or
-      another figure over all classes did.
+      another figure over all classes did over all of those together.
     - Not beyond chance, and a loss larger than `margin` is excluded: either; keep where a slice got worse.
     - Else these objects cannot tell: keep.
+
+    Of models that know different classes (`lone`), promote and either become look where a loss larger than `margin` on
+    the classes that both know is not excluded, or no object is of a class that one alone knows.
     """
     name = champion.leading
     found = advantage(name, difference[name])
     lost = [s for s in slices if s.change == "worse"]
-    figures = [n for n, d in difference.items() if "[" not in n and n != name and verdict_of(n, d) == "worse"]
-    but = _losses(lost, [f for f in figures if f not in _TWINS.get(name, ())])
+    but = _losses(lost, _other_losses(name, difference))
     room = margin * abs(champion.metrics[name].value) if champion.task == "regression" else margin
     figure = f"{words(name)} {signed(difference[name])}"
+    more, unsure = _of_classes(lone, margin)
     if found.high < 0:
-        return Recommendation(KEEP, (f"the challenger is worse, {figure}.", *but))
+        return Recommendation(KEEP, (f"the challenger is worse, {figure}.", *more, *but))
     if found.low > 0:
-        return Recommendation(LOOK if but else PROMOTE, (f"the challenger is better, {figure}.", *but))
+        return Recommendation(LOOK if but or unsure else PROMOTE, (f"the challenger is better, {figure}.", *more, *but))
     if found.low >= -room:
         said = f"no difference beyond chance, and no loss over {room:.4g}: {figure}."
-        if but:
-            return Recommendation(KEEP, (said, *but))
-        return Recommendation(EITHER, (said, "Another reason, as age, drift, cost or size, may decide."))
-    return Recommendation(KEEP, (f"these objects cannot tell: {figure}.", *_wanted(champion.n, found, room), *but))
+        if but or unsure:
+            return Recommendation(KEEP if but else LOOK, (said, *more, *but))
+        return Recommendation(EITHER, (said, *more, "Another reason, as age, drift, cost or size, may decide."))
+    return Recommendation(
+        KEEP, (f"these objects cannot tell: {figure}.", *_wanted(champion.n, found, room), *more, *but)
+    )
+
+
+def _of_classes(lone: Unshared | None, margin: float) -> tuple[tuple[str, ...], bool]:
+    """What is said of classes that one model alone knows, and whether a person must weigh it."""
+    if lone is None:
+        return (), False
+    said = [one.sentence for one in lone.lone]
+    unsure = any(not one.n for one in lone.lone)
+    if {one.known_by for one in lone.lone} == set(SIDES):
+        said.append("If two of these are one class under two names, give the data one name for it, and retrain.")
+        unsure = True
+    if lone.difference is not None:
+        excluded = lone.difference.low >= -margin
+        told = "" if excluded else f": a loss over {margin:.4g} is not excluded"
+        said.append(f"Of the {lone.n:,} objects of classes that both know, {_shared(lone)}{told}.")
+        unsure = unsure or not excluded
+    return tuple(said), unsure
+
+
+def _shared(lone: Unshared) -> str:
+    assert lone.difference is not None
+    return f"{words(lone.figure)} {signed(lone.difference)}"
 
 
 #: Figures that say nearly the same as the leading one: their loss is no second reason.
 _TWINS = {"mse": ("rmse",), "accuracy": ("weighted_f1",), "balanced_accuracy": ()}
+
+
+def _other_losses(leading: str, difference: dict[str, Interval]) -> list[str]:
+    """Other figures over all classes that got worse beyond chance, their intervals stretched for their number."""
+    others = [n for n in difference if "[" not in n and n != leading and n not in _TWINS.get(leading, ())]
+    far = stretched(len(others))
+    found = []
+    for name in others:
+        one = difference[name]
+        ends = (one.value + far * (end - one.value) for end in (one.low, one.high))
+        if verdict_of(name, Interval(one.value, *ends)) == "worse":
+            found.append(name)
+    return found
 
 
 def _losses(slices: list[SliceChange], figures: list[str]) -> tuple[str, ...]:

@@ -223,15 +223,19 @@ class Registry:
             raise InputError(f"no registry: {error.what}", where=self.path, got=error.got) from error
 
 
+def registry_of(model: Path | str) -> tuple[Registry, str] | None:
+    """The registry and the name that REGISTRY:NAME means; None of a run folder or a bundle."""
+    path, _, name = str(model).rpartition(":")
+    registry = Registry(path) if path and not Path(model).exists() else None
+    return (registry, name) if registry is not None and registry.path.is_file() else None
+
+
 def open_model(model: Bundle | Path | str) -> Bundle:
     """The bundle of a run folder, of a bundle's folder, or of REGISTRY:NAME, audited; an open one as it is."""
     if isinstance(model, Bundle):
         return model
-    path, _, name = str(model).rpartition(":")
-    registry = Registry(path) if path and not Path(model).exists() else None
-    if registry is None or not registry.path.is_file():
-        return Bundle.open(model)
-    return registry.open(registry.named(name))
+    named = registry_of(model)
+    return Bundle.open(model) if named is None else named[0].open(named[0].named(named[1]))
 
 
 def _entries(path: Path, text: bytes) -> list[Entry]:
