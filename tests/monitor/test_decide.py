@@ -11,10 +11,11 @@ import pytest
 
 from estampa import page
 from estampa.errors import InputError
-from estampa.monitor.decide import Facts, anchor, decide, facts_of, section
+from estampa.monitor.decide import Facts, anchor, decide, facts_of
 from estampa.monitor.figures import Figure, Period, Watch
 from estampa.monitor.policy import Policy, parse_policy, read_policy, template
 from estampa.monitor.registry import Registry
+from estampa.monitor.report import verdict_section
 from made_pairs import model
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -129,12 +130,14 @@ def test_many_alarms_are_summed_up() -> None:
 
 
 def test_a_verdict_can_be_shown() -> None:
-    verdict = decide(watched(figure("g.mean typical", alert=True)), Policy(), OLD_ENOUGH)
+    found = watched(figure("g.mean typical", alert=True))
+    verdict = decide(found, Policy(), OLD_ENOUGH)
     told = verdict.to_json()
     assert told["kind"] == "watch"
     assert told["reasons"][0]["link"] == anchor("g.mean typical") == "figure-g-mean-typical"
     assert verdict.lines()[0] == "verdict  watch"
-    text = page.render("t", verdict.sentence, [section(verdict)], made_by={})
+    text = page.render("t", verdict.sentence, [verdict_section(verdict, found)], made_by={})
+    assert '<a href="#figure-g-mean-typical">' in text
     assert "g.mean typical is above its range." in text
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from estampa.bundle.store import Bundle
-from estampa.data.dataset import Dataset
 from estampa.errors import InputError, SourceError
 from estampa.evaluate.slices import Column
 from estampa.monitor.decide import Facts, decide
@@ -18,6 +17,7 @@ from estampa.monitor.line import moment
 from estampa.monitor.log import LogWriter, lines_of
 from estampa.monitor.policy import Policy
 from estampa.monitor.watch import Watch, watch
+from made_pairs import dataset as pairs
 from made_tables import COLUMNS, dataset, galaxies
 from made_tables import make as make_of_table
 
@@ -105,13 +105,14 @@ def test_a_column_of_the_data(bundle: Bundle, tmp_path: Path) -> None:
     assert [(p.name, p.n) for p in by_file.periods] == [("A", 200), ("B", 200)]
 
 
-def test_groups_of_a_dataset_go_by_their_name(bundle: Bundle, tmp_path: Path) -> None:
+def test_a_dataset_is_grouped_by_what_belongs_together(bundle: Bundle, tmp_path: Path) -> None:
+    nights = grouping_of("group", bundle, pairs(tmp_path / "p.h5", 80, groups=True), None)
+    assert nights.names == [*(f"night {i}" for i in range(10)), UNKNOWN]
+    assert nights.of(np.array(["p-0", "p-79", "q-1"])).tolist() == [0, 9, 10]
     raw, labels = galaxies(40, seed=6)
     made = dataset(tmp_path / "d.h5", raw, labels)
-    grouped = Grouping(["a"], Column("x", np.array(["one"])))
-    assert grouped.names == ["one", UNKNOWN]
     with pytest.raises(InputError, match=r"no column 'mag_rr' to group by.*mag_r.*Did you mean 'mag_r'"):
-        grouping_of("mag_rr", bundle, Dataset.open(made.path), None)
+        grouping_of("mag_rr", bundle, made, None)
 
 
 def test_a_column_that_is_nowhere_is_told(bundle: Bundle, tmp_path: Path) -> None:

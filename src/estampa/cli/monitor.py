@@ -13,6 +13,7 @@ from estampa.errors import InputError
 
 if TYPE_CHECKING:
     from estampa.bundle.store import Bundle
+    from estampa.monitor.kept import Kept
     from estampa.monitor.registry import Entry
     from estampa.monitor.watch import Watch
 
@@ -37,7 +38,13 @@ def command(
     ] = 0.01,
     part: Annotated[str, typer.Option(help="Of --data, a Dataset: train, validation or test.")] = "",
     policy: Annotated[Path | None, typer.Option(help="policy.toml: when to keep, watch or retrain.")] = None,
+    write_policy: Annotated[
+        Path | None, typer.Option(help="Write a policy to edit: every key, the learned ranges as comments.")
+    ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the report.")] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="Folder of inputs kept by consent: the report shows what moved. With --log, -o.")
+    ] = None,
     on_alert: Annotated[
         str, typer.Option(help="A command that is run when something left its range; it reads the JSON on stdin.")
     ] = "",
@@ -52,11 +59,13 @@ def command(
     """
     from estampa.cli.train import spelled
     from estampa.errors import CheckFailed
-    from estampa.files import require_writable
+    from estampa.files import require_writable, write_atomic
     from estampa.monitor import report
     from estampa.monitor.decide import decide, facts_of
-    from estampa.monitor.policy import Policy, read_policy
-    from estampa.monitor.watch import watch
+    from estampa.monitor.examples import Examples
+    from estampa.monitor.policy import Policy, read_policy, template
+    from estampa.monitor.report_examples import examples_section
+    from estampa.monitor.watch import Asked, watch_and_show
 
     given: dict[str, object] = {"log": log, "predictions": predictions, "data": data}
     kinds = [kind for kind, source in given.items() if source]
@@ -67,11 +76,13 @@ def command(
     rules = read_policy(policy) if policy is not None else Policy()
     if output is not None:
         require_writable(output / report.PAGE)
+    if write_policy is not None:
+        _require_new(write_policy)
+    store = _store(keep, kinds[0], output)
     bundle, entry = _opened(run)
-    found = watch(
-        bundle, log or predictions or data or "", labels=labels, by=int(by) if by.isdecimal() else by, rate=rate,
-        kind=kinds[0], part=part, progress=console,
-    )  # fmt: skip
+    asked = Asked(labels, int(by) if by.isdecimal() else by, rate, kinds[0], part)
+    examples = Examples(bundle, store)
+    found, shown = watch_and_show(bundle, log or predictions or data or "", asked, examples, console)
     verdict = decide(found, rules, facts_of(bundle, entry), run=run)
     for note in (*found.notes, *found.faults):
         console.warn(note)
@@ -79,7 +90,11 @@ def command(
         console.warn(f"and {found.bad - len(found.faults):,} more lines that could not be read")
     places: list[str] = []
     if output is not None:
-        places = ["", f"report   {report.write_report(output, found, verdict, spelled())[0]}"]
+        pictured = examples_section(bundle, shown, examples.unshown)
+        places = ["", f"report   {report.write_report(output, found, verdict, spelled(), pictured)[0]}"]
+    if write_policy is not None:
+        write_atomic(write_policy, template(found, rules))
+        places += [*([] if places else [""]), f"policy   {write_policy}"]
     record = found.to_json() | {"verdict": verdict.to_json()}
     console.result(record, [*report.lines(found), "", *verdict.lines(), *places])
     if found.alarmed and on_alert:
@@ -99,6 +114,30 @@ def _opened(run: str) -> tuple[Bundle, Entry | None]:
     registry = Registry(Path(path))
     entry = registry.named(name)
     return registry.open(entry), entry
+
+
+def _require_new(policy: Path) -> None:
+    """Refuse to write over what somebody may have edited."""
+    from estampa.files import require_writable
+
+    if policy.exists():
+        raise InputError(
+            "is there already", where=policy, cure="Name another file; --policy reads and keeps its rules."
+        )
+    require_writable(policy)
+
+
+def _store(keep: Path | None, kind: str, output: Path | None) -> Kept | None:
+    """The store of kept inputs, where it is of any use."""
+    from estampa.monitor.kept import Kept
+
+    if keep is None:
+        return None
+    if kind != "log" or output is None:
+        raise InputError("kept inputs are shown in the report of a log", where="--keep", cure="Give --log FILE and -o.")
+    if not keep.is_dir():
+        raise InputError("there is no such folder", where=keep, cure="It is the folder of `estampa serve --keep`.")
+    return Kept(keep)
 
 
 def _tell(command: str, record: dict[str, object]) -> None:

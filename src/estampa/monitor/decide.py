@@ -26,7 +26,7 @@ _SAID = {
     WATCH: "Watch it closely",
     RETRAIN: "Retrain",
 }
-_MOST = 8  #: figures of one kind that are reasons of their own
+_MOST = 8  #: figures of one kind that are reasons of their own, and reasons that a terminal shows
 _DAY = timedelta(days=1)
 
 
@@ -93,10 +93,11 @@ class Verdict:
     def lines(self) -> list[str]:
         """For a terminal."""
         rows = [f"verdict  {self.kind}", ""]
-        rows += [
-            f"  {reason.effect:<8} {reason.text}" + (f" ({reason.evidence})" if reason.evidence else "")
-            for reason in self.reasons
-        ]
+        for reason in self.reasons[:_MOST]:
+            evidence = f" ({reason.evidence})" if reason.evidence and not reason.figure else ""
+            rows.append(f"  {reason.effect:<8} {reason.text}{evidence}")
+        if len(self.reasons) > _MOST:
+            rows.append(f"  and {len(self.reasons) - _MOST} more reasons")
         return [*rows, *([""] if self.next else []), *(f"next     {line}" for line in self.next)]
 
 
@@ -148,7 +149,7 @@ def decide(watch: Watch, policy: Policy, facts: Facts, *, run: str = "RUN") -> V
     kind = reasons[0].effect if reasons and reasons[0].effect != "ignore" else KEEP
     if not any(_WEIGHT[reason.effect] for reason in reasons):
         if not any(reason.effect == KEEP for reason in reasons):
-            held = sum(math.isfinite(f.expected_low) or math.isfinite(f.expected_high) for f in figures)
+            held = sum(math.isfinite(f.score) or f.name in policy.ranges for f in figures)
             text = f"all {held:,} watched figures of {watch.n:,} objects are in their ranges."
             reasons.insert(0, Reason(text, KEEP))
         kind = KEEP
@@ -183,7 +184,9 @@ def _with_range(figure: Figure, ruled: RangePolicy) -> Figure:
     high = math.inf if ruled.high is None else ruled.high
     ends = [end for end in (figure.low, figure.value, figure.high) if math.isfinite(end)]
     out = bool(ends) and (max(ends) < low or min(ends) > high)
-    return replace(figure, expected_low=low, expected_high=high, alert=out, why="")
+    side = "below" if ends and max(ends) < low else "above"
+    why = f"{figure.name} is {figure.value:.4g}, {side} the policy's range {low:.4g} to {high:.4g}" if out else ""
+    return replace(figure, expected_low=low, expected_high=high, alert=out, why=why)
 
 
 def _too_few(watch: Watch, policy: Policy) -> list[Reason]:
@@ -248,8 +251,9 @@ def _of_groups(watch: Watch, policy: Policy) -> list[Reason]:
     return reasons[:_MOST] + told
 
 
-def _order(figure: Figure) -> tuple[bool, float]:
-    return figure.kind != "performance", -figure.score if math.isfinite(figure.score) else 0.0
+def _order(figure: Figure) -> tuple[bool, bool, float]:
+    """What labels say first, then single features, which a person can look at, before distances over all of them."""
+    return figure.kind != "performance", figure.joint, -figure.score if math.isfinite(figure.score) else 0.0
 
 
 def _evidence(figure: Figure) -> str:
@@ -317,17 +321,3 @@ def _next(kind: str, watch: Watch, policy: Policy, run: str) -> tuple[str, ...]:
 
 def _utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def section(verdict: Verdict) -> Any:
-    """The verdict as a part of a report: the word, the reasons with their evidence, what to do next."""
-    from estampa import page
-
-    rows = [[r.effect, r.text, r.evidence or None] for r in verdict.reasons]
-    blocks: list[Any] = [
-        page.Note("warn" if verdict.kind != KEEP else "note", verdict.sentence),
-        page.Table(["asks for", "reason", "evidence"], rows, caption="The weightiest reason decides."),
-    ]
-    if verdict.next:
-        blocks.append(page.Code("\n".join(verdict.next), "Next"))
-    return page.Section("verdict", "Verdict", blocks)

@@ -13,6 +13,7 @@ from estampa.errors import InputError
 from estampa.monitor.line import moment, stamp
 
 FORMAT = 1  #: of a watch as JSON
+JOINT = ", all together, "  #: in the name of a figure over all features of its kind
 COLUMN = "column "  #: what `Watch.by` begins with where its periods are groups
 Kind = Literal["input", "embedding", "output", "flags", "performance", "estimate"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -45,6 +46,11 @@ class Figure:
     alert: bool
     why: str = ""
     score: float = math.nan
+
+    @property
+    def joint(self) -> bool:
+        """Whether it is a distance over all features of its kind, which no single one of them explains."""
+        return JOINT in self.name
 
     def to_json(self) -> dict[str, Any]:
         """Plain types; null where a number is not defined."""

@@ -47,6 +47,7 @@ class Block:
     components: np.ndarray | None
     output: np.ndarray
     flags: list[tuple[str, ...]]
+    inputs: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -236,7 +237,8 @@ def from_data(bundle: Bundle, data: Data, part: str = "", threads: int | None = 
         unread = np.array([UNREADABLE in names for names in flags], bool)
         for values in (told, *([] if parts is None else [parts])):
             values[unread] = np.nan
-        yield Block(np.asarray(ids), None, told, parts, output, flags)
+        inputs = chunk.values if isinstance(chunk, TableChunk) else chunk.images
+        yield Block(np.asarray(ids), None, told, parts, output, flags, inputs)
 
 
 def _names(flags: str) -> tuple[str, ...]:

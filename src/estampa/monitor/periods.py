@@ -24,8 +24,8 @@ from estampa.monitor.ranges import Ranges
 MOST = 20_000  #: periods
 _DAY = 86400.0
 _MIXED = (
-    "each group by {} is held against the whole reference, which mixes all of them: one that has always been different, "
-    "as another filter, leaves its ranges without any drift"
+    "each group by {} is held against the whole reference, which mixes all of them: one that has always been "
+    "different, as another filter, leaves its ranges without any drift"
 )
 
 Confusion = tuple[tuple[int, ...], ...]

@@ -8,97 +8,113 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from estampa import machine, page
+from estampa import machine, measure, page
 from estampa.files import require_writable, write_atomic
 from estampa.measure import Interval
-from estampa.monitor.decide import Verdict, anchor
-from estampa.monitor.decide import section as verdict_section
-from estampa.monitor.figures import KINDS, Figure, Watch
-from estampa.monitor.timeline import how_far, over_time
-from estampa.page import Section, Table
-from estampa.page.table import number
+from estampa.monitor.decide import KEEP, Reason, Verdict, anchor
+from estampa.monitor.drift import NAME as TOLD_APART
+from estampa.monitor.estimate import NAME as ESTIMATE
+from estampa.monitor.figures import KINDS, Figure, Period, Watch
+from estampa.monitor.timeline import by_group, how_far, over_time
+from estampa.page import Link, Section, Table
+from estampa.page.table import short
 
 PAGE, RECORD = "monitor.html", "monitor.json"
 _MOST_DRAWN = 10  #: figures over time
-_MOST_ROWS = 24  #: of the drawing of what moved
+_MOST_ROWS = 14  #: of the drawing of what moved
+_MOST_REASONS, _MOST_PERIODS = 5, 31  #: that are shown without being asked for
+_LEADING = ("balanced_accuracy", "accuracy", "macro_f1", "rmse")
 _TITLES = {
     "input": "Inputs", "embedding": "Embedding", "output": "Answers", "flags": "Flags",
     "performance": "Performance, with labels", "estimate": "Accuracy without labels",
 }  # fmt: skip
+_OF = {"input": "inputs", "embedding": "embedding", "output": "answers", "flags": "flags", "performance": "performance"}
+_SAID = {KEEP: "Keep", "watch": "Watch", "retrain": "Retrain"}
 
 
 def headline(found: Watch) -> str:
     """The result in one sentence."""
     tested = sum(1 for f in found.figures if math.isfinite(f.score))
     bad = [p for p in found.periods if p.alerts]
-    periods = f", in {len(bad):,} of {len(found.periods):,} periods" if len(found.periods) > 1 else ""
+    many = len(found.periods)
+    periods = f", in {len(bad):,} of {many:,} {_unit(found, many)}" if many > 1 else ""
     if found.alerts:
-        first = found.alerts[0]
+        first = next((f for f in found.alerts if not f.joint), found.alerts[0])
+        of = ", ".join(f"{n} of the {_OF[kind]}" for kind in _OF if (n := sum(f.kind == kind for f in found.alerts)))
         more = f"{len(found.alerts)} of {tested} figures left their range"
-        return f"{more} on {found.n:,} objects{periods}; farthest: {first.why}"
+        return f"{more} on {found.n:,} objects{periods} ({of}); farthest: {first.why}"
     if bad:
         return f"all {tested} figures of {found.n:,} objects lie in their ranges, but something left its range{periods}"
     return f"all {tested} figures of {found.n:,} objects lie in their ranges{periods}"
 
 
+def _unit(found: Watch, many: int) -> str:
+    """What periods are called."""
+    if found.column:
+        return f"groups by {found.column}"
+    name = "day" if found.by == "day" else "period"
+    return name if many == 1 else f"{name}s"
+
+
 def lines(found: Watch, most: int = 12) -> list[str]:
-    """For a terminal: the headline, what left its range, performance or its estimate, periods with alerts."""
+    """For a terminal, before the verdict: the headline, performance or its estimate, periods with alerts."""
     said = [headline(found), ""]
-    said += [f"  {f.why}" for f in found.alerts[:most]]
-    if len(found.alerts) > most:
-        said.append(f"  and {len(found.alerts) - most} more")
     for figure in found.figures:
         if figure.kind == "estimate" or figure.name in ("accuracy", "macro_f1", "rmse"):
-            said.append(f"  {figure.name} {_interval(figure)}" + (f" ({figure.why})" if figure.why else ""))
+            value = f"{short(figure.value)} [{_end(figure.low)}, {_end(figure.high)}]"
+            said.append(f"  {figure.name} {value}" + (f" ({figure.why})" if figure.why else ""))
     bad = [p for p in found.periods if p.alerts] if len(found.periods) > 1 else []
-    said += [f"  {p.name}: {len(p.alerts)} alerts, first {p.alerts[0].name}" for p in bad[:most]]
+    said += [f"  {p.name}, {p.n:,} objects: {len(p.alerts)} alerts, first {_first(p).name}" for p in bad[:most]]
     if len(bad) > most:
-        said.append(f"  and {len(bad) - most} more periods with alerts")
+        said.append(f"  and {len(bad) - most} more {_unit(found, len(bad))} with alerts")
     return said
 
 
-def write_report(folder: Path, found: Watch, verdict: Verdict, command: str) -> tuple[Path, Path]:
-    """Write monitor.html and monitor.json into `folder`, and return their paths; StorageError where that cannot be."""
+def _first(period: Period) -> Figure:
+    """The alert that says most: of a single feature, if there is one."""
+    return next((f for f in period.alerts if not f.joint), period.alerts[0])
+
+
+def write_report(
+    folder: Path, found: Watch, verdict: Verdict, command: str, examples: Section | None = None
+) -> tuple[Path, Path]:
+    """Write monitor.html and monitor.json into `folder`, and return their paths; StorageError where that cannot be.
+
+    With `examples`, which may be of people's inputs, the page is readable for its owner only.
+    """
     for name in (PAGE, RECORD):
         require_writable(folder / name)
     versions = machine.describe()["versions"]
     assert isinstance(versions, dict)
+    whole = "all groups" if found.column else "a period"
     made = {
         "command": command, "Model": found.model,
         "Ranges": f"from {found.reference:,} objects of the bundle's reference; at most {found.rate:.3g} false alarms "
-                  "per period, over all its figures together",
+                  f"for {whole}, over all figures together",
         "Versions": ", ".join(f"{k} {versions[k]}" for k in ("estampa", "numpy") if versions.get(k)),
     }  # fmt: skip
-    sections = [s for s in _sections(found, verdict) if s.blocks]
-    text = page.render("Watching a model", headline(found), sections, made_by=made)
+    sections = [s for s in _sections(found, verdict, examples) if s.blocks]
+    text = page.render("Watching a model", verdict.sentence, sections, made_by=made)
     record = found.to_json() | {"verdict": verdict.to_json()}
     write_atomic(folder / RECORD, json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1) + "\n")
-    write_atomic(folder / PAGE, text)
+    write_atomic(folder / PAGE, text, private=bool(examples and examples.blocks))
     return folder / PAGE, folder / RECORD
 
 
-def _sections(found: Watch, verdict: Verdict) -> list[Section]:
+def _sections(found: Watch, verdict: Verdict, examples: Section | None) -> list[Section]:
     ranked = sorted(
         (f for f in found.figures if math.isfinite(f.score)), key=lambda f: (f.alert, f.score), reverse=True
     )
-    moved = ranked[:_MOST_ROWS]
-    made = [verdict_section(verdict), Section("moved", "What moved most", _moved(moved))]
+    made = [verdict_section(verdict, found), Section("moved", "What moved most", _moved(found, ranked[:_MOST_ROWS]))]
+    made += [examples] if examples is not None else []
     if len(found.periods) > 1:
-        drawn = _drawn(found, ranked)
-        made.append(Section("time", "Over time", [page.Text(_READ_TIME)]))
-        names = [p.name for p in found.periods]
-        for figure in drawn:
-            place = [next((f for f in p.figures if f.name == figure.name), None) for p in found.periods]
-            out = sum(1 for f in place if f is not None and f.alert)
-            caption = f"{figure.name}: out of its range in {out:,} of {len(names):,} periods."
-            made.append(
-                Section(anchor(figure.name), figure.name, [page.Figure(over_time(names, place), caption)], level=3)
-            )
+        title = f"By {found.column}" if found.column else "Over time"
+        made.append(Section("time", title, [*_drawings(found, ranked), *_periods(found)]))
     made += [_of_kind(found, kind) for kind in ("performance", "estimate")]
     if found.confusion:
         made.append(Section("confusion", "Confusion", [_confusion(found)]))
     made += [_of_kind(found, kind) for kind in KINDS if kind not in ("performance", "estimate")]
-    told: list[Any] = [page.Note("warn", note) for note in found.notes]
+    told: list[Any] = [page.Note("warn", f"{note[0].upper()}{note[1:]}.") for note in found.notes]
     if found.bad:
         told.append(page.Note("warn", f"{found.bad:,} lines could not be read and are not in these figures."))
         told.append(page.Details("The first of them", [page.Code("\n".join(found.faults))]))
@@ -106,53 +122,127 @@ def _sections(found: Watch, verdict: Verdict) -> list[Section]:
     return made
 
 
+def verdict_section(verdict: Verdict, found: Watch) -> Section:
+    """The verdict in large, the numbers that it rests on, and its reasons, each linked to its evidence."""
+    tested, many = sum(1 for f in found.figures if math.isfinite(f.score)), len(found.periods)
+    bad = sum(1 for p in found.periods if p.alerts)
+    items: list[tuple[str, Any, str]] = [
+        ("verdict", _SAID[verdict.kind], "the weightiest reason decides"),
+        ("objects", f"{found.n:,}", f"{found.labelled:,} with a label" if found.labelled else "none with a label"),
+        ("left their range", f"{len(found.alerts)} of {tested}",
+         f"figures; something did in {bad:,} of {many:,} {_unit(found, many)}" if many > 1 else "figures"),
+    ]  # fmt: skip
+    leading = _leading(found)
+    if leading is not None:
+        value = Interval(leading.value, leading.low, leading.high) if math.isfinite(leading.low) else leading.value
+        name = "accuracy, estimated" if leading.name == ESTIMATE else _plain(leading.name)
+        said = leading.why.partition(":")[0] if leading.kind == "estimate" else "with labels"
+        items.append((name, value, said or "without labels"))
+    rows = [_reason(reason) for reason in verdict.reasons]
+    blocks: list[Any] = [page.Headline(items), Table(_ASKED, rows[:_MOST_REASONS])]
+    if verdict.next:
+        blocks.append(page.Code("\n".join(verdict.next), "Next"))
+    if len(rows) > _MOST_REASONS:
+        blocks.append(page.Details(f"{len(rows) - _MOST_REASONS} more reasons", [Table(_ASKED, rows[_MOST_REASONS:])]))
+    return Section("verdict", "Verdict", blocks)
+
+
+_ASKED = ("asks for", "reason", "evidence")
+
+
+def _reason(reason: Reason) -> list[Any]:
+    said = reason.evidence.partition(", expected")[0] if reason.figure else reason.evidence
+    return [reason.effect, reason.text, Link(said or "its row", reason.link) if reason.figure else said or None]
+
+
+def _leading(found: Watch) -> Figure | None:
+    """The figure by which a model is known: with labels the accuracy, else its estimate; of values the error."""
+    by_name = {figure.name: figure for figure in found.figures if math.isfinite(figure.value)}
+    return next((by_name[name] for name in (*_LEADING, ESTIMATE) if name in by_name), None)
+
+
 _READ_TIME = (
-    "Each drawing is one figure. Shaded: the range in which it is expected for as many objects as the period has; the "
-    "fewer, the wider. Line through a mark: the 95 % interval. A full triangle left its range."
+    "Each drawing is one figure. Shaded: the range in which it is expected for as many objects as {} has; the fewer, "
+    "the wider. Line through a mark: the 95 % interval. A full triangle left its range."
 )
 
 
-def _moved(figures: Sequence[Figure]) -> list[Any]:
+def _moved(found: Watch, figures: Sequence[Figure]) -> list[Any]:
     if not figures:
         return []
     caption = (
         "How far each figure lies from the reference, in units of its range: 1 is the edge. The ranges are as wide as "
         "is needed for all figures together to keep the stated rate of false alarms."
     )
-    return [page.Figure(how_far(figures), caption, "Figures by how far they moved")]
+    apart = [f for f in found.figures if f.name == TOLD_APART]
+    said = [
+        f"A linear classifier tells these objects from the reference with an AUC of {f.value:.2f} [{f.low:.2f}, "
+        f"{f.high:.2f}]: 0.5 is not at all, 1 is always."
+        for f in apart
+    ]
+    return [page.Text(f"{headline(found)[0].upper()}{headline(found)[1:]}."),
+            page.Figure(how_far(figures), " ".join([caption, *said]), "Figures by how far they moved")]  # fmt: skip
+
+
+def _drawings(found: Watch, ranked: Sequence[Figure]) -> list[Any]:
+    """Figures over periods or groups, side by side."""
+    names = [p.name for p in found.periods]
+    drawn = []
+    for figure in _drawn(found, ranked):
+        place = [next((f for f in p.figures if f.name == figure.name), None) for p in found.periods]
+        out = sum(1 for f in place if f is not None and f.alert)
+        caption = f"{_plain(figure.name)}: out of its range in {out:,} of {len(names):,}."
+        drawing = by_group(names, place) if found.column else over_time(names, place)
+        drawn.append(page.Figure(drawing, caption))
+    read = _READ_TIME.format("the group" if found.column else "the period")
+    return [page.Text(read), page.Figures(drawn)] if drawn else []
 
 
 def _drawn(found: Watch, ranked: Sequence[Figure]) -> list[Figure]:
-    """Figures worth a drawing over time: those that alarmed in most periods, then those that moved farthest."""
+    """Figures worth a drawing: the leading one, those that alarmed in most periods, then those that moved farthest."""
     often: dict[str, float] = {}
     for period in found.periods:
         for figure in period.figures:
             if math.isfinite(figure.score):
                 often[figure.name] = often.get(figure.name, 0.0) + figure.alert + min(max(figure.score, 0), 4) / 100
-    return sorted(ranked, key=lambda f: -often.get(f.name, 0.0))[:_MOST_DRAWN]
+    leading = _leading(found)
+    rest = sorted((f for f in ranked if f is not leading), key=lambda f: -often.get(f.name, 0.0))
+    return [*([leading] if leading is not None else []), *rest][:_MOST_DRAWN]
+
+
+def _periods(found: Watch) -> list[Any]:
+    """Every period in a row."""
+    leading = _leading(found)
+    rows: list[list[Any]] = []
+    for period in found.periods:
+        one = next((f for f in period.figures if leading is not None and f.name == leading.name), None)
+        value = None if one is None or not math.isfinite(one.value) else f"{short(one.value)} {_between(one)}".strip()
+        far = _first(period) if period.alerts else None
+        rows.append([period.name, period.n, period.labelled, len(period.alerts), value, far.why if far else None])
+    name = _plain(leading.name) if leading is not None else "accuracy"
+    columns = [found.column or "period", "objects", "labelled", "out of range", name, "farthest"]
+    table = Table(columns, rows, align={name: "right"})
+    if len(rows) <= _MOST_PERIODS:
+        return [table]
+    return [page.Details(f"All {len(rows):,} {_unit(found, len(rows))}", [table])]
 
 
 def _of_kind(found: Watch, kind: str) -> Section:
-    rows = []
+    rows, ids = [], []
     for figure in found.figures:
         if figure.kind == kind:
             usual = f"{_end(figure.expected_low)} to {_end(figure.expected_high)}"
             usual = usual if math.isfinite(figure.expected_low) or math.isfinite(figure.expected_high) else "none"
-            score = round(figure.score, 2) if math.isfinite(figure.score) else None
+            score = f"{figure.score:.2f}".replace("-", "\N{MINUS SIGN}") if math.isfinite(figure.score) else None
             said = "left its range" if figure.alert else figure.why
-            rows.append([figure.name, _cell(figure), usual, score, said])
+            value = short(figure.value) if math.isfinite(figure.value) else None
+            rows.append([figure.name, value, _between(figure) or None, usual, score, said])
+            ids.append(anchor(figure.name))
     if not rows:
         return Section(kind, _TITLES[kind], [])
-    columns = ["figure", "value", "range", "how far", ""]
-    return Section(kind, _TITLES[kind], [Table(columns, rows, decimals={"how far": 2}, align={"range": "right"})])
-
-
-def _cell(figure: Figure) -> Any:
-    if not math.isfinite(figure.value):
-        return None
-    if math.isfinite(figure.low) and math.isfinite(figure.high):
-        return Interval(figure.value, figure.low, figure.high)
-    return figure.value
+    columns = ["figure", "value", "95 % interval", "range", "how far", ""]
+    table = Table(columns, rows, align=dict.fromkeys(columns[1:5], "right"), ids=ids)
+    return Section(kind, _TITLES[kind], [table])
 
 
 def _confusion(found: Watch) -> Table:
@@ -160,9 +250,17 @@ def _confusion(found: Watch) -> Table:
     return Table(["truth \\ answer", *found.classes], rows, caption=f"{found.labelled:,} labelled objects.")
 
 
-def _interval(figure: Figure) -> str:
-    return f"{number(figure.value)} [{_end(figure.low)}, {_end(figure.high)}]"
+def _plain(name: str) -> str:
+    """The name of a metric as words; others are told by what a user called them."""
+    kind, cut, rest = name.partition("[")
+    return f"{kind.replace('_', ' ')}{cut}{rest}" if kind in measure.known() else name
+
+
+def _between(figure: Figure) -> str:
+    if not (math.isfinite(figure.low) and math.isfinite(figure.high)):
+        return ""
+    return f"{short(figure.low)} to {short(figure.high)}"
 
 
 def _end(value: float) -> str:
-    return number(value) if math.isfinite(value) else "…"
+    return short(value) if math.isfinite(value) else "…"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 from estampa.bundle.store import Bundle
 from estampa.data.dataset import Dataset
 from estampa.errors import InputError
+from estampa.monitor.examples import Examples, Shown
 from estampa.monitor.feedback import gathered, is_feedback
 from estampa.monitor.figures import Figure, Period, Watch
 from estampa.monitor.grouping import Grouping, grouping_of
@@ -60,15 +62,42 @@ def watch(
     cannot be read, BundleError for a bundle whose reference is too small to watch against.
     """
     model = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-    met = Reading()
+    return _watched(model, source, Asked(labels, by, rate, kind, part), None, progress)[0]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of a watch; see `watch`."""
+
+    labels: Path | str | None = None
+    by: str | int = "batch"
+    rate: float = RATE
+    kind: str = ""
+    part: str = ""
+
+
+def watch_and_show(
+    bundle: Bundle, source: Source, asked: Asked, examples: Examples, progress: Progress = SILENT
+) -> tuple[Watch, tuple[Shown, ...]]:
+    """`watch`, with objects that show what moved, as far as `examples` may show any."""
+    found, periods = _watched(bundle, source, asked, examples, progress)
+    return found, examples.shown(found, periods.ranges)
+
+
+def _watched(
+    model: Bundle, source: Source, asked: Asked, examples: Examples | None, progress: Progress
+) -> tuple[Watch, Periods]:
+    met, labels = Reading(), asked.labels
     known, said = _known(labels, model) if labels is not None else (None, [])
-    kind = _kind_of(source, kind)
-    how = _how(by, model, source if kind == "data" else None, labels)
-    periods = Periods(model, how, rate, known)
+    kind = _kind_of(source, asked.kind)
+    how = _how(asked.by, model, source if kind == "data" else None, labels)
+    periods = Periods(model, how, asked.rate, known)
     progress.start("watching", None, "objects")
     try:
-        for block in _blocks(model, source, kind, part, met):
+        for block in _blocks(model, source, kind, asked.part, met):
             periods.add(block)
+            if examples is not None:
+                examples.add(block)
             progress.advance(len(block))
     finally:
         progress.finish()
@@ -80,10 +109,11 @@ def watch(
         )  # fmt: skip
     whole, found, matrix = periods.result()
     notes = [*met.notes(), *periods.notes(), *said]
-    return Watch(
-        model.hash, whole.n, found, whole.figures, rate, periods.by, periods.ranges.m, len(periods.whole.labels),
-        tuple(met.faults), met.bad, tuple(notes), matrix, model.classes,
+    watched = Watch(
+        model.hash, whole.n, found, whole.figures, asked.rate, periods.by, periods.ranges.m,
+        len(periods.whole.labels), tuple(met.faults), met.bad, tuple(notes), matrix, model.classes,
     )  # fmt: skip
+    return watched, periods
 
 
 def _known(labels: Path | str, bundle: Bundle) -> tuple[Labels, list[str]]:

@@ -41,6 +41,17 @@ def number(value: int | float, decimals: int = 3) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
+def short(value: float, digits: int = 4) -> str:
+    """Write a number of any size with so many significant digits; minus is a real minus."""
+    if not math.isfinite(value) or value == int(value):
+        return number(int(value) if math.isfinite(value) else value)
+    size = math.floor(math.log10(abs(value)))
+    if -4 <= size < 9:
+        text = f"{value:,.{max(0, digits - 1 - size)}f}"
+        return (text.rstrip("0").rstrip(".") if "." in text else text).replace("-", "\N{MINUS SIGN}")
+    return f"{value:.{digits - 1}e}".replace("-", "\N{MINUS SIGN}")
+
+
 def is_number(cell: object) -> bool:
     """Whether a cell is a number (a truth value is not)."""
     return isinstance(cell, numbers.Real) and not isinstance(cell, bool)
