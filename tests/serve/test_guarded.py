@@ -275,8 +275,10 @@ def test_every_kind_of_problem_was_seen(grey: Bundle, tmp_path: Path, monkeypatc
 
     table = made_tables.make(tmp_path / "table" / "model", n=200, invalid="drop")
     png = picture_bytes(pictures(1)[0])
-    with client(grey) as one:
+    with client(grey, log=tmp_path / "log", feedback=Path("/dev/full")) as one:
         note(one.get("/version", headers={"Host": "evil.example"}))
+        note(one.post("/v1/feedback", json={"id": "request-1.0", "label": "nothing"}))
+        note(one.post("/v1/feedback", json={"id": "request-1.0", "label": grey.classes[0]}))
     with client(models=words_of(a=grey, t=table), token=TOKEN, max_body=4096, body_seconds=0.2) as one:
         note(one.get("/version"))
         one.headers["Authorization"] = f"Bearer {TOKEN}"

@@ -34,7 +34,8 @@ EXAMPLES = 100  #: of each operation, in each mode
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("schema")
     grey, table = make(folder / "grey"), made_tables.make(folder / "table" / "model", n=200)
-    with running(*words_of(grey=grey, table=table), folder=folder) as one:
+    files = ("--log", str(folder / "log.jsonl"), "--feedback", str(folder / "labels.jsonl"))
+    with running(*words_of(grey=grey, table=table), *files, folder=folder) as one:
         yield one
 
 
@@ -67,5 +68,6 @@ def test_what_is_described_is_what_is_answered(service: Running) -> None:
     assert total > 2 * EXAMPLES
     assert counts["POST /v1/predict 200"] >= 2
     assert counts["POST /classify 200"] >= 2
+    assert counts["POST /v1/feedback 200"] >= 2
     assert not [name for name in counts if name.endswith(" 500")]
     assert not [line for line in service.lines() if line["level"] == "error"]

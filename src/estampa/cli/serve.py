@@ -37,6 +37,10 @@ def command(
     log: Annotated[Path | None, typer.Option(
         help="File that gets a line for each answer, without its input; none = no log.", envvar=f"{_ENV}LOG",
     )] = None,
+    feedback: Annotated[Path | None, typer.Option(
+        help="File that gets the labels which people give to answers in the log; none = none are taken.",
+        envvar=f"{_ENV}FEEDBACK",
+    )] = None,
     keep: Annotated[Path | None, typer.Option(
         help="Folder for inputs whose senders consent; none = never.", envvar=f"{_ENV}KEEP",
     )] = None,
@@ -77,7 +81,7 @@ def command(
     settings = Settings(
         bundles=tuple(runs), host=host, port=port, workers=workers, threads=threads, root_path=_rooted(root_path),
         allowed_hosts=tuple(allowed_host or ()),
-        token=token_of(token_file, os.environ.get(f"{_ENV}TOKEN", "")), log=log, keep=keep,
+        token=token_of(token_file, os.environ.get(f"{_ENV}TOKEN", "")), log=log, feedback=feedback, keep=keep,
         retention=retention_of(retention), max_body=max_body * _MEBI, max_upload=max_upload * _MEBI,
         max_pixels=max_pixels, max_objects=max_objects, body_seconds=body_seconds, drain_seconds=drain_seconds,
         quiet=quiet,

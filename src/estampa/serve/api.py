@@ -10,16 +10,20 @@ from starlette.routing import BaseRoute
 
 from estampa import machine
 from estampa.bundle.manifest import FORMAT
+from estampa.monitor.feedback import API
 from estampa.serve import metrics, papers
-from estampa.serve.bodies import asked_of, one_of
+from estampa.serve.bodies import asked_of, body_of, one_of, parsed
+from estampa.serve.feedback import OFF, Stored, sent
 from estampa.serve.inputs import Reader
 from estampa.serve.openapi import (
     ANSWER,
     ANSWERS,
     MODEL,
     MODELS,
+    STORED,
     VERSION,
     classify_body,
+    labels_body,
     predict_body,
     problems,
     responses,
@@ -35,7 +39,7 @@ Name = Query("", description="Name of the model; needed where several are served
 def add_api(app: FastAPI, service: Service) -> list[BaseRoute]:
     """Add every route of the API; returns those that carry the load, for `Direct`."""
     predictions = _predictions(service)
-    for router in (predictions, _models(service), _watch(service)):
+    for router in (predictions, _labels(service), _models(service), _watch(service)):
         app.include_router(router)
     return predictions.routes
 
@@ -92,6 +96,31 @@ def _require_json(request: Request) -> None:
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise Problem("media", f"{kind[:80]!r} is not read here. Send application/json, or use /v1/predict.")
+
+
+def _labels(service: Service) -> APIRouter:
+    router = APIRouter(tags=["labels"])
+
+    @router.post(
+        "/v1/feedback", summary="Give true labels of answers",
+        responses=responses(STORED, 400, 401, 404, 408, 413, 415, 422, 503, 507),
+        openapi_extra={"requestBody": labels_body(service)},
+    )  # fmt: skip
+    async def feedback(request: Request, model: str = Name) -> Response:
+        """`{"labels": [{"id", "label"}, ...]}`; an id is the answer's `request_id`, a point and its number from 0."""
+        chosen, desk = service.models.pick(model), service.desk
+        if desk is None:
+            raise Problem("not-found", OFF)
+        _require_json(request)
+        data, most = await body_of(request), service.settings.max_objects
+
+        def work() -> Stored:
+            return desk.take(chosen.version, sent(parsed(data), chosen, service.models, desk, most), API)
+
+        done = await service.readers.read(work)
+        return _json({"stored": done.stored, "unknown": done.unknown})
+
+    return router
 
 
 def _models(service: Service) -> APIRouter:

@@ -18,7 +18,7 @@ from estampa.serve.direct import Direct
 from estampa.serve.frame import Frame
 from estampa.serve.guard import Guard
 from estampa.serve.models import Version
-from estampa.serve.openapi import answers_of, classify_body, predict_body
+from estampa.serve.openapi import answers_of, classify_body, labels_body, predict_body
 from estampa.serve.problems import KINDS, Problem
 from estampa.serve.reference import reference
 from estampa.serve.service import Service
@@ -107,6 +107,7 @@ def _completed(tree: dict[str, Any], service: Service) -> dict[str, Any]:
         operation = tree["paths"][path]["post"]
         operation["requestBody"] = body(service)
         operation["responses"]["200"]["content"][JSON]["examples"] = answers_of(service, one=path == "/classify")
+    tree["paths"]["/v1/feedback"]["post"]["requestBody"] = labels_body(service)
     for path in tree["paths"].values():  # ours are 4xx of one shape; FastAPI's own is never sent
         for operation in path.values():
             answer = operation["responses"].get("422", {})

@@ -42,6 +42,8 @@ class Frame:
         said = [t("base.stored.agreed" if settings.keep is not None else "base.stored.none")]
         if settings.log is not None:
             said.append(t("base.stored.log"))
+        if settings.feedback is not None:
+            said.append(t("base.stored.labels"))
         return " ".join([*said, t("base.stored.batch", minutes=t.whole(MINUTES)), t("base.stored.stays")])
 
     def html(self, request: Request, template: str, t: Words, status: int = 200, **values: Any) -> Response:

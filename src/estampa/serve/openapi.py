@@ -15,6 +15,7 @@ _TEXT, _NUMBER = {"type": "string"}, {"type": "number"}
 _MAYBE = {"type": ["number", "null"]}
 _BINARY = {"type": "string", "contentMediaType": "application/octet-stream"}
 _BASE64 = {"type": "string", "contentEncoding": "base64"}
+_REQUEST = "1ecc9e3828e246e892a16ce9ff90f5b9"
 _LONGEST = 64 << 10  #: characters of an example that the description holds
 ANSWER: Schema = {
     "type": "object",
@@ -66,6 +67,17 @@ MODEL: Schema = {
     },
 }
 VERSION: Schema = {"type": "object", "properties": {"estampa": {"type": ["string", "null"]}}, "required": ["estampa"]}
+STORED: Schema = {
+    "type": "object",
+    "properties": {
+        "stored": {"type": "integer", "description": "How many labels were written."},
+        "unknown": {
+            "type": "array", "items": _TEXT,
+            "description": "Ids that are not among the last answers. Their labels are stored nevertheless.",
+        },
+    },
+    "required": ["stored", "unknown"],
+}  # fmt: skip
 PROBLEM: Schema = {
     "type": "object",
     "description": "RFC 9457 problem details.",
@@ -135,6 +147,25 @@ def predict_body(service: Service) -> Schema:
         "application/octet-stream": {"schema": _BINARY},
     }
     return {"required": True, "content": content}
+
+
+def labels_body(service: Service) -> Schema:
+    """The body of POST /v1/feedback, with an example for each model where labels are taken."""
+    name = {"type": "string", "description": "The answer's request_id, a point, its number in the request from 0."}
+    label = {"type": ["string", "number", "null"], "description": "The class, or the value; null withdraws a label."}
+    one = {"type": "object", "properties": {"id": name, "label": label}, "required": ["id", "label"]}
+    many = {
+        "type": "object",
+        "properties": {"labels": {"type": "array", "items": one, "minItems": 1}},
+        "required": ["labels"],
+    }
+    found = {}
+    for model in service.models.all() if service.desk is not None else ():
+        value: Any = (model.bundle.classes or (17.5,))[0]
+        told = {"labels": [{"id": f"{_REQUEST}.0", "label": value}]}
+        found[model.name] = {"summary": f"For the model {model.name}", "value": told}
+    examples = {"examples": found} if found else {}
+    return {"required": True, "content": {JSON: {"schema": {"anyOf": [many, one]}, **examples}}}
 
 
 def answers_of(service: Service, *, one: bool) -> dict[str, Any]:

@@ -42,6 +42,8 @@ KINDS: dict[str, Kind] = {
     ),
     "unreadable": Kind(422, "The data cannot be read", "Damaged, truncated, hostile, or not what its name says."),
     "no-answer": Kind(422, "The model does not answer this", "A measurement that it needs has failed or is missing."),
+    "label": Kind(422, "This label cannot be", "Not a class of the model, no finite number, or not of such an answer."),
+    "storage": Kind(507, "It could not be stored", "The disk is full or cannot be written; nothing was stored."),
     "busy": Kind(503, "Too many requests wait", "Try again after the seconds that Retry-After says."),
     "internal": Kind(500, "A fault of the service", "It is in the server's log under the request's id."),
 }

@@ -19,6 +19,7 @@ from estampa.monitor.log import LogWriter
 from estampa.predict.answers import Answers
 from estampa.predict.source import Chunk
 from estampa.serve.events import Events
+from estampa.serve.feedback import desk_of
 from estampa.serve.inputs import Inputs, others, reason_of
 from estampa.serve.metrics import Metrics
 from estampa.serve.models import Model, Models, Version
@@ -60,6 +61,7 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self.settings, self.events = settings, Events(quiet=settings.quiet)
         self.log = LogWriter(settings.log) if settings.log else None
+        self.desk = desk_of(settings)
         self.keep = Kept(settings.keep, settings.retention) if settings.keep else None
         self.models, self.metrics = Models(settings.bundles, logged=settings.log is not None), Metrics()
         threads = settings.threads or max(1, machine.threads() // settings.workers)
@@ -69,6 +71,8 @@ class Service:
         self.notes = Notes(self.log, self._noted) if self.log is not None else None
         self._tasks: list[asyncio.Task[None]] = []
         self.closers: list[Callable[[], None]] = []  #: what else is to be let go at the end
+        if self.desk is not None:
+            self.closers.append(self.desk.close)
         for model in self.models.all():
             self.metrics.model(model.name, model.version)
             if model.place.entry:

@@ -26,6 +26,7 @@ class Settings(Record):
     root_path: str = ""  #: where a proxy serves it, as /estampa
     token: Annotated[str, Field(repr=False)] = ""  #: that every request must carry; "" = none
     log: Path | None = None  #: file of log lines; None = nothing of an answer is kept
+    feedback: Path | None = None  #: file of labels that are given to answers of the log; None = none are taken
     keep: Path | None = None  #: folder of inputs kept by consent; None = none is ever kept
     retention: timedelta = timedelta(days=30)  #: how long an input is kept
     max_body: Annotated[int, Field(ge=1024)] = 32 * MEBI  #: of a request

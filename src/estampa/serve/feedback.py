@@ -1,0 +1,206 @@
+"""Labels of answers, as clients and the labelling page give them: checked, written, and known to every worker."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import stat
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from estampa.errors import InputError, StorageError, nearest
+from estampa.monitor.candidates import Answered
+from estampa.monitor.feedback import GIVEN, Given, Label, given_in, label_of, lines_of_labels
+from estampa.monitor.log import LogWriter
+from estampa.monitor.observed import Widths
+from estampa.monitor.tail import Tail
+from estampa.serve.models import Model, Models, Version
+from estampa.serve.problems import Problem
+from estampa.serve.settings import Settings
+
+RECENT = 5000  #: newest lines of the log that are remembered
+_PIECE = 4 << 20  #: bytes of the file of labels that are read at once
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\.\d{1,7}", re.ASCII)
+_SHOWN = 80  #: characters of what came that a problem repeats
+OFF = "Labels are not taken here: start the service with --log FILE --feedback FILE."
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What became of labels: how many were written, and the ids that are not among the last answers."""
+
+    stored: int
+    unknown: list[str]
+
+
+class Desk:
+    """Takes labels, and knows the last answers and every label, of all workers: what others wrote is read on demand.
+
+    Its methods may be called from any thread; they read and write files.
+
+    Attributes
+    ----------
+    answers : the newest answers of the log, by id.
+    labels : the last label of each id.
+    """
+
+    def __init__(self, log: Path, path: Path) -> None:
+        if log.absolute() == path.absolute():
+            raise InputError("the log and the labels are two files", where="--feedback", got=path)
+        self.path, self.writer, self.answers = path, LogWriter(path), dict[str, Answered]()
+        self.labels: dict[str, Given] = {}
+        self._tail, self._lock = Tail(log, RECENT), threading.Lock()
+        self._at, self._file = 0, (0, 0)  #: how far the file of labels was read, and which file that was
+
+    def refresh(self) -> None:
+        """Read what was written since the last look."""
+        with self._lock:
+            for tree in self._tail.read():
+                self.answers.pop(tree["id"], None)
+                self.answers[tree["id"]] = Answered.of(tree)
+            for name in list(self.answers)[: max(len(self.answers) - RECENT, 0)]:
+                del self.answers[name]
+            self._read_labels()
+
+    def _read_labels(self) -> None:
+        try:
+            with self.path.open("rb") as stream:
+                facts = os.fstat(stream.fileno())
+                if not stat.S_ISREG(facts.st_mode):
+                    return  # a device, from which nothing can be read back
+                if self._file != (facts.st_dev, facts.st_ino) or facts.st_size < self._at:
+                    self._at, self._file = 0, (facts.st_dev, facts.st_ino)
+                    self.labels.clear()
+                stream.seek(self._at)
+                while data := stream.read(_PIECE):
+                    whole = data.rfind(b"\n") + 1
+                    if not whole and len(data) < _PIECE:
+                        return  # a line that is being written
+                    self._at += whole or len(data)
+                    stream.seek(self._at)
+                    self._hear(data[:whole])
+        except FileNotFoundError:  # it was moved away: the next label makes a new one
+            self._at, self._file = 0, (0, 0)
+            self.labels.clear()
+        except OSError as error:
+            raise StorageError("cannot be read", where=self.path, got=error.strerror or "") from error
+
+    def _hear(self, data: bytes) -> None:
+        """Take whole lines in; those that are none are passed over."""
+        for found in given_in(io.BytesIO(data)):
+            if isinstance(found, Given):
+                self.labels.pop(found.id, None)  # so that the newest stands last
+                if found.label is not None:
+                    self.labels[found.id] = found
+
+    def recent(self, version: Version) -> list[Answered]:
+        """The last answers of a version, the oldest first."""
+        widths = Widths.of(version.bundle)
+        wanted = (widths.describe, widths.components, widths.output)
+        with self._lock:
+            return [
+                one
+                for one in self.answers.values()
+                if one.model == version.hash and (len(one.describe), len(one.components), len(one.output)) == wanted
+            ]
+
+    def take(self, version: Version, labels: Mapping[str, Label], via: str, drawn: str = GIVEN) -> Stored:
+        """Write labels of answers. Raises Problem when the disk is full; then nothing is written."""
+        self.refresh()
+        known = [self.answers.get(name) for name in labels]
+        hashes = [version.hash if one is None else one.model for one in known]
+        try:
+            written = self.writer.append(lines_of_labels(labels, hashes, via, drawn))
+        except (StorageError, InputError) as error:
+            raise Problem("storage", f"No label was stored: {error.what}. {_AGAIN}") from error
+        if not written:  # it failed before, too, which was said then
+            raise Problem("storage", f"No label was stored: the file cannot be written. {_AGAIN}")
+        return Stored(written, [name for name, one in zip(labels, known, strict=True) if one is None])
+
+    def close(self) -> None:
+        """Let both files go."""
+        self.writer.close()
+        with self._lock:
+            self._tail.close()
+
+
+_AGAIN = "Try again when its operator has made room."
+
+
+def desk_of(settings: Settings) -> Desk | None:
+    """The desk of a service; None where it takes no labels. InputError without the log whose answers are labelled."""
+    if settings.feedback is None:
+        return None
+    if settings.log is None:
+        raise InputError(
+            "labels are of answers in the log", where="--feedback", cure="Name the log too: --log FILE --feedback FILE."
+        )
+    return Desk(settings.log, settings.feedback)
+
+
+def sent(tree: Any, model: Model, models: Models, desk: Desk, most: int) -> dict[str, Label]:
+    """The labels of a JSON body, checked whole before one is stored. Raises Problem that names the first wrong one."""
+    if not isinstance(tree, dict) or (("labels" in tree) == ("id" in tree)):
+        raise Problem(
+            "not-understood", 'Send {"labels": [{"id": ..., "label": ...}, ...]}, or one {"id": ..., "label": ...}.'
+        )
+    listed, place = (tree["labels"], "labels") if "labels" in tree else ([tree], "")
+    if "labels" in tree and set(tree) != {"labels"}:
+        raise Problem("not-understood", f"Unknown key {min(set(tree) - {'labels'})[:_SHOWN]!r}. Allowed: labels.")
+    if not isinstance(listed, list) or not listed:
+        raise Problem("not-understood", "'labels' is a list of at least one object with the keys id and label.")
+    if len(listed) > most:
+        raise Problem("too-large", f"{len(listed):,} labels are more than {most:,}, the limit here. Send several.")
+    version, found = model.version, dict[str, Label]()
+    for i, one in enumerate(listed):
+        where = f"{place}[{i}]: " if place else ""
+        if not isinstance(one, dict) or set(one) != {"id", "label"}:
+            raise Problem("not-understood", f"{where}An object with the keys id and label is wanted, and no other.")
+        name = one["id"]
+        if not isinstance(name, str) or not _ID.fullmatch(name):
+            raise Problem(
+                "label", f"{where}{repr(name)[:_SHOWN]} is no id of an answer. It is the answer's request_id, a point "
+                "and the number of the object in the request, from 0. Nothing was stored.",
+            )  # fmt: skip
+        if name in found:
+            raise Problem("label", f"{where}The id {name} occurs twice. Nothing was stored.")
+        found[name] = checked(version, one["label"], where)
+    _require_own(found, model, models, desk)
+    return found
+
+
+def checked(version: Version, value: Any, where: str = "") -> Label:
+    """A label that this model can have; null withdraws one. Raises Problem."""
+    classes = version.bundle.classes
+    if value is None or (isinstance(value, str) and value in classes):
+        return value
+    told = f"{where}{repr(value)[:_SHOWN]}"
+    if classes:
+        some = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
+        cure = f"{nearest(value[:_SHOWN], classes)} " if isinstance(value, str) else ""
+        raise Problem(
+            "label", f"{told} is no class of this model. Allowed: {some}, or null to withdraw a label. {cure}"
+            "Nothing was stored.",
+        )  # fmt: skip
+    try:
+        label = label_of(value)
+    except ValueError:
+        label = None
+    if not isinstance(label, float):
+        raise Problem("label", f"{told} is no finite number, nor null to withdraw one. Nothing was stored.")
+    return label
+
+
+def _require_own(labels: Mapping[str, Label], model: Model, models: Models, desk: Desk) -> None:
+    """Refuse labels of answers that another of the served models gave."""
+    desk.refresh()
+    others = {one.version.hash: one.name for one in models.all() if one.version.hash != model.version.hash}
+    for name in labels:
+        answer = desk.answers.get(name)
+        if answer is not None and answer.model in others:
+            other = others[answer.model]
+            raise Problem("label", f"{name} is an answer of {other}: send it with ?model={other}. Nothing was stored.")
