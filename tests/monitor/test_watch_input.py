@@ -204,17 +204,17 @@ def test_gauges_say_what_a_watch_of_the_same_answers_says(bundle: Bundle, tmp_pa
     raw[:, 1] += 0.5
     lines = lines_of(bundle, raw, bundle.score(raw), [f"r{i}" for i in range(90)], [["low_confidence"]] * 90)
     rolling = Rolling(bundle, size=60)
-    assert rolling.state().n == 0
+    assert (rolling.state().n, rolling.state().figures) == (0, ())
     for start in range(0, 90, 7):
         rolling.feed(lines[start : start + 7])
     LogWriter(tmp_path / "log").append(lines[30:])
     found = watch(bundle, tmp_path / "log")
     state = rolling.state()
     assert state.n == 60
-    for name, score in state.scores.items():
-        assert score == pytest.approx(found.figure(name).score, abs=1e-6), name
-    assert set(state.alerts) == {f.name for f in found.alerts}
-    assert "g-r, typical" in state.alerts
+    for figure in state.figures:
+        assert figure.score == pytest.approx(found.figure(figure.name).score, abs=1e-5), figure.name
+    assert {f.name for f in state.alerts} == {f.name for f in found.alerts}
+    assert "g-r, typical" in {f.name for f in state.alerts}
 
 
 def test_the_verb_exits_3_and_runs_the_command(

@@ -142,7 +142,7 @@ manifest = SimpleNamespace(hashes=SimpleNamespace(model=sys.argv[2]))
 metrics = Metrics()
 metrics.model("m", SimpleNamespace(label=sys.argv[2], hash=sys.argv[2], bundle=SimpleNamespace(manifest=manifest)))
 metrics.request("/classify", 200, 0.1)
-print(metrics.text().decode())
+print(metrics.text({}).decode())
 """
 
 

@@ -116,7 +116,7 @@ def test_what_may_be_uploaded_fits_in_the_memory_that_is_the_disk() -> None:
 
 
 def test_alerts_ask_for_metrics_that_there_are() -> None:
-    exposed = set(re.findall(r"^# TYPE (\w+)", Metrics().text().decode(), re.MULTILINE))
+    exposed = set(re.findall(r"^# TYPE (\w+)", Metrics().text({}).decode(), re.MULTILINE))
     exposed |= {f"{name}_bucket" for name in exposed}
     rules = yaml.safe_load((DOCKER / "alerts.yml").read_text())["groups"][0]["rules"]
     asked = {name for rule in rules for name in re.findall(r"\bestampa_\w+", rule["expr"])}

@@ -1,96 +1,110 @@
-"""The last answers of a service held against the reference while it runs: numpy alone, for its metrics page."""
+"""The last answers of a service held against the reference while it runs: numpy alone, for its metrics and its page."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from estampa.bundle.store import Bundle
 from estampa.monitor.against import Sums
-from estampa.monitor.figures import Figure
+from estampa.monitor.figures import Figure, alerts_of
 from estampa.monitor.flags import flag_figures, known_shares
+from estampa.monitor.observed import Widths
+from estampa.monitor.policy import LeastPolicy
 from estampa.monitor.ranges import RATE, Ranges
 
-SIZE = 1000
+SIZE = 1000  #: answers
+LEAST = LeastPolicy().objects  #: answers below which nothing is said
+_KEYS = {"input": "describe", "embedding": "components", "output": "output"}
 
 
 @dataclass(frozen=True)
 class State:
-    """The last answers: how many they are, each figure's drift score (1 = the edge of its range), which are alerts."""
-
-    n: int
-    scores: dict[str, float]
-    alerts: tuple[str, ...]
-
-
-class Rolling:
-    """The last `size` answers of one model, as sums that are brought up to date with each one; threads may share it.
-
-    The bounds are learned when they are first asked for, at most one a doubling of the number of answers and then
-    once for good (about a second). Every look at the state is one batch: who looks often sees more false alarms than
-    the rate, which holds for each look by itself.
+    """What the last answers say.
 
     Attributes
     ----------
-    size : how many answers.
+    n : how many they are. since, until : times of the oldest and the newest, as the log has them; "" before the first.
+    kinds : of the figures that are watched: "input", "embedding" (not of a table), "output", "flags".
+    figures : those that have a range; none below LEAST answers.
+    """
+
+    n: int
+    since: str
+    until: str
+    kinds: tuple[str, ...]
+    figures: tuple[Figure, ...]
+
+    @property
+    def farthest(self) -> dict[str, Figure]:
+        """The figure of each kind that is farthest from the reference; its score is the kind's: 1 = the edge."""
+        found: dict[str, Figure] = {}
+        for figure in self.figures:
+            if figure.kind not in found or figure.score > found[figure.kind].score:
+                found[figure.kind] = figure
+        return found
+
+    @property
+    def alerts(self) -> tuple[Figure, ...]:
+        """The figures that left their range, the farthest first."""
+        return alerts_of(self.figures)
+
+
+class Rolling:
+    """The last `size` answers of one model, as the log tells of them.
+
+    Each state is one batch: who looks often sees more false alarms than the rate, which holds for each look by itself.
+    A bound is learned when a state first needs it, one for each root of 2 in the number of answers.
     """
 
     def __init__(self, bundle: Bundle, size: int = SIZE, rate: float = RATE) -> None:
         """Raise BundleError for a bundle whose reference is too small to watch against."""
-        self.size, self._ranges = size, Ranges(bundle, rate)
-        self._shares, self._lock = known_shares(bundle, self._ranges), Lock()
-        self._sums, self._flags = self._ranges.empty(), Counter[str]()
-        self._held: deque[tuple[dict[str, np.ndarray], tuple[str, ...]]] = deque()
+        self._ranges, self._widths = Ranges(bundle, rate), Widths.of(bundle)
+        self._shares = known_shares(bundle, self._ranges)
+        self._size = size
+        self._rows = {kind: np.zeros((0, one.group.width), np.float32) for kind, one in self._ranges.learned.items()}
+        self._told: deque[tuple[str, frozenset[str]]] = deque(maxlen=size)  # time and flags of each answer
 
-    def feed(self, lines: Iterable[Mapping[str, Any]]) -> None:
-        """Take answers in, as `lines_of` makes them for the log; the oldest ones beyond `size` go out."""
-        told = list(lines)[-self.size :]
+    def feed(self, lines: Iterable[dict[str, Any]]) -> None:
+        """Take answers in, as `lines_of` makes them for the log; the oldest ones beyond `size` go out, and lines with
+        other numbers of numbers than this model's are passed over.
+        """
+        told = [line for line in lines if self._fits(line)][-self._size :]
         if not told:
             return
-        keys = {"input": "describe", "embedding": "components", "output": "output"}
-        made: list[dict[str, np.ndarray]] = [{} for _ in told]
-        for kind in self._ranges.learned:
-            values = np.array([line[keys[kind]] for line in told], np.float32)  # None becomes NaN
-            good = np.isfinite(values).all(axis=1) & (values.shape[1] > 0)
-            if good.any():
-                for i, row in zip(np.flatnonzero(good).tolist(), self._ranges.rows(kind, values[good]), strict=True):
-                    made[i][kind] = row
-        with self._lock:
-            for line, rows in zip(told, made, strict=True):
-                flags = tuple(flag.partition(":")[0] for flag in line["flags"])
-                self._held.append((rows, flags))
-                self._count(rows, flags, 1)
-                if len(self._held) > self.size:
-                    self._count(*self._held.popleft(), -1)
+        for kind, before in self._rows.items():
+            values = np.array([line[_KEYS[kind]] for line in told], np.float32)  # None becomes NaN
+            made = np.full((len(told), before.shape[1]), np.nan, np.float32)
+            made[np.isfinite(values).all(axis=1)] = self._ranges.rows(kind, values)
+            self._rows[kind] = np.concatenate([before, made])[-self._size :]
+        for line in told:
+            self._told.append((line["time"], frozenset(flag.partition(":")[0] for flag in line["flags"])))
 
-    def _count(self, rows: Mapping[str, np.ndarray], flags: tuple[str, ...], sign: int) -> None:
-        for kind, row in rows.items():
-            sums = self._sums[kind]
-            sums.n += sign
-            sums.total += sign * row
-            sums.squares += sign * row**2
-        for flag in flags:
-            self._flags[flag] += sign
-
-    def figures(self) -> list[Figure]:
-        """The figures of the last answers; none before the first."""
-        with self._lock:
-            n, flags = len(self._held), {name: count for name, count in self._flags.items() if count > 0}
-            sums = {k: Sums(s.n, s.total.copy(), s.squares.copy()) for k, s in self._sums.items()}
-        if not n:
-            return []
-        told = [kind for kind, found in sums.items() if found.n] or ["output"]
-        made = self._ranges.figures(sums)
-        return made + flag_figures(flags, n, self._shares, self._ranges, self._ranges.threshold(n, told))
+    def _fits(self, line: dict[str, Any]) -> bool:
+        try:
+            self._widths.check(line)
+        except ValueError:
+            return False
+        return True
 
     def state(self) -> State:
-        """The drift score of each figure that has a range, and which figures left theirs."""
-        figures = [figure for figure in self.figures() if math.isfinite(figure.score)]
-        scores = {figure.name: figure.score for figure in figures}
-        return State(len(self._held), scores, tuple(figure.name for figure in figures if figure.alert))
+        """What the answers that are held say."""
+        n, kinds = len(self._told), (*self._ranges.learned, "flags")
+        since, until = (self._told[0][0], self._told[-1][0]) if n else ("", "")
+        figures = tuple(f for f in self._figures(n) if math.isfinite(f.score)) if n >= LEAST else ()
+        return State(n, since, until, kinds, figures)
+
+    def _figures(self, n: int) -> list[Figure]:
+        sums = self._ranges.empty()
+        for kind, rows in self._rows.items():
+            good = rows[np.isfinite(rows[:, 0])].astype(np.float64)
+            sums[kind] = Sums(len(good), good.sum(axis=0), (good**2).sum(axis=0))
+        told = [kind for kind, found in sums.items() if found.n] or ["output"]
+        counts = Counter(flag for _, flags in self._told for flag in flags)
+        bound = self._ranges.threshold(n, told)
+        return self._ranges.figures(sums) + flag_figures(counts, n, self._shares, self._ranges, bound)

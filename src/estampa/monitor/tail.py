@@ -11,6 +11,7 @@ from typing import Any
 
 from estampa.monitor.line import tree_of
 
+MISSING = "there is no such file"  #: as `Tail.fault`: it may come yet, or again
 _PIECE = 1 << 18  #: bytes that are read at a time
 _MOST = 64 << 20  #: bytes that one look reads at most
 _LINES = 100_000  #: lines that one look passes over at most
@@ -57,6 +58,8 @@ class Tail:
                 found += older[: self.size - len(found)]
             else:
                 self._rest(found)
+        except FileNotFoundError:
+            self.fault = MISSING
         except OSError as error:
             self.fault = error.strerror or str(error)
         return found[::-1]

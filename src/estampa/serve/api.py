@@ -160,8 +160,9 @@ def _watch(service: Service) -> APIRouter:
         responses={200: {"description": "Text.", "content": {"text/plain": {"schema": _TEXT}}}, **problems(401)},
     )  # fmt: skip
     async def counters() -> Response:
-        """Requests, durations, answers by class, confidence, abstentions, the model that answers."""
-        return Response(service.metrics.text(), media_type=metrics.CONTENT)
+        """Requests, durations, answers by class, confidence, abstentions, the model that answers; with a log, drift."""
+        states = await service.watcher.states() if service.watcher is not None else {}
+        return Response(service.metrics.text(states), media_type=metrics.CONTENT)
 
     @router.get("/version", summary="Versions", responses=responses(VERSION, 401))
     async def versions() -> Response:

@@ -6,7 +6,7 @@ import os
 from collections import Counter as Tally
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import prometheus_client as prometheus
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -14,6 +14,10 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from estampa import machine
 from estampa.serve.models import Version
+from estampa.serve.watcher import Drift
+
+if TYPE_CHECKING:
+    from estampa.monitor.gauges import State
 
 SHARED = "PROMETHEUS_MULTIPROC_DIR"  #: the folder by which several workers count together; set before the import
 CONTENT = prometheus.CONTENT_TYPE_LATEST
@@ -117,10 +121,12 @@ class Metrics:
             if pid.isdigit() and (int(pid) == os.getpid() or not machine.alive(int(pid))):
                 path.unlink(missing_ok=True)
 
-    def text(self) -> bytes:
-        """All of it, as Prometheus reads it."""
+    def text(self, states: dict[str, State]) -> bytes:
+        """All of it, as Prometheus reads it; `states`: what the last answers of each model say."""
+        counted = self._registry
         if os.environ.get(SHARED):
-            together = CollectorRegistry()
-            MultiProcessCollector(together)  # type: ignore[no-untyped-call]
-            return prometheus.generate_latest(together)
-        return prometheus.generate_latest(self._registry)
+            counted = CollectorRegistry()
+            MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
+        watched = CollectorRegistry()
+        watched.register(Drift(states))
+        return prometheus.generate_latest(counted) + prometheus.generate_latest(watched)

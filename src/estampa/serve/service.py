@@ -28,9 +28,10 @@ from estampa.serve.problems import Problem
 from estampa.serve.queue import Queue
 from estampa.serve.room import Readers
 from estampa.serve.settings import Settings
+from estampa.serve.watcher import Watcher
 
 Explained = TypeVar("Explained")
-POOLS = ("read_", "log_", "score_", "batch_", "decode_", "why_")  #: how the names of our pools' threads begin
+POOLS = ("read_", "log_", "score_", "batch_", "decode_", "why_", "watch_")  #: how the names of our pools' threads begin
 _EXPLAINED = 4  #: explanations at once and waiting; each asks the model hundreds of times
 _PURGE = 60.0  #: seconds between looks for kept inputs whose time has come
 
@@ -69,6 +70,7 @@ class Service:
         self.readers = Readers(threads, settings.max_waiting)
         self._explaining, self._turns = ThreadPoolExecutor(1, "why"), threading.Semaphore(_EXPLAINED)
         self.notes = Notes(self.log, self._noted) if self.log is not None else None
+        self.watcher = Watcher(settings.log, self.models, self.events.warn) if settings.log else None
         self._tasks: list[asyncio.Task[None]] = []
         self.closers: list[Callable[[], None]] = []  #: what else is to be let go at the end
         if self.desk is not None:
@@ -100,6 +102,8 @@ class Service:
         self.queue.close()
         self.readers.shutdown(wait=False)
         self._explaining.shutdown(wait=False, cancel_futures=True)
+        if self.watcher is not None:
+            self.watcher.close()
         if self.notes is not None:
             self.notes.close()
 

@@ -32,6 +32,7 @@ from estampa.serve.room import CHARGE
 from estampa.serve.service import Service
 from estampa.serve.shown import Fault, Stated, fault_of
 from estampa.serve.views import MOST_FILES, Answer, Asked, Viewer
+from estampa.serve.watched import watched_now
 
 _FIELD = 8 << 20  #: bytes of a field of a form: a picture that the page carries to ask about it again
 
@@ -82,7 +83,9 @@ class Site(Frame):
         model, version, _ = self.picked(request)
         t = self.words(request)
         page = await asyncio.to_thread(lambda: about_page(model, version, t))
-        return self.html(request, "about", t, model=model, here="about", page=page)
+        states = await self.service.watcher.states() if self.service.watcher is not None else {}
+        now = watched_now(states[model.name], version.bundle, t) if model.name in states else None
+        return self.html(request, "about", t, model=model, here="about", page=page, now=now)
 
     async def classify(self, request: Request) -> Response:
         """The classify page, with the answer to what was chosen, sent, drawn or typed."""
