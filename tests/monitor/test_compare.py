@@ -156,6 +156,7 @@ def test_the_page_and_the_record(made: Path, tmp_path: Path) -> None:
     assert text.index("Promote the challenger") < text.index("Each figure")
     assert "McNemar" in text
     assert "<script" not in text
+    assert "log loss, as a share" in text, "unbounded figures would take the axis of all others"
     told = json.loads(record.read_text())
     assert told["recommendation"]["kind"] == "promote"
     assert told["difference"]["accuracy"]["low"] > 0

@@ -175,6 +175,9 @@ def test_numbers_stand_right_with_the_same_decimals() -> None:
     assert table.sides() == ["left", "right", "right"]
     assert [[c.text for c in row] for row in table.shown()] == [["a", "1.00", "2,454"], ["b", "−0.25", "3"]]
     assert table.shown()[0][1].interval == "0.50–1.50"
+    below = page.Table(["m", "x"], [["a", Interval(-0.1, -0.25, 0.5)]], decimals={"x": 2})
+    assert below.shown()[0][1].interval == "−0.25 to 0.50", "no dash beside a minus"
+    assert "[$-$0.25, 0.50]" in below.to_latex()
 
 
 def test_bars_and_whiskers_share_one_axis() -> None:

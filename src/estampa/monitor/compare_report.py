@@ -28,6 +28,7 @@ PAGE, RECORD = "compare.html", "compare.json"
 _MOST_ROWS = 40  #: of a drawing
 _MOST_PICTURES = 12  #: of one side; half as many where each stands for several channels
 _RIGHT: dict[str, Any] = {"difference": "right"}
+_UNBOUNDED = ("log_loss", "mse", "rmse", "mae")  #: beside figures of 0 to 1 they would take the whole axis
 _ENDS = ("champion better", "challenger better")
 
 
@@ -86,8 +87,13 @@ def _result(found: Comparison) -> list[Any]:
         "the challenger's figure minus the champion's, from resamples that both share, so that what is hard for both "
         "does not widen them."
     )
-    text = " ".join([SAID[one.kind] + ":", *one.reasons])
-    return [page.Headline(items), page.Note("warn" if one.kind == LOOK else "note", text), page.Text(how)]
+    blocks: list[Any] = [page.Headline(items)]
+    more = "\n\n".join(one.reasons[1:])
+    if one.kind == LOOK:
+        blocks.append(page.Note("warn", f"{SAID[one.kind]}: what follows speaks against it, or is not known."))
+    if more:
+        blocks.append(page.Text(more))
+    return [*blocks, page.Text(how)]
 
 
 def figures(found: Comparison) -> Table:
@@ -108,15 +114,26 @@ def _pairs(found: Comparison, named: Sequence[tuple[str, str]]) -> list[list[Any
 
 def _figures(found: Comparison, kept: Kept) -> list[Any]:
     listed = sorted(found.figures().items(), key=lambda pair: pair[0] != found.leading)
-    drawn = _drawing([(words(name), name, change) for name, change in listed])
+    drawn = _drawing([one for name, change in listed if (one := _scaled(found, name, change))])
     caption = (
         "The challenger's advantage with its 95 % interval: right of the line it is better, whatever the figure "
-        "(errors and losses are turned round). Triangles: beyond chance, up better, down worse; rings: 0 lies inside."
+        "(errors and losses are turned round). Figures without an upper end are drawn as shares of the champion's. "
+        "Triangles: beyond chance, up better, down worse; rings: 0 lies inside."
     )
     return [
         page.Figure(drawn, caption, "Advantage of the challenger in each figure"),
         kept.table("figures", figures(found)),
     ]
+
+
+def _scaled(found: Comparison, name: str, change: Interval) -> tuple[str, str, Interval] | None:
+    """(label, figure, difference) to draw; of a figure without an upper end as a share of the champion's."""
+    if name not in _UNBOUNDED:
+        return words(name), name, change
+    whole = found.champion.judgement.metrics[name].value
+    if not whole > 0:
+        return None
+    return f"{words(name)}, as a share", name, Interval(change.value / whole, change.low / whole, change.high / whole)
 
 
 def _drawing(rows: Sequence[tuple[str, str, Interval]]) -> str:
@@ -157,7 +174,7 @@ def _unshared(found: Comparison, kept: Kept) -> list[Any]:
         "Recall is of the model that knows the class. The other one can only be wrong: the last column says what it "
         "answers. Objects of these classes count in every figure of this page."
     )
-    head = ["class", "known by", "n", "recall", "the other takes it for"]
+    head = ["class", "known by", "n", "recall", "the other says"]
     blocks: list[Any] = [kept.table("unshared", Table(head, rows, caption=caption))]
     if lone.difference is not None:
         text = (

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from itertools import pairwise
 
-from estampa.page.style import LINE, OKABE_ITO, QUIET, TEXT
+from estampa.page.style import GROUND, LINE, OKABE_ITO, QUIET, TEXT
 from estampa.page.table import number
 
 _BETTER, _WORSE = OKABE_ITO[2], OKABE_ITO[5]
@@ -71,7 +71,7 @@ def _mark(x: float, y: float, change: str, colour: str) -> str:
             f'<path d="M{x:.1f} {y + tip:.1f}L{x + 5.5:.1f} {y - tip * 0.7:.1f}H{x - 5.5:.1f}Z" '
             f'style="fill: {colour}; stroke: none"/>'
         )
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" style="fill: #ffffff; stroke: {colour}; stroke-width: 1.6"/>'
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" style="fill: {GROUND}; stroke: {colour}; stroke-width: 1.6"/>'
 
 
 def axis(low: float, high: float) -> tuple[float, float, list[float]]:

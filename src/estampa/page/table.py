@@ -16,6 +16,7 @@ from estampa.errors import InputError
 from estampa.page.blocks import IntervalLike, Picture
 
 _NARROW = "\N{EN DASH}"
+_BESIDE_MINUS = " to "  #: between the ends of an interval where a dash would stand beside a minus
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -229,7 +230,7 @@ def cell_texts(cell: Any, places: int) -> tuple[str, str]:
         return _NARROW, ""
     if isinstance(cell, IntervalLike):
         low, high = number(float(cell.low), places), number(float(cell.high), places)
-        return number(float(cell.value), places), f"{low}{_NARROW}{high}"
+        return number(float(cell.value), places), f"{low}{_BESIDE_MINUS if cell.low < 0 else _NARROW}{high}"
     return (number(cell, places) if is_number(cell) else str(cell)), ""
 
 
@@ -242,7 +243,7 @@ def _latex_cell(cell: Shown) -> str:
     minus = "\N{MINUS SIGN}"
     text = latex(cell.text).replace(_NARROW, "--").replace(minus, "$-$")
     text = rf"\textbf{{{text}}}" if cell.best else text
-    interval = cell.interval.replace(_NARROW, ", ").replace(minus, "$-$")
+    interval = cell.interval.replace(_NARROW, ", ").replace(_BESIDE_MINUS, ", ").replace(minus, "$-$")
     return f"{text} [{interval}]" if interval else text
 
 
