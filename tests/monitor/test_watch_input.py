@@ -81,7 +81,7 @@ def test_nothing_to_watch_is_an_error(bundle: Bundle, tmp_path: Path) -> None:
         watch(bundle, tmp_path / "log", kind="log")
     with pytest.raises(InputError, match="no such log"):
         watch(bundle, tmp_path / "none", kind="log")
-    with pytest.raises(InputError, match="no column 'week' to group by.*batch, day, a number of objects"):
+    with pytest.raises(InputError, match=r"no column 'week' to group by.*batch, day, a number of objects"):
         watch(bundle, tmp_path / "log", by="week", kind="log")
     with pytest.raises(InputError, match="not a granularity"):
         watch(bundle, tmp_path / "log", by=0, kind="log")
