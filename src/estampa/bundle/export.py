@@ -18,7 +18,7 @@ from torch import nn
 from estampa import machine
 from estampa.bundle import reference as references
 from estampa.bundle.card import card
-from estampa.bundle.contract import SAMPLE, InputContract, contract_of, measure_range
+from estampa.bundle.contract import SAMPLE, InputContract, contract_of, measure_range, out_of_range
 from estampa.bundle.int8 import measured, quantised
 from estampa.bundle.manifest import Int8, Parity, metadata, papers
 from estampa.bundle.presets import Presets, answered, chosen
@@ -271,7 +271,7 @@ def bundle_from(
             onnx=onnx,
             weights={k: v.detach().cpu().numpy() for k, v in fitted.network.state_dict().items()},
             prepare=fitted.preparation.state(),
-            reference=_reference(session, dataset, judged),
+            reference=_reference(session, contract, dataset, judged),
             held=references.held({p: (dataset.ids[r], dataset.hashes[r]) for p, r in rows.items()}),
             gallery=_gallery(session, dataset, train) if gallery else None,
             presets=presets,
@@ -319,13 +319,21 @@ def _images(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
     return np.concatenate(blocks) if blocks else np.zeros((0, *dataset.shape), dataset.dtype)
 
 
-def _reference(session: Session, dataset: Dataset, rows: np.ndarray) -> dict[str, np.ndarray]:
+def _marks(contract: InputContract, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Which answers carry which flag, as `predict` gives them."""
+    good = answered(contract, images)
+    holes = ~np.isfinite(images).all(axis=(1, 2, 3))
+    return {"unreadable": ~good, "not_finite": good & holes, "out_of_range": good & out_of_range(contract, images)}
+
+
+def _reference(session: Session, contract: InputContract, dataset: Dataset, rows: np.ndarray) -> dict[str, np.ndarray]:
     """The reference of the validation part, block by block; the training part stands in where there is none."""
     made: list[dict[str, np.ndarray]] = []
     for numbers, images in dataset.blocks(rows):
         scores = session.score(images)
         embedding = scores.embedding if scores.embedding is not None else scores.output.reshape(len(images), -1)
-        made.append(references.reference(images, scores.output, dataset.labels[numbers], embedding))
+        told = references.reference(images, scores.output, dataset.labels[numbers], embedding)
+        made.append(told | references.flagged(_marks(contract, images)))
     joined = {k: np.concatenate([m[k] for m in made]) for k in made[0]}
     groups = None if dataset.groups is None else dataset.groups[rows]
     return joined | {"projection": made[0]["projection"]} | references.group_codes(groups)

@@ -11,7 +11,7 @@ import numpy as np
 from estampa import machine
 from estampa.bundle import reference as references
 from estampa.bundle.card import card
-from estampa.bundle.contract_table import TableContract, batch_of, table_contract_of
+from estampa.bundle.contract_table import TableContract, batch_of, out_of_range_rows, table_contract_of
 from estampa.bundle.manifest import Parity, metadata, papers
 from estampa.bundle.presets import Presets, chosen
 from estampa.bundle.session import TABLE_INPUT, Session
@@ -19,6 +19,7 @@ from estampa.bundle.store import Bundle, Content, plain, record_tensor, write
 from estampa.bundle.table_graph import IR, ML, ML_OPSET, OPSET, Graph, probabilities, tied
 from estampa.data.dataset import Dataset
 from estampa.errors import BundleError
+from estampa.prepare.table import TablePreparation
 from estampa.train.fitted_table import LEAST_PROBABILITY, raw_rows
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def bundle_from_table(
             manifest=tree,
             onnx=onnx,
             prepare={**fitted.preparation.state(), **record_tensor(fitted.preparation.record())},
-            reference=_reference(fitted, session, dataset, judged),
+            reference=_reference(fitted, session, contract, dataset, judged),
             held=references.held({p: (dataset.ids[r], dataset.hashes[r]) for p, r in rows.items()}),
             presets=presets,
             card=card(plain(tree), extra.get("card"), presets),
@@ -209,12 +210,27 @@ def _size(fitted: FittedTable) -> str:
     return "" if fitted.parameters is None else f"{fitted.parameters:,} numbers"
 
 
-def _reference(fitted: FittedTable, session: Session, dataset: Dataset, rows: np.ndarray) -> dict[str, np.ndarray]:
+def _reference(
+    fitted: FittedTable, session: Session, contract: TableContract, dataset: Dataset, rows: np.ndarray
+) -> dict[str, np.ndarray]:
     """The prepared rows, answers and labels of the validation part."""
-    features = fitted.preparation.transform(raw_rows(dataset, fitted.preparation.columns, rows))
+    preparation = fitted.preparation
+    raw = raw_rows(dataset, preparation.columns, rows).astype(np.float64)
+    features = preparation.transform(raw)
     output = session.score(features, wanted=("output",)).output
     groups = None if dataset.groups is None else dataset.groups[rows]
-    return references.reference_table(features, output, dataset.labels[rows]) | references.group_codes(groups)
+    told = references.reference_table(features, output, dataset.labels[rows])
+    return told | references.flagged(_marks(preparation, contract, raw)) | references.group_codes(groups)
+
+
+def _marks(preparation: TablePreparation, contract: TableContract, raw: np.ndarray) -> dict[str, np.ndarray]:
+    """Which answers carry which flag, as `predict` gives them."""
+    failed, good = preparation.invalid(raw), ~preparation.unanswered(raw)
+    needed = np.array([name in preparation.needed for name in preparation.columns])
+    told = {"invalid": ~good, "out_of_range": good & out_of_range_rows(contract, raw, failed)}
+    if contract.invalid == "impute":
+        told["imputed"] = good & (failed & needed).any(axis=1)
+    return told
 
 
 def _presets(fitted: FittedTable, dataset: Dataset, rows: np.ndarray) -> Presets | None:

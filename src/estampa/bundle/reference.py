@@ -11,6 +11,7 @@ from estampa.data.summary import describe
 COMPONENTS = 8  #: of the embedding that are kept and logged
 GALLERY = 1000  #: thumbnails at most
 THUMBNAIL = 64  #: longest side of a thumbnail, pixels
+_FLAG = "flag_"
 _SEED = 20160318  #: of the projection; it is stored beside what it made
 
 
@@ -48,6 +49,16 @@ def reference_table(features: np.ndarray, output: np.ndarray, labels: np.ndarray
         "components": (features @ frame).astype(np.float32),
         "projection": frame,
     }
+
+
+def flagged(marks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """`flag_NAME` (m,) uint8 for each flag that an answer may carry: which objects of the reference carry it."""
+    return {f"{_FLAG}{name}": marked.astype(np.uint8) for name, marked in marks.items()}
+
+
+def flags_of(kept: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Flag -> which objects of a reference carry it, (m,) bool; {} of a bundle from before they were kept."""
+    return {name.removeprefix(_FLAG): kept[name] > 0 for name in kept if name.startswith(_FLAG)}
 
 
 def group_codes(groups: np.ndarray | None) -> dict[str, np.ndarray]:

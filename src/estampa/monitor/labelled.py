@@ -15,9 +15,10 @@ from estampa.evaluate.outside import class_number, labels_of
 from estampa.measure import Classification, Regression
 from estampa.measure.intervals import bootstrap
 from estampa.monitor.figures import Figure
-from estampa.monitor.ranges import Ranges, quantile
+from estampa.monitor.ranges import Ranges, quantile, rounded
 
 DRAWS = 600  #: pairs of a clean batch and a reference from which the ranges come
+FAILURES = 0.5  #: of each class among clean objects, beyond those of the reference (Jeffreys 1946)
 RESAMPLES = 400  #: of an interval
 MOST = 4000  #: objects of the reference that are drawn from
 _SEED = 20110825
@@ -75,8 +76,8 @@ class Performance:
     `rate` is that of false alarms per batch, over all figures of performance together.
     """
 
-    def __init__(self, ranges: Ranges, rate: float) -> None:
-        self.classes, self.decision, self.rate = ranges.classes, ranges.decision, rate
+    def __init__(self, ranges: Ranges, rate: float, resamples: int = RESAMPLES) -> None:
+        self.classes, self.decision, self.rate, self.resamples = ranges.classes, ranges.decision, rate, resamples
         self._wider = ranges.wider
         good = np.isfinite(ranges.output).all(axis=1)
         good &= ranges.labels >= 0 if self.classes else np.isfinite(ranges.labels)
@@ -86,8 +87,12 @@ class Performance:
         if self.known:
             self._whole = self._statistic(ranges.labels[chosen], ranges.output[chosen], areas=True)
             few = chosen[:MOST]
-            self._alike = np.unique(ranges.groups[few], return_inverse=True)[1]
-            self._drawn = self._statistic(ranges.labels[few], ranges.output[few], areas=True)
+            labels, output = self._with_failures(ranges.labels[few], ranges.output[few])
+            alike = np.unique(ranges.groups[few], return_inverse=True)[1]
+            count, more = int(alike.max()) + 1, len(labels) - len(few)
+            self._alike = np.concatenate([alike, count + np.arange(more)])
+            self._shares = np.concatenate([np.ones(count), np.full(more, FAILURES)]) / (count + more * FAILURES)
+            self._drawn = self._statistic(labels, output, areas=True)
             self._reached = dict(zip(self._whole.names, self._whole(np.ones(self._whole.n)).tolist(), strict=True))
         self._cache: dict[int, tuple[dict[str, tuple[float, float]], float]] = {}
 
@@ -99,23 +104,40 @@ class Performance:
         output = output / np.maximum(output.sum(axis=1, keepdims=True), 1e-12)
         return Classification(labels, output, areas=areas, predicted=decide(output, self.decision))
 
+    def _with_failures(self, labels: np.ndarray, output: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The objects (m,), and beyond them one failure of each class, as surely wrong as the surest answer of another
+        class was. (Of values: the largest error once more.) That a reference has no such failure does not show that
+        there is none: without them its figures near 1 looked surer than they are (rule of succession).
+        """
+        if not self.classes:
+            worst = np.abs(output[:, 0] - labels).argmax()
+            return np.append(labels, labels[worst]), np.concatenate([output, output[worst : worst + 1]])
+        seen = np.unique(labels)
+        wrong = [int(np.where(labels == c, np.inf, output[:, c]).argmin()) for c in seen.tolist()]
+        return np.concatenate([labels, seen]), np.concatenate([output, output[wrong]])
+
+    def _some(self, draw: np.random.Generator, n: int) -> np.ndarray:
+        """How often each object is in a batch of about n of them, drawn with replacement, group by group."""
+        many = max(1, round(n * len(self._shares) / len(self._alike)))
+        times: np.ndarray = draw.multinomial(many, self._shares)[self._alike].astype(np.float64)
+        return times
+
     def _ranges(self, n: int) -> tuple[dict[str, tuple[float, float]], float]:
-        """Figure -> (mean, deviation) of what a clean batch of n differs by, and how many deviations are allowed."""
+        """Figure -> (mean, deviation) of how much farther from perfect a clean batch of n is, in roots (`_faults`),
+        and how many deviations are allowed.
+        """
         if n not in self._cache:
-            drawn, draw = self._drawn, np.random.default_rng([_SEED, n])
+            drawn, draw, size = self._drawn, np.random.default_rng([_SEED, rounded(n)]), rounded(n)
             with np.errstate(all="ignore"):
-                away = np.stack(
-                    [
-                        drawn(_drawn_groups(draw, self._alike, n)) - drawn(_drawn_groups(draw, self._alike, self.m))
-                        for _ in range(DRAWS)
-                    ]
+                batches, references = (
+                    np.stack([drawn(self._some(draw, many)) for _ in range(DRAWS)]) for many in (size, self.m)
                 )
+                away = _faults(drawn.names, batches) - _faults(drawn.names, references)
                 mean, deviation = np.nanmean(away, axis=0), np.nanstd(away, axis=0)
                 defined = (np.isfinite(away).mean(axis=0) > 0.5) & (deviation > 0)
-                worse = np.array([-1 if name in _GOOD_LOW else 1 for name in drawn.names])
-                scores = np.where(defined, -worse * (away - mean) / deviation, -np.inf)
-            bound = quantile(np.nanmax(np.where(np.isfinite(scores), scores, -np.inf), axis=1), self.rate)
-            bound *= self._wider(int(defined.sum()), self.rate)
+                scores = np.where(defined & np.isfinite(away), (away - mean) / deviation, -np.inf)
+            bound = quantile(scores.max(axis=1), self.rate) * self._wider(int(defined.sum()), self.rate)
+            deviation *= math.sqrt((1 / n + 1 / self.m) / (1 / size + 1 / self.m))
             told = {name: (float(mean[i]), float(deviation[i])) for i, name in enumerate(drawn.names) if defined[i]}
             self._cache[n] = told, bound
         return self._cache[n]
@@ -128,7 +150,7 @@ class Performance:
             return [], ()
         statistic = self._statistic(labels, output, areas=True)
         with np.errstate(all="ignore"):
-            found = bootstrap(statistic, None, RESAMPLES)
+            found = bootstrap(statistic, None, self.resamples)
         ranges, bound = self._ranges(len(labels)) if self.known else ({}, math.nan)
         made = []
         for name, value in found.items():
@@ -137,12 +159,12 @@ class Performance:
             title, low, high, alert, score = self.title(name), math.nan, math.nan, False, math.nan
             if name in ranges and math.isfinite(self._reached[name]) and math.isfinite(value.value):
                 mean, deviation = ranges[name]
-                low, high = self._reached[name] + mean - bound * deviation, math.inf
-                score = (self._reached[name] + mean - value.value) / (bound * deviation)
-                if name in _GOOD_LOW:
-                    low, high, score = -math.inf, self._reached[name] + mean + bound * deviation, -score
-                alert = score > 1
-                low, high = _within(name, low, high)
+                usual, found_ = (float(_faults([name], np.array([v]))[0]) for v in (self._reached[name], value.value))
+                score = (found_ - usual - mean) / (bound * deviation)
+                alert, most = score > 1, max(usual + mean + bound * deviation, 0.0) ** 2
+                low, high = (0.0, most) if name in _GOOD_LOW else (1 - most, 1.0)
+                if name not in ("r2", "spearman"):
+                    low = max(low, 0.0)
             side = f"above {high:.4g}" if name in _GOOD_LOW else f"below {low:.4g}"
             why = (
                 f"{title} is {value.value:.4g}, {side}: the reference reached {self._reached[name]:.4g}"
@@ -163,17 +185,11 @@ class Performance:
         return f"{kind}[{self.classes[int(number[:-1])]}]" if cut else name
 
 
-def _drawn_groups(draw: np.random.Generator, groups: np.ndarray, n: int) -> np.ndarray:
-    """How often each object (m,) is in a batch of about n of them, drawn with replacement, group by group."""
-    count = int(groups.max()) + 1
-    many = max(1, round(n * count / len(groups)))
-    times: np.ndarray = draw.multinomial(many, np.full(count, 1 / count))[groups].astype(np.float64)
-    return times
-
-
-def _within(name: str, low: float, high: float) -> tuple[float, float]:
-    """A range within what the figure can be."""
-    if name in ("mse", "rmse", "mae", "log_loss", "brier", "ece"):
-        return 0.0, max(high, 0.0)
-    top = 1.0
-    return (max(low, 0.0) if name not in ("r2", "spearman") else low), top
+def _faults(names: Sequence[str], values: np.ndarray) -> np.ndarray:
+    """The root of how far each figure (..., k) is from perfect. What a figure near perfect lacks comes from few
+    objects, as counts do whose spread grows with them; that of their root does not (Bartlett 1936, J. R. Stat. Soc.
+    Suppl. 3, 68), so a reference that had a few more or fewer tells the same.
+    """
+    from_below = np.array([name not in _GOOD_LOW for name in names])
+    found: np.ndarray = np.sqrt(np.maximum(np.where(from_below, 1 - values, values), 0))
+    return found

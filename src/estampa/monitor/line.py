@@ -101,7 +101,7 @@ def lines_of(
     embedding = told if bundle.of_table else scores.embedding
     if embedding is None and "embedding" in bundle.manifest.outputs:
         raise ValueError("the embedding is logged: score with it wanted")
-    parts = np.zeros((len(ids), 0), np.float32) if embedding is None else embedding @ _frame(bundle, embedding.shape[1])
+    parts = np.zeros((len(ids), 0), np.float32) if embedding is None else embedding @ frame(bundle, embedding.shape[1])
     described, components, output = (_rows(a) for a in (told, parts, scores.output.reshape(len(ids), -1)))
     noted = [_flags(flags[i]) if flags is not None else [] for i in range(len(ids))]
     for i, found in enumerate(noted):
@@ -123,7 +123,7 @@ def _flags(flags: Sequence[str]) -> list[str]:
     return [UNREADABLE if flag.startswith(f"{UNREADABLE}:") else flag for flag in flags]
 
 
-def _frame(bundle: Bundle, width: int) -> np.ndarray:
+def frame(bundle: Bundle, width: int) -> np.ndarray:
     """The bundle's own projection (width, 8), read and checked once for each open bundle."""
     if bundle not in _frames:
         kept = bundle.tensors("reference")

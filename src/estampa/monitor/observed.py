@@ -17,13 +17,13 @@ from estampa.bundle.reference import COMPONENTS
 from estampa.bundle.store import Bundle
 from estampa.data.summary import STATISTICS, describe
 from estampa.errors import InputError
-from estampa.monitor.line import FORMAT, KEYS, LONGEST_ID, is_model, moment, parse
+from estampa.monitor.line import FORMAT, KEYS, LONGEST_ID, frame, is_model, moment, parse
 from estampa.monitor.log import LONGEST, opened_log, texts
 from estampa.predict.answers import UNREADABLE, judged, scored
 from estampa.predict.output import Table
 from estampa.predict.predictions import prediction_rows
 from estampa.predict.run import chunk_size, opened
-from estampa.predict.source import Data
+from estampa.predict.source import Chunk, Data
 from estampa.predict.table_source import TableChunk, TableSource
 
 BLOCK = 8192  #: lines that become one block
@@ -218,27 +218,31 @@ def from_predictions(bundle: Bundle, path: Path, met: Reading) -> Iterator[Block
 def from_data(bundle: Bundle, data: Data, part: str = "", threads: int | None = None) -> Iterator[Block]:
     """Data that the bundle scores now: a Dataset, a part of it, or any source that `predict` reads."""
     source = opened(bundle, data, part)
-    frame = None if bundle.of_table else bundle.tensors("reference")["projection"]
     size = chunk_size(bundle.contract)
     chunks = source.table_chunks(0, size) if isinstance(source, TableSource) else source.chunks(0, size)
     for chunk in chunks:
-        ids = source.ids[chunk.start : chunk.start + len(chunk)]
-        wanted = ("output",) if bundle.of_table else ("output", "embedding")
-        scores = scored(bundle, chunk, threads, wanted)
-        answers = judged(bundle, chunk, ids, scores.output)
-        flags = [_names(text) for text in answers.flags]
-        output = scores.output.reshape(len(ids), -1).astype(np.float32)
-        output[answers.bad] = np.nan
-        if isinstance(chunk, TableChunk):
-            told, parts = bundle.preparation.transform(chunk.values).astype(np.float32), None
-        else:
-            told = describe(chunk.images)
-            parts = None if scores.embedding is None or frame is None else (scores.embedding @ frame).astype(np.float32)
-        unread = np.array([UNREADABLE in names for names in flags], bool)
-        for values in (told, *([] if parts is None else [parts])):
-            values[unread] = np.nan
-        inputs = chunk.values if isinstance(chunk, TableChunk) else chunk.images
-        yield Block(np.asarray(ids), None, told, parts, output, flags, inputs)
+        yield block_of(bundle, chunk, source.ids[chunk.start : chunk.start + len(chunk)], threads)
+
+
+def block_of(bundle: Bundle, chunk: Chunk | TableChunk, ids: np.ndarray, threads: int | None = None) -> Block:
+    """Consecutive objects, scored now, as a block."""
+    scores = scored(bundle, chunk, threads, ("output",) if bundle.of_table else ("output", "embedding"))
+    answers = judged(bundle, chunk, ids, scores.output)
+    flags = [_names(text) for text in answers.flags]
+    output = scores.output.reshape(len(ids), -1).astype(np.float32)
+    output[answers.bad] = np.nan
+    parts = None
+    if isinstance(chunk, TableChunk):
+        told = bundle.preparation.transform(chunk.values).astype(np.float32)
+    else:
+        told = describe(chunk.images)
+        if scores.embedding is not None:
+            parts = (scores.embedding @ frame(bundle, scores.embedding.shape[1])).astype(np.float32)
+    unread = np.array([UNREADABLE in names for names in flags], bool)
+    for values in (told, *([] if parts is None else [parts])):
+        values[unread] = np.nan
+    inputs = chunk.values if isinstance(chunk, TableChunk) else chunk.images
+    return Block(np.asarray(ids), None, told, parts, output, flags, inputs)
 
 
 def _names(flags: str) -> tuple[str, ...]:

@@ -78,7 +78,7 @@ class Ranges:
         values = self.answers(kept["output"].reshape(self.m, -1))
         self._learn(self._output_group(values), values)
         self.output, self.labels = kept["output"].reshape(self.m, -1), kept["labels"]
-        self.bound = lru_cache(maxsize=None)(self._bound)
+        self.maxima = lru_cache(maxsize=None)(self._maxima)
 
     def _learn(self, group: Group, values: np.ndarray) -> None:
         if not group.columns:
@@ -130,10 +130,12 @@ class Ranges:
 
     def threshold(self, n: int, kinds: Iterable[str]) -> float:
         """The bound of every score of a batch of n objects that is watched in groups `kinds`."""
-        return float(self.bound(_rounded(n), tuple(sorted(kinds))))
+        kinds = tuple(sorted(kinds))
+        tests = sum(self.learned[kind].plain for kind in kinds)
+        return quantile(self.maxima(rounded(n), kinds), self.rate) * self.wider(tests, self.rate)
 
-    def _bound(self, n: int, kinds: tuple[str, ...]) -> float:
-        """The score that the largest one of a clean batch passes at the stated rate."""
+    def _maxima(self, n: int, kinds: tuple[str, ...]) -> np.ndarray:
+        """The largest score of each of many clean batches of n objects, falling."""
         pool = len(next(iter(self._pool.values())))
         size = min(n, pool // 2)
         maxima = np.full(pool if size == 1 else DRAWS, -np.inf)
@@ -147,8 +149,7 @@ class Ranges:
             for kind in kinds:
                 largest = self._scores_of(kind, chosen).max(axis=1)
                 maxima[start : start + many] = np.maximum(maxima[start : start + many], largest)
-        tests = sum(self.learned[kind].plain for kind in kinds)
-        return quantile(maxima, self.rate) * self.wider(tests, self.rate)
+        return np.sort(maxima)[::-1]
 
     def wider(self, tests: int, rate: float) -> float:
         """By how much a bound of `tests` scores is wider as few groups show their spread badly: Student's quantile
@@ -299,7 +300,7 @@ def _figure(name: str, numbers: Sequence[float], kind: str, score: float) -> Fig
     return Figure(name, value, low, high, least, most, kind, alert, why, score)  # type: ignore[arg-type]
 
 
-def _rounded(n: int) -> int:
+def rounded(n: int) -> int:
     """The size for which a bound is learned: n up to 8, above that the nearest of a series by the root of 2."""
     if n <= 8:
         return max(n, 1)
