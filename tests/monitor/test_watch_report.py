@@ -107,7 +107,7 @@ def test_tables_show_rows_beside_rows_of_the_bundle(of_table: Bundle, tmp_path: 
     (tmp_path / "new.csv").write_text("\n".join([",".join(["objid", *names]), *rows]) + "\n")
     assert run(of_table.folder, "--data", tmp_path / "new.csv", "-o", tmp_path / "o") == 3
     page = (tmp_path / "o" / "monitor.html").read_text()
-    assert "as the model knows them" in page
+    assert ">validation part<" in page
     assert "Raw rows." in page
 
 
@@ -127,6 +127,7 @@ def test_a_report_by_day_and_by_column(of_table: Bundle, tmp_path: Path) -> None
     assert "By camera" in page
     anchors = set(re.findall(r'<tr id="([^"]+)"', page))
     assert set(re.findall(r'<a href="#(figure-[^"]+)"', page)) <= anchors, "every reason leads to its evidence"
+    assert 'id="periods"' in page
     assert json.loads((tmp_path / "o" / "monitor.json").read_text())["by"] == "column camera"
 
 

@@ -158,6 +158,7 @@ def _tell(command: str, record: dict[str, object]) -> None:
 def _alarm(found: Watch) -> str:
     """What left its range, in a line."""
     if found.alerts:
-        return f"{len(found.alerts)} figures left their range, first {found.alerts[0].name}"
+        return f"{len(found.alerts)} figures left their range"
     bad = [period.name for period in found.periods if period.alerts]
-    return f"figures left their range in {len(bad)} of {len(found.periods)} periods, first {bad[0]}"
+    unit = f"groups by {found.column}" if found.column else "periods"
+    return f"figures left their range in {len(bad)} of {len(found.periods)} {unit}, first {bad[0]}"

@@ -28,6 +28,7 @@ _SAID = {
 }
 _MOST = 8  #: figures of one kind that are reasons of their own, and reasons that a terminal shows
 _DAY = timedelta(days=1)
+PERIODS = "periods"  #: the anchor of the part of a report that shows periods or groups
 
 
 @dataclass(frozen=True)
@@ -55,17 +56,19 @@ class Reason:
     effect : "keep", "watch" or "retrain": what it asks for.
     figure : the watched figure that it rests on, "" for age and the like.
     evidence : the numbers, as text.
+    period : the period or group in which the figure left its range, "" = over all objects.
     """
 
     text: str
     effect: str
     figure: str = ""
     evidence: str = ""
+    period: str = ""
 
     @property
     def link(self) -> str:
         """Where its figure stands in the report: the name of an anchor; "" without a figure."""
-        return anchor(self.figure) if self.figure else ""
+        return PERIODS if self.period else anchor(self.figure) if self.figure else ""
 
     def to_json(self) -> dict[str, str]:
         """Plain values."""
@@ -227,7 +230,7 @@ def _of_last(watch: Watch, policy: Policy) -> list[Reason]:
     found = [f for f in last.alerts if f.name not in known and getattr(policy.effect, f.kind) != "ignore"]
     return [
         Reason(f"in the last period ({last.name}): {f.why or words(f.name) + ' left its range.'}", WATCH, f.name,
-               _evidence(f))
+               _evidence(f), last.name)
         for f in found[:_MOST]
     ]  # fmt: skip
 
@@ -240,9 +243,9 @@ def _of_groups(watch: Watch, policy: Policy) -> list[Reason]:
         own = [f for f in group.alerts if f.name not in known and getattr(policy.effect, f.kind) != "ignore"]
         if own and group.n >= policy.least.objects:
             first = min(own, key=_order)
-            more = f" So did {len(own) - 1:,} more figures." if len(own) > 1 else ""
-            text = f"{watch.column} {group.name}, {group.n:,} objects: {first.why}.{more}"
-            found.append((_order(first), Reason(text, WATCH, first.name, _evidence(first))))
+            more = f", and {len(own) - 1:,} more figures left their ranges" if len(own) > 1 else ""
+            text = f"{watch.column} {group.name}, {group.n:,} objects: {first.why}{more}"
+            found.append((_order(first), Reason(text, WATCH, first.name, _evidence(first), group.name)))
     reasons = [reason for _, reason in sorted(found, key=lambda pair: pair[0])]
     rest = len(reasons) - _MOST
     told = (

@@ -11,7 +11,7 @@ from typing import Any
 from estampa import machine, measure, page
 from estampa.files import require_writable, write_atomic
 from estampa.measure import Interval
-from estampa.monitor.decide import KEEP, Reason, Verdict, anchor
+from estampa.monitor.decide import KEEP, PERIODS, Reason, Verdict, anchor
 from estampa.monitor.drift import NAME as TOLD_APART
 from estampa.monitor.estimate import NAME as ESTIMATE
 from estampa.monitor.figures import KINDS, Figure, Period, Watch
@@ -109,7 +109,7 @@ def _sections(found: Watch, verdict: Verdict, examples: Section | None) -> list[
     made += [examples] if examples is not None else []
     if len(found.periods) > 1:
         title = f"By {found.column}" if found.column else "Over time"
-        made.append(Section("time", title, [*_drawings(found, ranked), *_periods(found)]))
+        made.append(Section(PERIODS, title, [*_drawings(found, ranked), *_periods(found)]))
     made += [_of_kind(found, kind) for kind in ("performance", "estimate")]
     if found.confusion:
         made.append(Section("confusion", "Confusion", [_confusion(found)]))
@@ -125,12 +125,12 @@ def _sections(found: Watch, verdict: Verdict, examples: Section | None) -> list[
 def verdict_section(verdict: Verdict, found: Watch) -> Section:
     """The verdict in large, the numbers that it rests on, and its reasons, each linked to its evidence."""
     tested, many = sum(1 for f in found.figures if math.isfinite(f.score)), len(found.periods)
-    bad = sum(1 for p in found.periods if p.alerts)
+    bad, unit = sum(1 for p in found.periods if p.alerts), "groups" if found.column else _unit(found, many)
     items: list[tuple[str, Any, str]] = [
-        ("verdict", _SAID[verdict.kind], "the weightiest reason decides"),
+        ("verdict", _SAID[verdict.kind], "by its weightiest reason"),
         ("objects", f"{found.n:,}", f"{found.labelled:,} with a label" if found.labelled else "none with a label"),
         ("left their range", f"{len(found.alerts)} of {tested}",
-         f"figures; something did in {bad:,} of {many:,} {_unit(found, many)}" if many > 1 else "figures"),
+         f"figures; in {bad:,} of {many:,} {unit} something did" if many > 1 else "figures"),
     ]  # fmt: skip
     leading = _leading(found)
     if leading is not None:
@@ -241,8 +241,26 @@ def _of_kind(found: Watch, kind: str) -> Section:
     if not rows:
         return Section(kind, _TITLES[kind], [])
     columns = ["figure", "value", "95 % interval", "range", "how far", ""]
-    table = Table(columns, rows, align=dict.fromkeys(columns[1:5], "right"), ids=ids)
+    said = _explained(found) if kind == "input" else ""
+    table = Table(columns, rows, said, align=dict.fromkeys(columns[1:5], "right"), ids=ids)
     return Section(kind, _TITLES[kind], [table])
+
+
+def _explained(found: Watch) -> str:
+    """What the names of features mean."""
+    said = (
+        "Typical: a mean that one wild object cannot move, in the feature's units. Spread: 1 is as wide as in the "
+        "reference. Share: of the objects."
+    )
+    names = {f.name.partition(",")[0].rpartition(".")[2] for f in found.figures if f.kind == "input"}
+    return f"{said} {_STATISTICS}" if names >= {"gradient", "centre"} else said
+
+
+_STATISTICS = (
+    "Of each channel: low and high are its 1st and 99th percentile, missing the share of pixels without a value, "
+    "extreme that of pixels at the picture's own least or largest value, gradient the mean squared difference of "
+    "neighbours, centre the mean of the central half of rows and columns, edge that of all others."
+)
 
 
 def _confusion(found: Watch) -> Table:

@@ -22,7 +22,7 @@ _READ = (
 _STRETCHED = (
     " Each picture is stretched by itself, so that one is brighter or fainter than another cannot be seen here."
 )
-_KNOWN = "as the model knows them"
+_KNOWN = "validation part"
 
 
 def examples_section(bundle: Bundle, shown: Sequence[Shown], unshown: int = 0) -> Section:
@@ -97,8 +97,8 @@ def _table(bundle: Bundle, shown: Sequence[Shown]) -> Table:
         answers = [(*_said(bundle, one), one.input) for one in part.examples]
         rows += [[part.figure.name, name, said, *_cells(row[places])] for said, name, row in answers]
     caption = (
-        "Raw rows. Above, objects of the model's validation part with their labels; below, for each figure that moved, "
-        "objects that show it, with the answer and its probability."
+        "Raw rows. Above, for comparison, objects of the model's validation part with their labels; below, for each "
+        "figure that moved, objects that show it, with the answer and its probability."
     )
     if len(names) > len(order):
         caption += f" {len(order)} of {len(names)} columns are shown."

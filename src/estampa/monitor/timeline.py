@@ -10,13 +10,14 @@ from estampa.monitor.figures import Figure
 from estampa.page.forest import axis, tick
 from estampa.page.style import LINE, OKABE_ITO, QUIET, TEXT
 
-_WIDTH, _RIGHT = 760, 14
+_RIGHT = 14
 _SMALL, _LEFT = 400, 62  #: of a drawing that stands beside others
 _LOUD, _BAND = OKABE_ITO[5], OKABE_ITO[4]
 _QUIET = f'style="fill: {QUIET}; font-size: 12px"'
 _SHADE = f'style="fill: {_BAND}; opacity: 0.28"'
 _INK = f'style="fill: {TEXT}; font-size: 12px"'
-_LETTERS = 20  #: of a group's name
+_LETTERS, _LONGEST = 20, 46  #: of a group's and of a figure's name
+_LETTER = 6.4  #: CSS pixels of a letter, about
 
 
 def over_time(names: Sequence[str], figures: Sequence[Figure | None]) -> str:
@@ -122,11 +123,13 @@ def how_far(figures: Sequence[Figure]) -> str:
     """Return SVG text: a row for each figure, how far its value lies from the reference in units of its range: the
     range is shaded from 0 to 1, a triangle beyond it left the range. Beyond 4 it is drawn at 4, with its number.
     """
-    row, top, left, most = 20, 24, 300, 4.0
-    base = top + row * len(figures)
+    row, top, most = 20, 24, 4.0
+    names = [f.name if len(f.name) <= _LONGEST else f.name[: _LONGEST - 1] + "…" for f in figures]
+    left = 16 + _LETTER * max([*map(len, names), 12])
+    base, width = top + row * len(figures), left + 440
 
     def x(score: float) -> float:
-        return left + (_WIDTH - _RIGHT - 44 - left) * min(max(score, 0.0), most) / most
+        return left + (width - _RIGHT - 44 - left) * min(max(score, 0.0), most) / most
 
     shade = f'<rect x="{x(0):.1f}" y="{top}" width="{x(1) - x(0):.1f}" height="{base - top}" {_SHADE}/>'
     parts = [
@@ -136,8 +139,7 @@ def how_far(figures: Sequence[Figure]) -> str:
     ]
     for i, figure in enumerate(figures):
         at, colour = top + row * (i + 0.5), _LOUD if figure.alert else TEXT
-        name = figure.name if len(figure.name) <= 46 else figure.name[:45] + "…"
-        parts.append(f'<text x="{left - 10}" y="{at + 4:.1f}" text-anchor="end" {_INK}>{escape(name)}</text>')
+        parts.append(f'<text x="{left - 10}" y="{at + 4:.1f}" text-anchor="end" {_INK}>{escape(names[i])}</text>')
         place = x(figure.score)
         parts.append(f'<path d="M{x(0):.1f} {at}H{place:.1f}" style="stroke: {colour}; stroke-width: 1.6"/>')
         if figure.alert:
@@ -146,8 +148,9 @@ def how_far(figures: Sequence[Figure]) -> str:
         else:
             parts.append(f'<circle cx="{place:.1f}" cy="{at}" r="3.5" style="fill: {colour}"/>')
         parts.append(f'<text x="{place + 13:.1f}" y="{at + 4:.1f}" {_QUIET}>{figure.score:.2f}</text>')
-    return _svg(parts, _WIDTH, base + 8)
+    return _svg(parts, width, base + 8)
 
 
-def _svg(parts: Sequence[str], width: int, height: float) -> str:
-    return f'<svg viewBox="0 0 {width} {height:.0f}" xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
+def _svg(parts: Sequence[str], width: float, height: float) -> str:
+    size = f'width="{width * 0.75:.1f}pt" height="{height * 0.75:.1f}pt" viewBox="0 0 {width:.0f} {height:.0f}"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{"".join(parts)}</svg>'
