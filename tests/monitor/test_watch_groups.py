@@ -63,6 +63,10 @@ def test_few_groups_widen_the_bound_and_none_do_not(tmp_path: Path) -> None:
     none = Ranges(make(tmp_path / "none", seen=seen))
     one = Ranges(make(tmp_path / "one", seen=seen, groups=np.zeros(len(seen))))
     assert none.wider(30, 0.01) == one.wider(30, 0.01) == 1
+    assert few.few_groups
+    assert not none.few_groups
     assert few.wider(1, 0.01) == pytest.approx(3.499 / 2.576, rel=0.02)  # Student's 0.995 quantile, 7 degrees
     assert few.threshold(40, ["input"]) > 2 * none.threshold(40, ["input"])
+    assert any("8 groups alone" in note for note in watch(tmp_path / "few", exposures(1, 1)).notes)
+    assert watch(tmp_path / "none", exposures(1, 1)).notes == ()
     assert one.threshold(40, ["input"]) == none.threshold(40, ["input"])

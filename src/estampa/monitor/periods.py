@@ -192,6 +192,8 @@ class Periods:
     def notes(self) -> list[str]:
         """What must be known of the groups and the labels."""
         said = [_MIXED.format(self.how.name)] if isinstance(self.how, Grouping) else []
+        if self.ranges.few_groups:
+            said.append(_FEW.format(int(self.ranges.groups.max()) + 1))
         if self.labels is None:
             return said
         lost = self.labels.n - int(self.labels.seen.sum())
@@ -199,6 +201,12 @@ class Periods:
         if self.whole.labels and self.ranges.classes and len(set(self.whole.labels)) == 1:
             said.append("all labels are of one class: what compares classes is not defined")
         return said if self.whole.labels else [*said, "no label belongs to an answer: performance is not known"]
+
+
+_FEW = (
+    "the reference's objects are of {} groups alone (exposures, persons, ...), too few to tell how much groups vary, so "
+    "that the ranges are wide: train with a larger validation part, --set data.validation=0.3"
+)
 
 
 def _moment(seconds: float) -> datetime | None:

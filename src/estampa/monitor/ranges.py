@@ -33,6 +33,7 @@ POOL = 4096  #: objects of the reference from which they are drawn
 LEAST = 20  #: objects of a reference below which there is nothing to hold a batch against
 MOST_CLASSES = 40  #: whose shares are watched one by one
 _TAIL = 0.1  #: share of the largest maxima that show how they go on, where there are too few to count
+_TYPICAL = 60  #: tests of a batch
 _SEED = 19930107
 _CHUNK = 200
 _Z = 1.959963984540054
@@ -150,6 +151,11 @@ class Ranges:
                 largest = self._scores_of(kind, chosen).max(axis=1)
                 maxima[start : start + many] = np.maximum(maxima[start : start + many], largest)
         return np.sort(maxima)[::-1]
+
+    @property
+    def few_groups(self) -> bool:
+        """Whether the reference has so few groups that they widen its ranges by a third and more."""
+        return self.wider(_TYPICAL, self.rate) > 4 / 3
 
     def wider(self, tests: int, rate: float) -> float:
         """By how much a bound of `tests` scores is wider as few groups show their spread badly: Student's quantile
