@@ -204,8 +204,8 @@ class Periods:
 
 
 _FEW = (
-    "the reference's objects are of {} groups alone (exposures, persons, ...), too few to tell how much groups vary, so "
-    "that the ranges are wide: train with a larger validation part, --set data.validation=0.3"
+    "the reference's objects are of {} groups alone (exposures, persons, ...), too few to tell how much groups vary: "
+    "the ranges are wide; train with a larger validation part, --set data.validation=0.3"
 )
 
 
