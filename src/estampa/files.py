@@ -15,6 +15,7 @@ from typing import Any
 from estampa.errors import InputError, StorageError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_ELSEWHERE = "Choose another place, or get the right to write there."
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -29,9 +30,7 @@ def storage_errors(path: Path) -> Iterator[None]:
                 "the disk is full", where=path, got=error.strerror or "", cure="Free space, then run it again."
             ) from error
         if error.errno in _FORBIDDEN:
-            raise StorageError(
-                "cannot be written", where=path, got=error.strerror or "", cure="Choose another place with -o."
-            ) from error
+            raise StorageError("cannot be written", where=path, got=error.strerror or "", cure=_ELSEWHERE) from error
         raise
 
 
@@ -81,10 +80,10 @@ def require_writable(path: Path) -> None:
             folder.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
             raise StorageError(
-                "its folder is a file", where=path, got=str(error), cure="Choose another place with -o."
+                "its folder is a file", where=path, got=str(error), cure="Choose another place."
             ) from error
     if not os.access(folder, os.W_OK):
-        raise StorageError("cannot be written", where=folder, cure="Choose another place with -o.")
+        raise StorageError("cannot be written", where=folder, cure=_ELSEWHERE)
 
 
 def require_new_folder(folder: Path) -> None:
@@ -96,9 +95,9 @@ def require_new_folder(folder: Path) -> None:
         raise InputError("is not a new or empty folder", where=folder, cure="Choose another folder with -o.")
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not there.is_dir():
-        raise StorageError("its folder is a file", where=folder, got=there, cure="Choose another place with -o.")
+        raise StorageError("its folder is a file", where=folder, got=there, cure="Choose another place.")
     if not os.access(there, os.W_OK):
-        raise StorageError("cannot be written", where=there, cure="Choose another place with -o.")
+        raise StorageError("cannot be written", where=there, cure=_ELSEWHERE)
 
 
 @contextlib.contextmanager
@@ -108,9 +107,21 @@ def locked(path: Path) -> Iterator[None]:
     The system lets the lock go when its holder ends, however it ends.
     """
     require_writable(path)
-    with path.with_name(path.name + ".lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+    with storage_errors(path):
+        handle = _lock_file(path.with_name(path.name + ".lock"))
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(handle)
+
+
+def _lock_file(path: Path) -> int:
+    """Open a lock file; one that somebody else made may be read only, which is enough to wait for it."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except PermissionError:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def strict_json(text: bytes) -> Any:

@@ -161,7 +161,7 @@ def test_what_is_not_there_is_told(bundles: list[Path], tmp_path: Path) -> None:
         registry.promote(tmp_path / "run", why="a")
     assert not registry.path.exists()
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(InputError, match="not a regular file"):
+    with pytest.raises(InputError, match=r"no registry: not a regular file\.$"):
         Registry(tmp_path / "pipe").history()
     with pytest.raises(StorageError, match="its folder is a file"):
         Registry(bundles[0] / "bundle.json" / "r.jsonl").promote(bundles[0], why="a")
@@ -189,7 +189,7 @@ def test_a_bundle_that_was_exchanged_is_not_gone_back_to(bundles: list[Path], tm
     with pytest.raises(BundleError, match="not the bundle that was promoted"):
         registry.rollback(why="back")
     shutil.rmtree(tmp_path / "a")
-    with pytest.raises(BundleError, match="no such folder"):
+    with pytest.raises(BundleError, match=r"version 1, model \w+, is no longer at its place.*promote a copy"):
         registry.rollback(why="back")
     assert registry.named("champion").version == 2
 

@@ -96,6 +96,11 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
             # signal at exit (pymain in its main.c). It forgets when it runs a text again, as a named tuple is made by.
             collections.namedtuple("Forget", "interruption")
             raise typer.Exit(130) from None
+        except PermissionError as error:
+            if error.filename is None:
+                raise
+            print(f"estampa: {error.filename}: permission denied. Get the right to read it.", file=sys.stderr)
+            raise typer.Exit(2) from None
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(1) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="A run folder, or a bundle. It stays where it is.")],
+    run: Annotated[str, typer.Argument(help="A run, a bundle, or REGISTRY:NAME. It stays where it is.")],
     registry: RegistryFile,
     why: Why,
     name: As = "champion",

@@ -25,6 +25,7 @@ from estampa.bundle.store import Bundle
 from estampa.errors import BundleError, CheckFailed, InputError, nearest
 from estampa.files import locked, require_writable, sha256_of, strict_json, write_atomic
 from estampa.monitor.line import moment, stamp
+from estampa.plain import numbered
 
 FILE = "registry.jsonl"  #: what it is called, where only its folder is named
 FORMAT = 1  #: raise it when an older estampa would misread a line; go on reading the old ones, with a test of each
@@ -111,7 +112,12 @@ class Registry:
         return found
 
     def open(self, entry: Entry) -> Bundle:
-        """The bundle of an entry, audited; BundleError when what is there by now is another one."""
+        """The bundle of an entry, audited; BundleError when it is gone, or what is there by now is another one."""
+        if not entry.path.exists():
+            raise BundleError(
+                f"version {entry.version}, model {entry.model}, is no longer at its place", where=entry.path,
+                cure="Put it back; or promote a copy of it, or another bundle, from where that is.",
+            )  # fmt: skip
         bundle = Bundle.open(entry.path)
         if _sha256(bundle) != entry.hashes["bundle"]:
             raise BundleError(
@@ -133,7 +139,7 @@ class Registry:
         if wanted and not any(entry.sha256.startswith(wanted) for entry in entries):
             raise CheckFailed(
                 "lines are missing at its end, or it was written anew: no line has the head that was kept",
-                where=self.path, allowed=head, got=f"{len(entries)} lines, the last {entries[-1].sha256}",
+                where=self.path, allowed=head, got=f"{numbered(len(entries), 'line')}, the last {entries[-1].sha256}",
                 cure=_RESTORE,
             )  # fmt: skip
         return entries[-1].sha256
@@ -145,7 +151,7 @@ class Registry:
 
         Parameters
         ----------
-        bundle : a bundle or run folder. It is audited first, and stays where it is.
+        bundle : a bundle, a run folder, or REGISTRY:NAME. It is audited first, and stays where it is.
         name : letters, digits, "_", ".", "-".
         why : the reason, for whoever asks in a year.
         who : by whom; user@host.
@@ -159,7 +165,7 @@ class Registry:
         before = _current(self._known(), name)
         if instead_of and (before is None or before.model != instead_of):
             raise _overtaken(self.path, name, before)
-        opened = Bundle.open(bundle)
+        opened = open_model(bundle)
         hashes = _hashes(opened)
         folder = opened.folder.resolve()
         if before is not None and before.hashes == hashes and before.path == folder:
@@ -220,7 +226,8 @@ class Registry:
         try:
             return read_regular(self._file, _LIMIT)
         except BundleError as error:
-            raise InputError(f"no registry: {error.what}", where=self.path, got=error.got) from error
+            what = error.what.partition(",")[0]  # what it says of bundles is nothing to a registry
+            raise InputError(f"no registry: {what}", where=self.path, got=error.got) from error
 
 
 def registry_of(model: Path | str) -> tuple[Registry, str] | None:
