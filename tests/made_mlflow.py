@@ -42,7 +42,8 @@ class Stub:
             wanted = re.fullmatch(r"tags\.`([\w.]+)` = '(\w+)' and attributes\.status = 'FINISHED'", body["filter"])
             assert wanted is not None
             found = [
-                {"info": run["info"]} for run in self.runs.values()
+                {"info": run["info"], "data": {"tags": [{"key": k, "value": v} for k, v in run["tags"].items()]}}
+                for run in self.runs.values()
                 if run["tags"].get(wanted[1]) == wanted[2] and run["info"]["status"] == "FINISHED"
                 and run["info"]["experiment_id"] in body["experiment_ids"]
             ]  # fmt: skip

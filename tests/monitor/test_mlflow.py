@@ -80,6 +80,18 @@ def test_one_that_was_cut_short_is_made_anew(stub: Stub, tmp_path: Path) -> None
     assert [run["info"]["status"] for run in stub.runs.values()] == ["RUNNING", "FINISHED"]
 
 
+def test_files_are_sent_to_a_run_that_lacks_them(stub: Stub, tmp_path: Path) -> None:
+    bundle = bundle_with(tmp_path / "b")
+    export_runs([bundle], Server(stub.url))
+    assert stub.files == {}
+    assert not export_runs([bundle], Server(stub.url), files=True)[0].new
+    sent = dict(stub.files)
+    assert len(sent) == 1 + len(bundle.manifest.files)
+    stub.files.clear()
+    export_runs([bundle], Server(stub.url), files=True)
+    assert stub.files == {}, "once"
+
+
 def test_files_go_where_the_server_keeps_them(stub: Stub, tmp_path: Path) -> None:
     bundle = bundle_with(tmp_path / "b")
     export_runs([bundle], Server(stub.url), files=True)

@@ -20,6 +20,7 @@ from estampa.progress import SILENT, Progress
 
 EXPERIMENT = "estampa"
 _TAG = "estampa.bundle"  #: SHA-256 of the bundle: by this tag a model is found again
+_SENT = "estampa.files"  #: a run with this tag has the bundle's files
 _KEY = re.compile(r"[^A-Za-z0-9_.\- /]")
 _LONGEST_KEY, _LONGEST_VALUE, _LONGEST_TAG = 250, 500, 5000
 _BATCH = 100  #: params or tags in one call; MLflow takes 1,000 metrics
@@ -51,7 +52,7 @@ def export_runs(
     """Let an MLflow server know these models, each as a run.
 
     The recipe becomes params, figures with their ends metrics, hashes and decisions tags; with `files` the bundle's
-    files are sent too. A model that is there already is left as it is.
+    files are sent too. A model that is there already is left as it is, but gets the files that it lacks.
     """
     opened = [bundle if isinstance(bundle, Bundle) else Bundle.open(bundle) for bundle in bundles]
     place = _experiment(server, experiment)
@@ -131,6 +132,9 @@ def _run(server: Server, experiment: str, bundle: Bundle, files: bool) -> tuple[
     wanted = f"tags.`{_TAG}` = '{sha256}' and attributes.status = 'FINISHED'"
     there = server.post("runs/search", experiment_ids=[experiment], filter=wanted, max_results=1).get("runs") or []
     if there:
+        known = {tag["key"] for tag in there[0].get("data", {}).get("tags", [])}
+        if files and _SENT not in known:  # exported without them before
+            _send(server, there[0], bundle)
         return dict(there[0]), False
     began = int((facts_of(bundle).trained or datetime.now(UTC)).timestamp() * 1000)
     tags = [{"key": _TAG, "value": sha256}, {"key": "mlflow.source.name", "value": "estampa"}]
@@ -144,11 +148,17 @@ def _run(server: Server, experiment: str, bundle: Bundle, files: bool) -> tuple[
         for start in range(0, len(listed), _BATCH):
             server.post("runs/log-batch", run_id=run_id, **{kind: listed[start : start + _BATCH]})
     if files:
-        below = within(run["info"]["artifact_uri"])
-        for file in (MANIFEST, *bundle.manifest.files):
-            server.put_file(f"{below}/model/{file}", bundle.folder / file)
+        _send(server, run, bundle)
     server.post("runs/update", run_id=run_id, status="FINISHED", end_time=began)
     return dict(run), True
+
+
+def _send(server: Server, run: Mapping[str, Any], bundle: Bundle) -> None:
+    """Send the bundle's files, then note that they are there."""
+    below = within(run["info"]["artifact_uri"])
+    for file in (MANIFEST, *bundle.manifest.files):
+        server.put_file(f"{below}/model/{file}", bundle.folder / file)
+    server.post("runs/log-batch", run_id=run["info"]["run_id"], tags=[{"key": _SENT, "value": "all"}])
 
 
 def _version(server: Server, model: str, run: Mapping[str, Any], told: Sequence[Entry]) -> str:
