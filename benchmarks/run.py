@@ -1,6 +1,6 @@
 """Speed and memory against the peers, side by side in one run; writes benchmarks/results.md.
 
-    python -m benchmarks.run [--keras-seeds 2] [--seeds 5] [--only train,million,folder,galaxies,hits,pca,explore,transfer,tables,serve,endurance] [--keep FOLDER]
+    python -m benchmarks.run [--keras-seeds 2] [--seeds 5] [--only train,million,folder,galaxies,hits,pca,explore,transfer,tables,serve,endurance,watch] [--keep FOLDER]
 
 Ratios count, not absolute times: machines differ, and this one may be shared. Each side runs as a process of its own,
 the peers in an environment of their own (benchmarks/.peers), one after the other. `million` needs `train` before it.
@@ -18,7 +18,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import endurance, explore, galaxies, hits, pca, serve, tables, transfer
+from benchmarks import endurance, explore, galaxies, hits, pca, serve, tables, transfer, watch
 from benchmarks.sides import HERE, found, lines_of, median, peers_python
 
 RESULTS = HERE / "results.md"
@@ -34,6 +34,7 @@ PARTS = (
     "tables",
     "serve",
     "endurance",
+    "watch",
 )  #: in the order of results.md
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 FAST, OURS = "fashion-fast", "pictures-fast"
@@ -224,6 +225,7 @@ def main() -> None:
             "tables": lambda: tables.race(scratch),
             "serve": lambda: serve.race(scratch),
             "endurance": lambda: endurance.trial(scratch),
+            "watch": lambda: watch.race(scratch),
             "transfer": lambda: transfer.race(scratch, min(asked.seeds, transfer.MOST_SEEDS)),
         }
         for name in (part for part in PARTS if part in asked.only.split(",")):
