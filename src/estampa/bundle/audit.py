@@ -158,8 +158,8 @@ def tensors(data: bytes, where: Path) -> dict[str, np.ndarray]:
 
 def read_regular(path: Path, limit: int) -> bytes:
     """The bytes of a regular file of at most `limit` bytes; links and devices are refused."""
-    with _opened(path, limit) as stream:
-        return stream.read(limit + 1)
+    with _opened(path, limit) as stream:  # as many bytes are set aside as are asked for: not 2 GiB for a small file
+        return stream.read(min(limit, os.fstat(stream.fileno()).st_size) + 1)
 
 
 @contextmanager
