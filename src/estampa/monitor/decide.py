@@ -210,7 +210,8 @@ def _of_figures(watch: Watch, policy: Policy, figures: Sequence[Figure]) -> list
             continue
         text = figure.why or f"{words(figure.name)} left its range."
         if figure.kind == "performance" and watch.labelled < policy.least.labels and effect == RETRAIN:
-            text += f" There are {watch.labelled:,} labels, and {policy.least.labels:,} are needed before they decide."
+            needed = f"There are {watch.labelled:,} labels, and {policy.least.labels:,} are needed before they decide."
+            text = f"{text.rstrip('.')}. {needed}"
             effect = "watch"
         found.append(Reason(text, effect, figure.name, _evidence(figure)))
     for kind, count in held.items():
@@ -299,8 +300,8 @@ def _rested(reasons: list[Reason], policy: Policy, facts: Facts) -> list[Reason]
     until = last + policy.cooldown.days * _DAY
     if not last <= facts.now < until:
         return reasons
-    rest = f" Put off: the model changed on {last:%Y-%m-%d}, and rests until {until:%Y-%m-%d}."
-    return [replace(r, effect=WATCH, text=r.text + rest) if r.effect == RETRAIN else r for r in reasons]
+    rest = f". Put off: the model changed on {last:%Y-%m-%d}, and rests until {until:%Y-%m-%d}."
+    return [replace(r, effect=WATCH, text=r.text.rstrip(".") + rest) if r.effect == RETRAIN else r for r in reasons]
 
 
 def _unmeasured(watch: Watch, policy: Policy) -> list[Reason]:

@@ -22,6 +22,7 @@ FAILURES = 0.5  #: of each class among clean objects, beyond those of the refere
 RESAMPLES = 400  #: of an interval
 MOST = 4000  #: objects of the reference that are drawn from
 _SEED = 20110825
+_EXPECTED = 9  #: labels of a class that are to be expected, where none is no chance (once in 8,000)
 _GOOD_LOW = {"log_loss", "brier", "ece", "mse", "rmse", "mae"}
 
 
@@ -50,10 +51,14 @@ class Labels:
 
     @classmethod
     def read(cls, path: Path, classes: Sequence[str]) -> Labels:
-        """Read a file of labels: columns id and label (or class, truth, target, y), or a Dataset."""
-        if not path.exists():
-            raise InputError("there is no such file of labels", where=path)
-        return cls(labels_of(path, "")[0], classes, path)
+        """Read a file of labels, columns id and label (or class, truth, target, y), or a Dataset; an empty cell is
+        no label.
+        """
+        if not path.is_file():
+            what = "not a regular file" if path.exists() else "there is no such file of labels"
+            raise InputError(what, where=path)
+        told = {name: label for name, label in labels_of(path, "")[0].items() if label not in ("", None)}
+        return cls(told, classes, path)
 
     def of(self, ids: np.ndarray) -> np.ndarray:
         """The label of each id (n,), NaN where there is none."""
@@ -94,7 +99,21 @@ class Performance:
             self._shares = np.concatenate([np.ones(count), np.full(more, FAILURES)]) / (count + more * FAILURES)
             self._drawn = self._statistic(labels, output, areas=True)
             self._reached = dict(zip(self._whole.names, self._whole(np.ones(self._whole.n)).tolist(), strict=True))
+        self._usual = ranges.labels[chosen]
         self._cache: dict[int, tuple[dict[str, tuple[float, float]], float]] = {}
+
+    def _lacking(self, labels: np.ndarray) -> list[str]:
+        """Classes that no label (n,) is of, though the reference has so many of them that this is no chance: such
+        labels were chosen by class, and figures of a class without objects say nothing of the model.
+        """
+        if not self.classes or not self.known:
+            return []
+        known = set(labels.astype(int).tolist())
+        return [
+            name
+            for c, name in enumerate(self.classes)
+            if c not in known and (self._usual == c).mean() * len(labels) >= _EXPECTED
+        ]
 
     def _statistic(self, labels: np.ndarray, output: np.ndarray, *, areas: bool) -> Classification | Regression:
         if not self.classes:
@@ -152,12 +171,14 @@ class Performance:
         with np.errstate(all="ignore"):
             found = bootstrap(statistic, None, self.resamples)
         ranges, bound = self._ranges(len(labels)) if self.known else ({}, math.nan)
+        lacking = self._lacking(labels)
         made = []
         for name, value in found.items():
             if name.startswith("pr_auc"):
                 continue
             title, low, high, alert, score = self.title(name), math.nan, math.nan, False, math.nan
-            if name in ranges and math.isfinite(self._reached[name]) and math.isfinite(value.value):
+            misled = lacking and (name == "macro_f1" or title.partition("[")[2].removesuffix("]") in lacking)
+            if name in ranges and math.isfinite(self._reached[name]) and math.isfinite(value.value) and not misled:
                 mean, deviation = ranges[name]
                 usual, found_ = (float(_faults([name], np.array([v]))[0]) for v in (self._reached[name], value.value))
                 score = (found_ - usual - mean) / (bound * deviation)
@@ -169,6 +190,8 @@ class Performance:
             why = (
                 f"{title} is {value.value:.4g}, {side}: the reference reached {self._reached[name]:.4g}"
                 if alert
+                else f"no range: no label is of {lacking[0]}"
+                if misled
                 else ""
             )
             made.append(Figure(title, value.value, value.low, value.high, low, high, "performance", alert, why, score))

@@ -68,6 +68,12 @@ class Reading:
         if len(self.faults) < NAMED:
             self.faults.append(f"{where}: {why}")
 
+    def only(self) -> str:
+        """What there was where there was no answer."""
+        others = [f"{n:,} answers of {model}" for model, n in self.others.most_common(5)]
+        bad = [f"{self.bad:,} lines that are none, the first {self.faults[0]}"] if self.bad else []
+        return "; ".join([*others, *bad]) or "nothing"
+
     def notes(self) -> list[str]:
         """What the reader of the result must know."""
         said = [f"{n:,} lines of another model, {model}, were left aside" for model, n in self.others.most_common(5)]

@@ -102,11 +102,9 @@ def _watched(
     finally:
         progress.finish()
     if not periods.whole.n:
-        others = ", ".join(met.others) or "none"
         raise InputError(
-            "no answer of this model", where=_named(source), allowed=f"answers of {model.hash}",
-            got=f"of other models: {others}; lines that are none: {met.bad:,}",
-        )  # fmt: skip
+            "no answer of this model", where=_named(source), allowed=f"answers of {model.hash}", got=met.only()
+        )
     whole, found, matrix = periods.result()
     notes = [*met.notes(), *periods.notes(), *said]
     watched = Watch(
