@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import io
 import math
 import re
-import shutil
-import tempfile
-import threading
 import zipfile
 from collections.abc import Iterator
 from itertools import pairwise
@@ -19,33 +15,14 @@ from typing import Any
 import numpy as np
 import page_sets
 import pytest
-import uvicorn
-from served import npy_bytes, picture_bytes, until, words_of
-
-from estampa.serve.app import create_app
-from estampa.serve.settings import Settings
+from served import npy_bytes, picture_bytes
+from visits import CHROMIUM, CONTRAST, WIDTHS, Visit, launched, serving
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-WIDTHS = (360, 768, 1440)
 SETS = ("drawings", "colours", "stamps", "values", "table")
 LIGHT = picture_bytes(np.full((20, 20, 3), 250, np.uint8))
 DARK = picture_bytes(np.full((9, 9, 3), 3, np.uint8))
-
-
-@contextlib.contextmanager
-def serving(**sets: Any) -> Iterator[str]:
-    """The address of a service of these bundles, in a thread of this process."""
-    with tempfile.TemporaryDirectory() as scratch:
-        app = create_app(Settings(bundles=words_of(**sets), scratch=Path(scratch), quiet=True, max_body=2 << 20))
-        server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="on"))
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        until(lambda: server.started, 20, "the service does not start")
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-        server.should_exit = True
-        thread.join(20)
 
 
 @pytest.fixture(scope="module")
@@ -57,49 +34,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as found:
-        one = found.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+    with launched() as one:
         yield one
-        one.close()
-
-
-class Visit:
-    """A visitor with a browser of their own; what it asked elsewhere, and what it complained of."""
-
-    def __init__(self, browser: Any, site: str, **how: Any) -> None:
-        self.site, self.elsewhere, self.complaints = site, [], []
-        self.context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, "locale": "en", **how})
-        self.context.route("**/*", self._only_here)
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(15_000)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("console", self._heard)
-
-    def _only_here(self, route: Any) -> None:
-        if route.request.url.startswith((self.site, "data:", "blob:")):
-            route.continue_()
-        else:
-            self.elsewhere.append(route.request.url)
-            route.abort()
-
-    def _heard(self, message: Any) -> None:
-        if message.type == "error" and "Failed to load resource" not in message.text:
-            self.complaints.append(message.text)
-
-    def go(self, path: str) -> Any:
-        self.page.goto(self.site + path)
-        return self.page
-
-    def said(self, selector: str, words: str) -> str:
-        """Wait until a place says these words; all that it says."""
-        place = self.page.locator(selector)
-        playwright.expect(place).to_contain_text(words)
-        return str(place.inner_text())
-
-    def end(self) -> None:
-        self.context.close()
-        assert not self.elsewhere, "something was asked of the network"
-        assert not self.complaints
 
 
 @pytest.fixture
@@ -398,25 +334,6 @@ PAGES = (
     "/", "/models/drawings?preset=1", "/models/stamps?preset=0&why=1", "/models/table?preset=0",
     "/models/colours/about", "/models/colours/batch", "/models/nobody",
 )  # fmt: skip
-CONTRAST = """() => {
-    const rgb = (text) => (text.match(/[\\d.]+/g) || []).map(Number);
-    const linear = (v) => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
-    const light = (c) => [.2126, .7152, .0722].reduce((sum, weight, i) => sum + weight * linear(c[i] / 255), 0);
-    const ground = (node) => { for (let n = node; n; n = n.parentElement) {
-        const c = rgb(getComputedStyle(n).backgroundColor);
-        if (c.length < 4 || c[3] > .5) return c;
-    } return [255, 255, 255]; };
-    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), weak = [];
-    const unseen = "script, template, noscript, .hidden, :disabled";
-    while (walker.nextNode()) {
-        const node = walker.currentNode.parentElement, text = walker.currentNode.textContent.trim();
-        if (!text || !node.checkVisibility() || node.closest(unseen)) continue;
-        const [a, b] = [light(rgb(getComputedStyle(node).color)), light(ground(node))];
-        const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
-        if (ratio < 4.5) weak.push([text.slice(0, 40), ratio.toFixed(2)]);
-    }
-    return weak;
-}"""
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -25,6 +25,7 @@ from estampa.predict.answers import UNREADABLE
 
 UNCERTAIN = 0.25  #: share of the answers among which the diverse ones are looked for
 LEAST = 50  #: of them at least
+KNOWN = 500  #: labelled answers, the newest, from which chosen ones should differ
 
 __all__ = ["CHOSEN", "RANDOM", "Answered", "Candidate", "candidates", "drawn_of"]
 
@@ -90,7 +91,7 @@ def candidates(
         elif len(one.output) and np.isfinite(one.output).all() and UNREADABLE not in one.flags:
             halves[drawn_of(one.id, seed)].append(one)
     drawn = sorted(halves[RANDOM], key=lambda one: _hash(one.id, seed))[:most]
-    chosen = _chosen(halves[CHOSEN], known, of_table, most)
+    chosen = _chosen(halves[CHOSEN], known[-KNOWN:], of_table, most)
     both = min(len(drawn), len(chosen))
     paired = [c for pair in zip(drawn, chosen, strict=False) for c in pair]
     rest = [*paired, *drawn[both:], *chosen[both:]]

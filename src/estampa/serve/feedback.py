@@ -14,7 +14,7 @@ from typing import Any
 
 from estampa.errors import InputError, StorageError, nearest
 from estampa.monitor.candidates import Answered
-from estampa.monitor.feedback import GIVEN, Given, Label, given_in, label_of, lines_of_labels
+from estampa.monitor.feedback import CHOSEN, GIVEN, RANDOM, Given, Label, given_in, label_of, lines_of_labels
 from estampa.monitor.log import LogWriter
 from estampa.monitor.observed import Widths
 from estampa.monitor.tail import Tail
@@ -35,6 +35,27 @@ class Stored:
 
     stored: int
     unknown: list[str]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far labelling is.
+
+    Attributes
+    ----------
+    ids : of every answer with a label.
+    given, random, chosen : how many labels a version has, by how its answers were drawn.
+    """
+
+    ids: frozenset[str]
+    given: int
+    random: int
+    chosen: int
+
+    @property
+    def fair(self) -> int:
+        """Labels that may measure the model."""
+        return self.given + self.random
 
 
 class Desk:
@@ -108,6 +129,26 @@ class Desk:
                 if one.model == version.hash and (len(one.describe), len(one.components), len(one.output)) == wanted
             ]
 
+    def answer(self, name: str) -> Answered | None:
+        """The answer of an id, while it is among the last ones."""
+        with self._lock:
+            return self.answers.get(name)
+
+    def knows(self, name: str) -> bool:
+        """Whether an id is among the last answers."""
+        return self.answer(name) is not None
+
+    def label(self, name: str) -> Given | None:
+        """The label of an id; None where there is none, or it was withdrawn."""
+        with self._lock:
+            return self.labels.get(name)
+
+    def standing(self, version: Version) -> Standing:
+        """How far labelling is."""
+        with self._lock:
+            mine = [one.drawn for one in self.labels.values() if one.model == version.hash]
+            return Standing(frozenset(self.labels), mine.count(GIVEN), mine.count(RANDOM), mine.count(CHOSEN))
+
     def take(self, version: Version, labels: Mapping[str, Label], via: str, drawn: str = GIVEN) -> Stored:
         """Write labels of answers. Raises Problem when the disk is full; then nothing is written."""
         self.refresh()
@@ -161,16 +202,21 @@ def sent(tree: Any, model: Model, models: Models, desk: Desk, most: int) -> dict
         if not isinstance(one, dict) or set(one) != {"id", "label"}:
             raise Problem("not-understood", f"{where}An object with the keys id and label is wanted, and no other.")
         name = one["id"]
-        if not isinstance(name, str) or not _ID.fullmatch(name):
-            raise Problem(
-                "label", f"{where}{repr(name)[:_SHOWN]} is no id of an answer. It is the answer's request_id, a point "
-                "and the number of the object in the request, from 0. Nothing was stored.",
-            )  # fmt: skip
-        if name in found:
+        if id_of_answer(name, where) in found:
             raise Problem("label", f"{where}The id {name} occurs twice. Nothing was stored.")
         found[name] = checked(version, one["label"], where)
-    _require_own(found, model, models, desk)
+    require_own(found, model, models, desk)
     return found
+
+
+def id_of_answer(value: Any, where: str = "") -> str:
+    """An id as the log gives them; Problem for what is none."""
+    if isinstance(value, str) and _ID.fullmatch(value):
+        return value
+    raise Problem(
+        "label", f"{where}{repr(value)[:_SHOWN]} is no id of an answer. It is the answer's request_id, a point and the "
+        "number of the object in the request, from 0. Nothing was stored.",
+    )  # fmt: skip
 
 
 def checked(version: Version, value: Any, where: str = "") -> Label:
@@ -195,7 +241,7 @@ def checked(version: Version, value: Any, where: str = "") -> Label:
     return label
 
 
-def _require_own(labels: Mapping[str, Label], model: Model, models: Models, desk: Desk) -> None:
+def require_own(labels: Mapping[str, Label], model: Model, models: Models, desk: Desk) -> None:
     """Refuse labels of answers that another of the served models gave."""
     desk.refresh()
     others = {one.version.hash: one.name for one in models.all() if one.version.hash != model.version.hash}

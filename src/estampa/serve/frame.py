@@ -52,6 +52,7 @@ class Frame:
         others = [(k, v[:200]) for k, v in request.query_params.multi_items() if k != "lang"]
         frame = {
             "model": None, "here": "", "several": len(self.service.models.names()) > 1,
+            "labels": self.service.desk is not None,
             "query": urlencode(others) + "&" if others else "", "stored": self.stored(t),
         }  # fmt: skip
         html = render(template, t, root, **(frame | values))

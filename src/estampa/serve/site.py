@@ -24,6 +24,7 @@ from estampa.serve.drawn import canvas_of
 from estampa.serve.entry import chooser_items, classify_page
 from estampa.serve.frame import Frame
 from estampa.serve.inputs import Inputs, Reader
+from estampa.serve.labelling import Labelling
 from estampa.serve.models import Model, Version
 from estampa.serve.pages.render import FILES, static
 from estampa.serve.pages.words import Words
@@ -39,13 +40,14 @@ _FIELD = 8 << 20  #: bytes of a field of a form: a picture that the page carries
 
 def routes(service: Service) -> list[BaseRoute]:
     """Every page, and what pages load."""
-    site, batch = Site(service), Batch(service)
+    site, batch, labelling = Site(service), Batch(service), Labelling(service)
     both = ("GET", "POST")
     return [
         site.route("/", site.start),
         site.route("/static/{file}", site.file),
         site.route("/models/{name}", site.classify, both),
         site.route("/models/{name}/about", site.about),
+        site.route("/models/{name}/label", labelling.page, both),
         site.route("/models/{name}/batch", batch.page, both),
         site.route("/models/{name}/batch/{job}", batch.job),
         site.route("/models/{name}/batch/{job}/answers.csv", batch.answers),

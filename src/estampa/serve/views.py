@@ -142,7 +142,7 @@ class Viewer:
         said = t("answer.none") if bad else f"{predicted} {percent}. {sure.word if sure else ''}"
         answer = Answer(
             asked.name, bad, predicted, percent, "" if bad else self._kicker(told), said, tiles,
-            self._seen(row) if tiles else "", remarks, self._facts(told, asked), sure, kept=served.kept or asked.kept,
+            self.seen(row) if tiles else "", remarks, self._facts(told, asked), sure, kept=served.kept or asked.kept,
         )  # fmt: skip
         if bad:
             return answer
@@ -155,7 +155,7 @@ class Viewer:
         embedding = None if served.embedding is None else served.embedding[i]
         near, near_words = self._near(embedding, told)
         return replace(
-            answer, bars=kept, rest=folded, near=near, near_words=near_words, cells=self._cells(row),
+            answer, bars=kept, rest=folded, near=near, near_words=near_words, cells=self.cells(row),
             exemplar=self._exemplar(told), truth=self._truth(told, asked), threshold=self._threshold(told),
             rest_words=t("answer.rest", n=len(folded), percent=t.chance(sum(b.share for b in folded)))
             if folded else "",
@@ -186,7 +186,8 @@ class Viewer:
         top = max(told["probabilities"].values())
         return self.words("answer.kicker" if told["probability"] >= top else "answer.kicker_threshold")
 
-    def _seen(self, row: np.ndarray) -> str:
+    def seen(self, row: np.ndarray) -> str:
+        """Size, channels and stretch of a picture as it is shown, in words."""
         contract, t = self.bundle.pictures, self.words
         height, width, channels = contract.shape
         stretch = t(f"stretch.{stretch_name([row], 'auto')}")
@@ -242,7 +243,8 @@ class Viewer:
         count = t("near.agree", agree=t.whole(agree), all=t.whole(len(found)), name=self._predicted(told))
         return found, f"{count} {t('near.how')}"
 
-    def _cells(self, row: np.ndarray) -> list[Cell]:
+    def cells(self, row: np.ndarray) -> list[Cell]:
+        """The columns of a row of a table, each within its range; [] of pictures."""
         if not self.bundle.of_table:
             return []
         t, contract = self.words, self.bundle.table

@@ -28,19 +28,19 @@
 
   // Fields that hold no number are marked, with what is wrong in place of the usual range.
   const mark = (fields) => {
-    for (const input of document.querySelectorAll(".field input")) {
+    for (const input of document.querySelectorAll(".fields input")) {
       const told = document.getElementById(input.getAttribute("aria-describedby")), wrong = fields[input.name];
       if (told.dataset.range === undefined) told.dataset.range = input.hasAttribute("aria-invalid") ? "" : told.textContent;
       input.parentElement.classList.toggle("wrong", Boolean(wrong));
       if (wrong) input.setAttribute("aria-invalid", "true"); else input.removeAttribute("aria-invalid");
       told.textContent = wrong || told.dataset.range;
     }
-    const first = document.querySelector(".field.wrong input");
+    const first = document.querySelector(".fields .wrong input");
     if (first) first.focus();
   };
 
   const failed = (detail) => {
-    const answer = document.getElementById("answer"), template = document.getElementById("offline");
+    const answer = document.getElementById("answer") || document.querySelector("#task .before"), template = document.getElementById("offline");
     if (!answer || !template) return;
     const made = template.content.cloneNode(true);
     if (detail) {
@@ -71,6 +71,7 @@
   // Not afterSwap: until it settles, what came wears the attributes of what it replaces.
   document.body.addEventListener("htmx:afterSettle", (event) => {
     if (event.detail.target.id === "answer") shown();
+    if (event.detail.target.id === "task") next();
     const job = document.getElementById("job");
     if (job && job.dataset.said !== said) { said = job.dataset.said; if (!job.querySelector("progress")) say(said); }
   });
@@ -79,6 +80,23 @@
   }
   let said = "";
   shown();
+
+  // ------------------------------------------------------------------ labels by one key each
+  const next = () => {
+    const task = document.getElementById("task"), field = document.getElementById("value");
+    if (field) field.focus();
+    else if (!task.contains(document.activeElement)) task.focus({ preventScroll: true });
+    if (task.dataset.said) say(task.dataset.said);
+    bring(task);
+  };
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+    const key = event.key.toLowerCase();
+    // A number holds neither s nor u; in any other field keys are what is typed.
+    if (event.target.closest("input, textarea, select") && !(event.target.id === "value" && (key === "s" || key === "u"))) return;
+    const button = document.querySelector(`#task button[data-key="${CSS.escape(key)}"]`);
+    if (button && !button.disabled) { event.preventDefault(); button.click(); }
+  });
 
   // ------------------------------------------------------------------ presets
   document.addEventListener("click", (event) => {
