@@ -17,7 +17,7 @@ from estampa.bundle import reference
 from estampa.bundle.store import Bundle, write
 from estampa.monitor import gauges
 from estampa.monitor.registry import Registry
-from estampa.serve import watcher
+from estampa.serve import watched, watcher
 from made_bundles import content_of, make, pictures
 
 NPY, PREDICT = "application/x-npy", "/v1/predict"
@@ -162,6 +162,26 @@ def test_a_table_has_no_embedding_to_drift(tmp_path: Path) -> None:
     bundle = page_sets.table(tmp_path / "sky" / "model")
     with client(models=words_of(m=bundle), log=tmp_path / "log") as one:
         assert {name.rpartition(" ")[2] for name in told(one)} == {"m", "input", "output", "flags"}
+
+
+@pytest.mark.parametrize(("language", "out"), [("en", "out of its range"), ("es", "fuera de su intervalo")])
+def test_the_page_names_the_figures_that_left_their_range(
+    day: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, language: str, out: str
+) -> None:
+    monkeypatch.setattr(watched, "_MOST", 3)
+    with client(models=words_of(m=day), log=tmp_path / "log") as one:
+        address, out = f"/models/m/about?lang={language}", f'<strong class="left-range">{out}</strong>'
+        send(one, pictures(120, seed=4))
+        assert out not in one.get(address).text
+        send(one, pictures(300, seed=5) // 4)
+        page = one.get(address).text
+        state = one.service.watcher._states["m"][1]
+        assert page.count(out) == len({figure.kind for figure in state.alerts})
+        assert len(state.alerts) > 4
+        shown = [f'<th scope="row" lang="en">{figure.name}</th>' in page for figure in state.alerts]
+        assert shown == [True] * 3 + [False] * (len(shown) - 3)
+        assert f" {len(shown) - 3} " in page
+        assert str(day.folder) not in page
 
 
 def test_a_model_that_cannot_be_watched_answers_on(
