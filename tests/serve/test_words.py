@@ -12,6 +12,7 @@ import pytest
 from estampa.serve.pages import render, words
 from estampa.serve.pages.markdown import blocks
 from estampa.serve.pages.words import LANGUAGES, Words, preferred, texts
+from estampa.serve.problems import KINDS
 
 ROOT = Path(render.__file__).parent
 TEMPLATES = sorted((ROOT / "templates").glob("*.j2"))
@@ -55,6 +56,10 @@ def test_every_key_that_is_asked_for_is_there_and_none_is_left_over() -> None:
     assert not missing
     left = [one for one in known if not any(matches(key, one) for key in wanted)]
     assert not left
+
+
+def test_every_kind_of_problem_has_its_words() -> None:
+    assert not [kind for kind in KINDS if f"problem.kind.{kind}" not in texts("en")]
 
 
 @pytest.mark.parametrize(

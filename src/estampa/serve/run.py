@@ -19,6 +19,7 @@ from uvicorn.supervisors import Multiprocess
 from estampa.errors import EstampaError, InputError
 from estampa.files import write_atomic
 from estampa.serve.events import LOGGING
+from estampa.serve.feedback import desk_of
 from estampa.serve.metrics import SHARED, Metrics
 from estampa.serve.models import Models
 from estampa.serve.service import POOLS
@@ -47,6 +48,9 @@ def serve(settings: Settings, ready: Callable[[str], object] = str) -> None:
             else:
                 # What cannot be opened is said once, before any worker starts.
                 Models(settings.bundles, logged=settings.log is not None)
+                desk = desk_of(settings)
+                if desk is not None:
+                    desk.close()
                 ready(url)
                 _several(settings, listening)
         finally:
