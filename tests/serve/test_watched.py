@@ -248,8 +248,10 @@ def test_whoever_shares_the_log_says_the_same_of_all_answers(day: Bundle, tmp_pa
 
 
 @pytest.mark.long
-def test_two_workers_say_the_same_of_all_answers_and_a_restart_keeps_it(day: Bundle, tmp_path: Path) -> None:
-    words = (f"m={day.folder}", "--workers", "2", "--log", str(tmp_path / "log"))
+def test_two_workers_say_the_same_through_a_restart_and_a_promotion(day: Bundle, night: Bundle, tmp_path: Path) -> None:
+    registry = tmp_path / "registry.jsonl"
+    Registry(registry).promote(day.folder, why="the first")
+    words = (f"{registry}:champion", "--workers", "2", "--log", str(tmp_path / "log"))
 
     def settled(service: Running, n: int) -> dict[str, float]:
         """What ten connections, which reach both workers, agree upon."""
@@ -257,9 +259,9 @@ def test_two_workers_say_the_same_of_all_answers_and_a_restart_keeps_it(day: Bun
         def agreed() -> dict[str, float] | None:
             found = [told(service) for _ in range(10)]
             same = all(one == found[0] for one in found)
-            return found[0] if same and found[0].get("watched_objects m") == n else None
+            return found[0] if same and found[0].get("watched_objects champion") == n else None
 
-        found: dict[str, float] = until(agreed, 20, "the workers do not agree")
+        found: dict[str, float] = until(agreed, 20, "the workers do not agree", service.text)
         return found
 
     with running(*words, folder=tmp_path) as service:
@@ -269,6 +271,11 @@ def test_two_workers_say_the_same_of_all_answers_and_a_restart_keeps_it(day: Bun
         for i in range(12):
             send(service, pictures(10, seed=60 + i) // 4)
         drifted = settled(service, 240)
-        assert "m input" in alerts(drifted)
+        assert "champion input" in alerts(drifted)
     with running(*words, folder=tmp_path) as service:
         assert settled(service, 240) == drifted
+        Registry(registry).promote(night.folder, why="it knows the night")
+        assert alerts(settled(service, 0)) == set()
+        for i in range(12):
+            send(service, pictures(10, seed=80 + i) // 4)
+        assert alerts(settled(service, 120)) == set()

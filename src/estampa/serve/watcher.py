@@ -61,8 +61,10 @@ class Watcher:
         return {name: state for name, (version, state) in self._states.items() if now[name] is version}
 
     def close(self) -> None:
-        """Let the log go."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """Let the log go, once a look that is going on has ended."""
+        for known in list(self._followed.values()):
+            self._thread.submit(known.tail.close)
+        self._thread.shutdown(wait=False)
 
     def _read(self) -> None:
         """Look at what has come."""
