@@ -68,6 +68,15 @@ def test_listening_elsewhere_without_a_token_is_warned_of(
     assert told[0].host == "0.0.0.0"
 
 
+def test_that_drift_takes_a_log_is_said_at_the_start(
+    told: list[Settings], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call("run")
+    assert "Drift is not watched" in capsys.readouterr().err
+    call("run", "--log", str(tmp_path / "log"))
+    assert "Drift" not in capsys.readouterr().err
+
+
 def test_a_token_comes_from_a_file_and_must_be_long(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(f"{TOKEN}\nnot this\n")
