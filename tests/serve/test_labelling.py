@@ -71,7 +71,7 @@ def test_random_and_chosen_ones_alternate_and_their_answers_are_hidden(ask: Clie
         assert page.history[0].status_code == 303
         assert "You said: full. " in re.sub(r"</?span>", "", page.text)
         assert re.search(r"The model said: \w+, \d+\N{NARROW NO-BREAK SPACE}%", page.text)
-        assert ("chosen because the model was unsure of it" in page.text) == (drawn[-1] == "chosen")
+        assert ("Chosen because the model was unsure: not" in page.text) == (drawn[-1] == "chosen")
     assert drawn == ["random", "chosen"] * 10
     told = list(read_feedback(tmp_path / "labels"))
     assert [one.drawn for one in told] == drawn

@@ -206,15 +206,13 @@ class _View:
         task, missed = self._next(asked.get("id", ""), recent, standing, kept)
         empty = "" if task else "none" if not recent else "unkept" if kept is not None and not missed else "done"
         least = LeastPolicy().labels
-        count = t(
-            "label.count", count=t.whole(standing.fair), needed=t.whole(least), random=t.whole(standing.random),
-            given=t.whole(standing.fair - standing.random),
-        )  # fmt: skip
+        enough = "label.count" if standing.fair < least else "label.enough"
+        counts = {"count": standing.fair, "needed": least, "random": standing.random, "given": standing.given}
         return LabelPage(
             address, self.noun, t(f"classify.title.{self.noun}" if self.bundle.classes else "classify.title_value"),
             task, self._said(asked.get("last", "")),
             [(name, self.names[k], KEYS[k : k + 1]) for k, name in enumerate(self.bundle.classes)],
-            pictures, keep is not None, missed, count,
+            pictures, keep is not None, missed, t(enough, **{name: t.whole(n) for name, n in counts.items()}),
             t("label.chosen", n=standing.chosen) if standing.chosen else "", min(standing.fair / least, 1.0), empty,
         )  # fmt: skip
 
