@@ -76,7 +76,6 @@ def test_a_cut_line_and_a_vast_one_are_left_aside_in_little_memory(bundle: Bundl
         for _ in range(200):
             stream.write(b"x" * (1 << 20))
         stream.write(b'"}\n' + texts[1] + texts[2][:100])
-    watch(bundle, log)
     tracemalloc.start()
     found = watch(bundle, log)
     peak = tracemalloc.get_traced_memory()[1]

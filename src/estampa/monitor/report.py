@@ -22,7 +22,7 @@ from estampa.page.table import short
 PAGE, RECORD = "monitor.html", "monitor.json"
 _MOST_DRAWN = 10  #: figures over time
 _MOST_ROWS = 14  #: of the drawing of what moved
-_MOST_REASONS, _MOST_PERIODS = 5, 31  #: that are shown without being asked for
+_MOST_REASONS, _MOST_PERIODS, _MOST_GROUPS = 5, 31, 16  #: that are shown without being asked for
 _LEADING = ("balanced_accuracy", "accuracy", "macro_f1", "rmse")
 _TITLES = {
     "input": "Inputs", "embedding": "Embedding", "output": "Answers", "flags": "Flags",
@@ -37,7 +37,7 @@ def headline(found: Watch) -> str:
     tested = sum(1 for f in found.figures if math.isfinite(f.score))
     bad = [p for p in found.periods if p.alerts]
     many = len(found.periods)
-    periods = f", in {len(bad):,} of {many:,} {_unit(found, many)}" if many > 1 else ""
+    periods = f", in {len(bad) or 'none'} of {many:,} {_unit(found, many)}" if many > 1 else ""
     if found.alerts:
         first = next((f for f in found.alerts if not f.joint), found.alerts[0])
         of = ", ".join(f"{n} of the {_OF[kind]}" for kind in _OF if (n := sum(f.kind == kind for f in found.alerts)))
@@ -45,7 +45,8 @@ def headline(found: Watch) -> str:
         return f"{more} on {found.n:,} objects{periods} ({of}); farthest: {first.why}"
     if bad:
         return f"all {tested} figures of {found.n:,} objects lie in their ranges, but something left its range{periods}"
-    return f"all {tested} figures of {found.n:,} objects lie in their ranges{periods}"
+    each = f", and in each of {many:,} {_unit(found, many)}" if many > 1 else ""
+    return f"all {tested} figures of {found.n:,} objects lie in their ranges{each}"
 
 
 def _unit(found: Watch, many: int) -> str:
@@ -130,7 +131,7 @@ def verdict_section(verdict: Verdict, found: Watch) -> Section:
         ("verdict", _SAID[verdict.kind], "by its weightiest reason"),
         ("objects", f"{found.n:,}", f"{found.labelled:,} with a label" if found.labelled else "none with a label"),
         ("left their range", f"{len(found.alerts)} of {tested}",
-         f"figures; in {bad:,} of {many:,} {unit} something did" if many > 1 else "figures"),
+         f"figures; in {bad or 'none'} of {many:,} {unit} something did" if many > 1 else "figures"),
     ]  # fmt: skip
     leading = _leading(found)
     if leading is not None:
@@ -143,7 +144,9 @@ def verdict_section(verdict: Verdict, found: Watch) -> Section:
     if verdict.next:
         blocks.append(page.Code("\n".join(verdict.next), "Next"))
     if len(rows) > _MOST_REASONS:
-        blocks.append(page.Details(f"{len(rows) - _MOST_REASONS} more reasons", [Table(_ASKED, rows[_MOST_REASONS:])]))
+        rest = len(rows) - _MOST_REASONS
+        words = "One more reason" if rest == 1 else f"{rest} more reasons"
+        blocks.append(page.Details(words, [Table(_ASKED, rows[_MOST_REASONS:])]))
     return Section("verdict", "Verdict", blocks)
 
 
@@ -186,15 +189,19 @@ def _moved(found: Watch, figures: Sequence[Figure]) -> list[Any]:
 
 def _drawings(found: Watch, ranked: Sequence[Figure]) -> list[Any]:
     """Figures over periods or groups, side by side."""
-    names = [p.name for p in found.periods]
+    shown, read = list(found.periods), _READ_TIME.format("the group" if found.column else "the period")
+    if found.column and len(shown) > _MOST_GROUPS:
+        kept = sorted(shown, key=lambda p: (-len(p.alerts), -p.n))[:_MOST_GROUPS]
+        shown = [p for p in shown if p in kept]
+        read += f" {_MOST_GROUPS} of {len(found.periods)} groups: those with most out of range, then the largest."
+    names = [p.name for p in shown]
     drawn = []
     for figure in _drawn(found, ranked):
-        place = [next((f for f in p.figures if f.name == figure.name), None) for p in found.periods]
-        out = sum(1 for f in place if f is not None and f.alert)
-        caption = f"{_plain(figure.name)}: out of its range in {out:,} of {len(names):,}."
+        place = [next((f for f in p.figures if f.name == figure.name), None) for p in shown]
+        out = sum(f.alert for p in found.periods for f in p.figures if f.name == figure.name)
+        caption = f"{_plain(figure.name)}: out of its range in {out:,} of {len(found.periods):,}."
         drawing = by_group(names, place) if found.column else over_time(names, place)
         drawn.append(page.Figure(drawing, caption))
-    read = _READ_TIME.format("the group" if found.column else "the period")
     return [page.Text(read), page.Figures(drawn)] if drawn else []
 
 

@@ -17,6 +17,7 @@ _QUIET = f'style="fill: {QUIET}; font-size: 12px"'
 _SHADE = f'style="fill: {_BAND}; opacity: 0.28"'
 _INK = f'style="fill: {TEXT}; font-size: 12px"'
 _LETTERS, _LONGEST = 20, 46  #: of a group's and of a figure's name
+_NARROW = 5.0  #: CSS pixels for a period, below which its interval is not drawn
 _LETTER = 6.4  #: CSS pixels of a letter, about
 
 
@@ -47,7 +48,7 @@ def over_time(names: Sequence[str], figures: Sequence[Figure | None]) -> str:
             )
     for i, figure in enumerate(figures):
         if figure is not None and math.isfinite(figure.value):
-            parts += _mark(x(i), y, figure)
+            parts += _mark(x(i), y, figure, step)
     shown = sorted({0, len(names) - 1}) if len(names) > 2 else range(len(names))
     for i in shown:
         side = "start" if i == 0 and len(names) > 2 else "end" if i == len(names) - 1 and len(names) > 2 else "middle"
@@ -100,23 +101,24 @@ def _ranged(figure: Figure) -> bool:
     return math.isfinite(figure.expected_low) or math.isfinite(figure.expected_high)
 
 
-def _mark(x: float, y: Callable[[float], float], figure: Figure) -> list[str]:
-    """A value with its interval."""
-    colour = _LOUD if figure.alert else TEXT
+def _mark(x: float, y: Callable[[float], float], figure: Figure, room: float) -> list[str]:
+    """A value with its interval; where there is little room, its mark alone, and smaller."""
     parts = []
-    if math.isfinite(figure.low) and math.isfinite(figure.high):
+    if math.isfinite(figure.low) and math.isfinite(figure.high) and room >= _NARROW:
+        colour = _LOUD if figure.alert else TEXT
         parts.append(
             f'<path d="M{x:.1f} {y(figure.low):.1f}V{y(figure.high):.1f}" style="stroke: {colour}; stroke-width: 1.2"/>'
         )
-    return [*parts, _point(x, y(figure.value), figure)]
+    return [*parts, _point(x, y(figure.value), figure, min(1.0, max(room / _NARROW, 0.4)))]
 
 
-def _point(x: float, y: float, figure: Figure) -> str:
+def _point(x: float, y: float, figure: Figure, size: float = 1.0) -> str:
     """A dot; where the figure left its range a full triangle."""
     if figure.alert:
-        points = f"{x - 6:.1f},{y + 5:.1f} {x + 6:.1f},{y + 5:.1f} {x:.1f},{y - 6:.1f}"
+        a, b = 6 * size, 5 * size
+        points = f"{x - a:.1f},{y + b:.1f} {x + a:.1f},{y + b:.1f} {x:.1f},{y - a:.1f}"
         return f'<polygon points="{points}" style="fill: {_LOUD}"/>'
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" style="fill: {TEXT}"/>'
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{3 * size:.1f}" style="fill: {TEXT}"/>'
 
 
 def how_far(figures: Sequence[Figure]) -> str:
