@@ -11,8 +11,10 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -33,43 +35,48 @@ MOST_REFERENCE = 1000  #: objects of a reference that is dealt anew
 MOST_OF_POOL = 0.8  #: a batch holds at most this share of the objects that there are
 
 
+@dataclass
+class Proof:
+    """All that was found with one case."""
+
+    held: str
+    alarms: list[Alarms]
+    estimates: list[Estimates]
+    found: list[Found]
+
+
 def race(scratch: Path) -> list[str]:
-    """Rows of results.md."""
+    """Rows of results.md; the sets in turn, two at once."""
     folder = scratch / "watched"
     folder.mkdir(exist_ok=True)
-    ways: list[Callable[[], Case]] = []
-    if DATA.is_dir():
-        ways += [lambda: watch_sets.sdss(folder, DATA), lambda: watch_sets.ztf(folder, DATA)]
-    if watch_sets.FASHION.is_dir():
-        ways.append(lambda: watch_sets.fashion(folder))
-    seen, alarms, estimates, cases = [], [], [], []
-    for way in ways:
-        began = time.monotonic()
-        case = way()
-        say(f"{case.name}: trained in {time.monotonic() - began:.0f} s")
-        cases.append(case)
-        quiet, clean = clean_rows(case)
-        alarms += quiet
-        estimates += clean
-        say(f"{case.name}: clean batches at {time.monotonic() - began:.0f} s")
-        found, accuracy = fault_rows(case)
-        seen += found
-        estimates.append(accuracy)
-        say(f"{case.name}: done at {time.monotonic() - began:.0f} s")
-    told = [
+    names = ["fashion"] * watch_sets.FASHION.is_dir() + ["sdss", "ztf"] * DATA.is_dir()
+    with ProcessPoolExecutor(2, get_context("spawn")) as workers:
+        proofs = list(workers.map(proved, names, [folder] * len(names)))
+    return [
         "## Watching: faults in real data, false alarms, accuracy without labels", "",
         "Objects that neither trained the model nor are in its reference, drawn in batches without replacement:",
-        "; ".join(f"{case.name} ({held(case)})" for case in cases) + ".", "",
+        "; ".join(proof.held for proof in proofs) + ".", "",
+        *alarm_table([alarms for proof in proofs for alarms in proof.alarms]),
+        *estimate_table([estimates for proof in proofs for estimates in proof.estimates]),
+        *fault_table([found for proof in proofs for found in proof.found]),
     ]  # fmt: skip
-    return [*told, *alarm_table(alarms), *estimate_table(estimates), *fault_table(seen)]
+
+
+def proved(name: str, folder: Path) -> Proof:
+    """One case: trained, held against clean batches, against faults."""
+    began = time.monotonic()
+    case = watch_sets.fashion(folder) if name == "fashion" else getattr(watch_sets, name)(folder, DATA)
+    say(f"{case.name}: trained in {time.monotonic() - began:.0f} s")
+    alarms, estimates = clean_rows(case)
+    say(f"{case.name}: clean batches at {time.monotonic() - began:.0f} s")
+    found, accuracy = fault_rows(case)
+    say(f"{case.name}: done at {time.monotonic() - began:.0f} s")
+    held = f"{len(case.bundle.tensors('reference')['output']):,} in the reference, {len(case.raw):,} held back"
+    return Proof(f"{case.name} ({held})", alarms, [*estimates, accuracy], found)
 
 
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-def held(case: Case) -> str:
-    return f"{len(case.bundle.tensors('reference')['output']):,} in the reference, {len(case.raw):,} held back"
 
 
 # ----------------------------------------------------------------------------------------------------- false alarms
