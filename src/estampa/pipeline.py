@@ -129,6 +129,7 @@ def retrain(
     data: Dataset | Path | str,
     *,
     add: Dataset | Path | str | None = None,
+    label: str = "",
     changes: Mapping[str, Any] | None = None,
     output: Path | str | None = None,
     habits: Habits | None = None,
@@ -142,16 +143,18 @@ def retrain(
     data : new labelled objects: a Dataset, its file, or any source, read as the champion's training files were.
     add : old data to learn from too, as those that the champion was made from; its parts are kept, and the new objects
         are dealt in the same shares. The joined Dataset is data.h5 in the run folder.
+    label : the column of the answer in `data`, where it is not called as in what the champion was made from.
     changes, output, habits : as `train`.
 
-    Raises ContractError for data that are not what the champion was fed, CheckFailed (exit 3) where the new data's own
+    Raises ContractError for data that are not what the champion was fed, or whose classes are none of the champion's or
+    spelled otherwise, CheckFailed (exit 3) where the new data's own
     parts would have it learn from what the champion was tested on, and as `train` does.
     """
     machine.require("train", *NEEDS, needed_for="estampa retrain")
     bundle, habits = open_model(champion), habits or Habits()
     folder = made_folder(Path(output) if output is not None else unnamed(f"{bundle.manifest.name}-again"))
     write_atomic(folder / SIGN, "This run has begun and is not finished; the same command goes on with it.\n")
-    dataset, decided = gathered(bundle, data, add, folder, progress)
+    dataset, decided = gathered(bundle, data, add, folder, progress, label=label)
     for line in decided:
         progress.say(line)
     joined = "" if add is None else f" --add {add.path if isinstance(add, Dataset) else add}"

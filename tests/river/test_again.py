@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import made_pairs as pairs
 from estampa import pipeline
 from estampa.bundle.store import Bundle
 from estampa.cli import main
@@ -33,10 +34,13 @@ def old_of(champion: Bundle) -> Dataset:
     return Dataset.open(champion.folder.parent / "galaxies.h5")
 
 
-def fresh(path: Path, values: np.ndarray, labels: np.ndarray, split: np.ndarray | None = None) -> Dataset:
+def fresh(
+    path: Path, values: np.ndarray, labels: np.ndarray, split: np.ndarray | None = None,
+    classes: tuple[str, ...] = ("kind0", "kind1"),
+) -> Dataset:  # fmt: skip
     """A Dataset of a table without parts, unless they are given."""
     header = Header(
-        len(values), None, "", "classification", ("kind0", "kind1"), columns=COLUMNS, column_units=UNITS,
+        len(values), None, "", "classification", classes, columns=COLUMNS, column_units=UNITS,
         read=ReadRecord(source="table"),
     )  # fmt: skip
     ids = [f"{path.stem}{i}" for i in range(len(values))]
@@ -111,15 +115,72 @@ def test_another_task_is_refused(champion: Bundle, tmp_path: Path) -> None:
         gathered(champion, bare, None, tmp_path, SILENT)
 
 
+def test_new_and_lost_classes_are_said(champion: Bundle, tmp_path: Path) -> None:
+    values, labels = galaxies(120, seed=3)
+    three = fresh(tmp_path / "three.h5", values, np.arange(120) % 3, classes=("kind0", "kind1", "ring"))
+    data, said = gathered(champion, three, None, tmp_path, SILENT)
+    assert data.classes == ("kind0", "kind1", "ring")
+    assert said[1] == "New classes, which the champion does not know: ring (40 objects)."
+    new = fresh(tmp_path / "lost.h5", values, np.where(labels == 1, 1, 0), classes=("ring", "kind1"))
+    _, said = gathered(champion, new, None, tmp_path, SILENT)
+    assert "No object of kind0: the challenger will not know" in said[2]
+    _, said = gathered(champion, new, old_of(champion), tmp_path, SILENT)
+    assert "New classes, which the champion does not know: ring" in said[1]
+    assert not any("No object of" in line for line in said), "the old data hold them"
+
+
+@pytest.mark.parametrize(
+    ("classes", "why"),
+    [
+        (("Kind0", "kind1"), r"spells classes otherwise.*Write 'Kind0' as 'kind0'"),
+        (("kind 0", "KIND1"), r"Write 'kind 0' as 'kind0', 'KIND1' as 'kind1'"),
+        (("spiral", "elliptical"), r"holds none of the champion's classes.*Allowed: kind0, kind1.*Got: spiral, ellipt"),
+    ],
+)
+def test_renamed_classes_are_refused(classes: tuple[str, ...], why: str, champion: Bundle, tmp_path: Path) -> None:
+    values, labels = galaxies(60, seed=3)
+    with pytest.raises(ContractError, match=why):
+        gathered(champion, fresh(tmp_path / "new.h5", values, labels, classes=classes), None, tmp_path, SILENT)
+
+
+def test_the_column_of_the_answer_may_be_named(champion: Bundle, tmp_path: Path) -> None:
+    values, labels = galaxies(60, seed=3, failed=0)
+    lines = [
+        f"{i},{','.join(map(str, v))},kind{k}" for i, (v, k) in enumerate(zip(values.tolist(), labels, strict=True))
+    ]
+    (tmp_path / "new.csv").write_text("\n".join([f"objid,{','.join(COLUMNS)},morph", *lines]) + "\n")
+    with pytest.raises(ContractError, match=r"new.csv: its labels are of another task.*--label"):
+        gathered(champion, tmp_path / "new.csv", None, tmp_path, SILENT)
+    data, _ = gathered(champion, tmp_path / "new.csv", None, tmp_path, SILENT, label="morph")
+    assert data.classes == ("kind0", "kind1")
+    assert data.labelled().all()
+
+
+def test_other_input_is_refused_before_training(champion: Bundle, tmp_path: Path) -> None:
+    of_pictures = pairs.model(tmp_path / "pictures", 0.3)
+    header = Header(40, (9, 9, 1), "uint8", "classification", ("dark", "light"), read=ReadRecord(source="arrays"))
+    writer = DatasetWriter(
+        tmp_path / "wide.h5", header, ids=list(map(str, range(40))), labels=np.arange(40) % 2, fingerprint="wide"
+    )
+    writer.write(0, np.random.default_rng(0).integers(0, 255, (40, 9, 9, 1)).astype(np.uint8), {})
+    wide = writer.finish()
+    with pytest.raises(ContractError, match=r"not what the model was fed: another size.*6 x 5.*9 x 9"):
+        gathered(of_pictures, wide, None, tmp_path, SILENT)
+    with pytest.raises(ContractError, match=r"no table.*Got: pictures alone"):
+        gathered(champion, wide, None, tmp_path, SILENT)
+    with pytest.raises(ContractError, match=r"not what the model was fed: no images"):
+        gathered(of_pictures, old_of(champion), None, tmp_path, SILENT)
+
+
 def test_a_temperature_is_found_anew(champion: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     new, _ = mixed(champion, tmp_path / "new.h5")
     data, _ = gathered(champion, new, None, tmp_path, SILENT)
     kept = recipe_of(champion).with_values({"train.temperature": 1.7})
     monkeypatch.setattr(again, "recipe_of", lambda _: kept)
-    assert again.recipe_again(champion, data).train.temperature is None
+    assert again.recipe_again(champion, data).train.temperature == 1.7, "too few to find it on: the champion's is kept"
     assert again.recipe_again(champion, data).model == kept.model
-    lone = data.with_split(np.where(data.split == 2, 1, data.split), data.split_record)
-    assert again.recipe_again(champion, lone).train.temperature == 1.7, "there is nothing to find it on"
+    many = data.with_split(np.where(np.arange(data.n) < 100, 2, 1).astype(np.uint8), data.split_record)
+    assert again.recipe_again(champion, many).train.temperature is None
 
 
 def test_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

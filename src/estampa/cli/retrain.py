@@ -17,6 +17,7 @@ def command(
     add: Annotated[
         Path | None, typer.Option(help="Old data to learn from too, as what the champion was made from.")
     ] = None,
+    label: Annotated[str, typer.Option(help="Column of the answer in --data, where it is another one.")] = "",
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Run folder; an unfinished one resumes.")
     ] = None,
@@ -45,7 +46,7 @@ def command(
     if not baselines:
         changes["evaluate.baselines"] = False
     run = pipeline.retrain(
-        champion, data, add=add, changes=changes, output=output,
+        champion, data, add=add, label=label, changes=changes, output=output,
         habits=pipeline.Habits(gallery=gallery, command=spelled()), progress=console,
     )  # fmt: skip
     test = run.folder / DATA if add is not None else data

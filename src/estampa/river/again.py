@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from estampa.bundle.contract import check_header
 from estampa.data.dataset import PARTS, Dataset
 from estampa.data.grow import grown, named
 from estampa.data.read import ReadOptions, open_any, write_reading
@@ -27,7 +28,13 @@ _NAMED = 5
 
 
 def gathered(
-    champion: Bundle, data: Dataset | Path | str, add: Dataset | Path | str | None, folder: Path, progress: Progress
+    champion: Bundle,
+    data: Dataset | Path | str,
+    add: Dataset | Path | str | None,
+    folder: Path,
+    progress: Progress,
+    *,
+    label: str = "",
 ) -> tuple[Dataset, list[str]]:
     """The Dataset that the challenger learns from, with its parts, and what was decided.
 
@@ -40,11 +47,12 @@ def gathered(
     learn from the champion's test part.
     """
     recipe = recipe_of(champion)
-    new = _opened(champion, data)
+    new = _opened(champion, data, label)
+    _require_spelled(champion, new, data)
     said = [f"Retrained from model {champion.hash} by its own recipe ({recipe.name}) on {new.n:,} objects of {data}."]
     if add is None:
         dataset, more = _alone(champion, new, recipe, progress)
-        return dataset, [*said, *more]
+        return dataset, [*said, *_classes(champion, dataset, progress), *more]
     old, more = _old(champion, _opened(champion, add), recipe, progress)
     inside = _known(champion, new) & ~np.isin(new.hashes, old.hashes)  # a copy of an old row is left out anyway
     if inside.any():
@@ -55,31 +63,77 @@ def gathered(
     options = ReadOptions(seed=recipe.train.seed)
     reading = grown(old, [new], [name], options=options, new_to="split", progress=progress)
     joined = write_reading(reading, folder / DATA, progress)
+    more = [*_classes(champion, joined, progress), *more]
     return joined, [*said, *more, *(f"{note[:1].upper()}{note[1:]}." for note in reading.notes)]
 
 
 def recipe_again(champion: Bundle, dataset: Dataset) -> Recipe:
-    """The champion's recipe for the new data: the same, but for a temperature that can be found anew."""
+    """The champion's recipe for the new data: the same, but for a temperature that enough objects tell anew."""
+    from estampa.train.calibrate import LEAST
+
     recipe = recipe_of(champion)
-    if recipe.train.temperature is not None and len(dataset.rows("validation")):
+    if recipe.train.temperature is not None and len(dataset.rows("validation")) >= LEAST:
         return recipe.with_values({"train.temperature": None})
     return recipe
 
 
-def _opened(champion: Bundle, source: Dataset | Path | str) -> Dataset:
-    """The data, read as the champion's training files were."""
+def _opened(champion: Bundle, source: Dataset | Path | str, label: str = "") -> Dataset:
+    """The data, read as the champion's training files were; ContractError for another task or kind of input."""
     if isinstance(source, Dataset):
         found = source
     else:
-        recipe = recipe_of(champion).data
-        options = ReadOptions(record=champion.contract.read_record, label=recipe.label)
+        options = ReadOptions(record=champion.contract.read_record, label=label or recipe_of(champion).data.label)
         found = open_any(source, options)
+    where = found.path if isinstance(source, Dataset) else source
     if found.task != champion.task:
         raise ContractError(
-            "its labels are of another task than the champion's", where=found.path, allowed=champion.task,
-            got=found.task, cure="Name the column of the answer with --label." if found.task == "unlabelled" else "",
+            "its labels are of another task than the champion's", where=where, allowed=champion.task, got=found.task,
+            cure="Name the column of the answer with --label." if found.task == "unlabelled" else "",
         )  # fmt: skip
+    if not champion.of_table:
+        check_header(champion.pictures, found.header, where)
+    elif not found.header.columns:
+        raise ContractError("no table", where=where, allowed=champion.contract.words(), got="pictures alone")
     return found
+
+
+def _counted(dataset: Dataset) -> dict[str, int]:
+    """How many objects there are of each class that there is."""
+    labels = np.asarray(dataset.labels)
+    counts = np.bincount(labels[labels >= 0], minlength=len(dataset.classes))
+    return {name: int(n) for name, n in zip(dataset.classes, counts, strict=True) if n}
+
+
+def _require_spelled(champion: Bundle, new: Dataset, source: object) -> None:
+    """ContractError where a new class is one of the champion's but for case or blanks, or none is the champion's."""
+    if champion.task != "classification":
+        return
+    there, plain = list(_counted(new)), {"".join(name.split()).casefold(): name for name in champion.classes}
+    strange = [name for name in there if name not in champion.classes]
+    alike = {name: plain[key] for name in strange if (key := "".join(name.split()).casefold()) in plain}
+    if alike or len(strange) == len(there):
+        what = "spells classes otherwise than the champion" if alike else "holds none of the champion's classes"
+        pairs = ", ".join(f"{theirs!r} as {ours!r}" for theirs, ours in alike.items())
+        raise ContractError(
+            what, where=source if not isinstance(source, Dataset) else new.path, allowed=", ".join(champion.classes),
+            got=", ".join(there), cure=f"Write {pairs}." if pairs else "A challenger needs some class of its name.",
+        )  # fmt: skip
+
+
+def _classes(champion: Bundle, dataset: Dataset, progress: Progress) -> list[str]:
+    """What the challenger will know that the champion does not, and the other way round."""
+    if champion.task != "classification":
+        return []
+    counts = _counted(dataset)
+    new = [f"{name} ({n:,} objects)" for name, n in counts.items() if name not in champion.classes]
+    lost = [name for name in champion.classes if name not in counts]
+    said = []
+    if new:
+        said.append(f"New classes, which the champion does not know: {', '.join(new)}.")
+    if lost:
+        said.append(f"No object of {', '.join(lost)}: the challenger will not know what the champion knows of that.")
+        progress.warn(f"{said[-1]} --add old data that hold some.")
+    return said
 
 
 def _known(champion: Bundle, dataset: Dataset) -> np.ndarray:
@@ -124,6 +178,7 @@ def _alone(champion: Bundle, data: Dataset, recipe: Recipe, progress: Progress) 
         data, test=recipe.data.test, validation=recipe.data.validation, seed=recipe.train.seed,
         group=_group(data, recipe), progress=progress,
     )  # fmt: skip
+    record = {**record, "retrained": True}
     for note in notes:
         progress.warn(note)
     if not tested.any():

@@ -64,7 +64,10 @@ def parted(dataset: Dataset, recipe: Recipe, progress: Progress) -> tuple[Datase
 
     data = recipe.data
     if dataset.split_record and (dataset.split == PARTS.index("train")).any():
-        said = f"Parts: as stored in the file by `estampa split`{in_words(dataset.split_record)}."
+        whose = "as stored in the file by `estampa split`"
+        if dataset.split_record.get("retrained"):
+            whose = "dealt by the champion's recipe"
+        said = f"Parts: {whose}{in_words(dataset.split_record)}."
     else:
         split, record, notes = dealt(
             dataset, test=data.test, validation=data.validation, seed=recipe.train.seed, group=data.group or None
