@@ -47,6 +47,11 @@ def test_an_output_under_a_file_is_refused_before_the_work(tmp_path: Path) -> No
         files.require_writable(tmp_path / "file" / "out.csv")
 
 
+def test_an_output_whose_folder_cannot_be_made_is_refused_before_the_work(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="its folder cannot be made"):
+        files.require_writable(tmp_path / ("x" * 300) / "out.csv")
+
+
 def test_other_faults_of_the_system_pass_unchanged(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), files.storage_errors(tmp_path):
         (tmp_path / "none").read_bytes()

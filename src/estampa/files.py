@@ -82,6 +82,13 @@ def require_writable(path: Path) -> None:
             raise StorageError(
                 "its folder is a file", where=path, got=str(error), cure="Choose another place."
             ) from error
+        except OSError as error:
+            if error.errno in (*_FULL, *_FORBIDDEN):
+                raise
+            got = error.strerror or str(error)
+            raise StorageError(
+                "its folder cannot be made", where=path, got=got, cure="Choose another place."
+            ) from error
     if not os.access(folder, os.W_OK):
         raise StorageError("cannot be written", where=folder, cure=_ELSEWHERE)
 

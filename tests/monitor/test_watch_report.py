@@ -111,6 +111,17 @@ def test_tables_show_rows_beside_rows_of_the_bundle(of_table: Bundle, tmp_path: 
     assert "Raw rows." in page
 
 
+def test_rows_kept_by_consent_are_shown(of_table: Bundle, tmp_path: Path) -> None:
+    raw = galaxies(200, seed=3)[0]
+    raw[:, 1] += 0.6
+    log, kept = logged(tmp_path / "log", of_table, raw), Kept(tmp_path / "kept")
+    kept.put("r7", raw[7], {"model": of_table.hash})
+    assert run(of_table.folder, "--log", log, "--keep", tmp_path / "kept", "-o", tmp_path / "o") == 3
+    page = (tmp_path / "o" / "monitor.html").read_text()
+    assert ">r7<" in page
+    assert "kept by consent" in page
+
+
 def test_a_report_by_day_and_by_column(of_table: Bundle, tmp_path: Path) -> None:
     raw, labels = galaxies(120, seed=8)
     logged(tmp_path / "log", of_table, raw)
