@@ -12,7 +12,7 @@ import pytest
 from estampa.bundle.store import Bundle
 from estampa.cli import main
 from estampa.errors import InputError
-from estampa.monitor.feedback import CHOSEN, Given, gathered, is_feedback, lines_of_labels, read_feedback
+from estampa.monitor.feedback import CHOSEN, GIVEN, Given, gathered, is_feedback, lines_of_labels, read_feedback
 from estampa.monitor.line import lines_of, moment
 from estampa.monitor.log import Fault, LogWriter, forget
 from estampa.monitor.watch import watch
@@ -55,7 +55,10 @@ def test_labels_read_back_and_the_last_line_of_an_id_wins(tmp_path: Path) -> Non
     assert gathered(path, ()).foreign == 3
     give(values := tmp_path / "values", {"a.0": 2, "b.0": -1.5, "c.0": "two"})
     assert gathered(values, ()).labels == {"a.0": 2.0, "b.0": -1.5}
-    assert gathered(values, CLASSES).foreign == 3
+    told = gathered(values, CLASSES)
+    assert (told.foreign, told.unknown) == (2, {"two": 1})
+    told = gathered(values, CLASSES, "0" * 12)  # of other models nothing is missed
+    assert (told.foreign, told.unknown, told.notes()) == (0, {}, [])
 
 
 @pytest.mark.parametrize(
@@ -121,22 +124,26 @@ def test_chosen_answers_measure_nothing(bundle: Bundle, tmp_path: Path) -> None:
     none = watch(bundle, tmp_path / "log", labels=path)
     assert none.labelled == 0
     assert any("no label belongs to an answer" in note for note in none.notes)
-    give(path, {f"r{i}": CLASSES[truth[i]] for i in range(100)}, "random")
+    give(path, {f"r{i}": CLASSES[truth[i]] for i in range(100)}, "random", bundle.hash)
     right = watch(bundle, tmp_path / "log", labels=path).figure("accuracy")
     wrong = {f"r{i}": CLASSES[1 - truth[i]] for i in range(100, 200)}
-    give(path, wrong, CHOSEN)
+    give(path, wrong, CHOSEN, bundle.hash)
     found = watch(bundle, tmp_path / "log", labels=path)
     assert found.labelled == 100
     assert found.figure("accuracy") == right
     assert any("100 more labels are of answers that were chosen" in note for note in found.notes)
-    give(path, wrong)
+    give(path, wrong, GIVEN, bundle.hash)
     assert watch(bundle, tmp_path / "log", labels=path).labelled == 200
     with path.open("a") as stream:
         stream.write(FORMAT_1[:50])
-    give(path, {"r250": "triangle"})
+    give(path, {"r250": "triangle"}, GIVEN, bundle.hash)
     notes = watch(bundle, tmp_path / "log", labels=path).notes
     assert any(f"{path}, row 301: cut in the middle" in note for note in notes)
-    assert any("1 labels are of classes that this model does not know" in note for note in notes)
+    assert any("1 labels are of classes that this model does not know (triangle 1)" in note for note in notes)
+    give(path, {"r251": "square"}, CHOSEN, bundle.hash)
+    give(path, {"r252": 7.5}, GIVEN, bundle.hash)
+    told = gathered(path, CLASSES)
+    assert (told.unknown, told.chosen, told.foreign) == ({"triangle": 1}, 1, 1)
 
 
 def test_labels_are_forgotten_in_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

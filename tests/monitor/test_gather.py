@@ -80,6 +80,15 @@ def test_rows_of_a_table(tmp_path: Path) -> None:
     assert found.dataset.classes[found.dataset.labels[0]] == name
 
 
+def test_classes_that_the_model_does_not_know_come_last(bundle: Bundle, tmp_path: Path) -> None:
+    kept(tmp_path / "kept", {f"r.{i}": image for i, image in enumerate(pictures(4))})
+    labels = {"r.0": "nova", "r.1": bundle.classes[0], "r.2": "comet", "r.3": 2.5}
+    found = gather(bundle, tmp_path / "kept", told(tmp_path / "l", labels, bundle.hash), tmp_path / "new.h5")
+    assert found.dataset.classes == (*bundle.classes, "comet", "nova")
+    assert [found.dataset.classes[i] for i in found.dataset.labels] == ["nova", bundle.classes[0], "comet"]
+    assert found.left == {"no label of such a model": 1}
+
+
 def test_nothing_labelled_or_of_another_shape_is_said(bundle: Bundle, tmp_path: Path) -> None:
     kept(tmp_path / "kept", {"a.0": np.zeros((3, 3, 1), np.uint8)})
     with pytest.raises(InputError, match="no labelled input is kept") as raised:

@@ -107,6 +107,19 @@ def test_by_keyboard_alone(visit: Visit, folder: Path) -> None:
     visit.said(".standing", "of 100 labels that it takes")
 
 
+def test_what_is_none_of_the_classes_is_named(visit: Visit, folder: Path) -> None:
+    page = visit.go("/models/drawings/label")
+    pressed_before = len(given(folder))
+    page.keyboard.press("0")
+    playwright.expect(page.locator("#new")).to_be_focused()
+    page.keyboard.type("us 1")  # no keys, but what is typed
+    pressed(page, "Enter")
+    visit.said(".before", "You said: us 1.")
+    visit.said(".before", "The model does not know this class.")
+    pressed(page, "u")
+    assert [one.label for one in given(folder)][pressed_before:] == ["us 1", None]
+
+
 def test_values_are_typed(visit: Visit, folder: Path) -> None:
     page = visit.go("/models/values/label?lang=es&pictures=1")
     playwright.expect(page.locator("#value")).to_be_focused()

@@ -163,6 +163,20 @@ def test_what_a_form_says_is_not_believed(ask: Client, drawings: Bundle, tmp_pat
     assert (told.drawn, told.via, told.model) == (GIVEN, "page", drawings.hash)
 
 
+def test_a_class_that_the_model_does_not_know(ask: Client, tmp_path: Path) -> None:
+    asked(ask, 4)
+    first = shown(ask.get(PAGE).text)
+    page = say(ask, first, new=" a comet ")
+    assert "You said: a comet. " in re.sub(r"</?span>", "", page.text)
+    assert "The model does not know this class." in page.text
+    assert 'value="a comet" data-key="3"' in page.text  # from now on it is one to choose
+    assert say(ask, shown(page.text), label="a comet").status_code == 200
+    for wrong in ("", " ", "x" * 65, "a\x07"):
+        assert say(ask, first, new=wrong).status_code == 422
+    assert "<i>" not in say(ask, first, new="<i>comet</i>").text
+    assert gathered(tmp_path / "labels", ("empty", "full")).unknown == {"<i>comet</i>": 1}
+
+
 def test_a_part_of_the_page_for_the_script(ask: Client) -> None:
     name = f"{asked(ask, 2)}.0"
     told = say(ask, name, hx=True, label="full")

@@ -69,7 +69,12 @@ WRONG = [
     (b'{"labels": {}}', "not-understood", "list"),
     (b'{"labels": [1]}', "not-understood", "labels[0]"),
     (b'{"labels": [], "why": 1}', "not-understood", "'why'"),
-    (b'{"id": "request-1.0", "label": "a", "drawn": "random"}', "not-understood", "no other"),
+    (b'{"id": "request-1.0", "label": "a", "drawn": "random"}', "not-understood", "beside them only"),
+    (b'{"id": "request-1.0", "label": "a", "new": 1}', "not-understood", "beside them only"),
+    (b'{"id": "request-1.0", "label": " ", "new": true}', "label", "no name of a class"),
+    (b'{"id": "request-1.0", "label": "a\\u0007", "new": true}', "label", "no name of a class"),
+    (b'{"id": "request-1.0", "label": 7, "new": true}', "label", "no name of a class"),
+    (b'{"id": "request-1.0", "label": "' + b"x" * 65 + b'", "new": true}', "label", "up to 64"),
     (b'{"id": "request-1.0"}', "not-understood", "keys id and label"),
     (b'{"id": "request-1", "label": "CLASS"}', "label", "'request-1' is no id"),
     (b'{"id": 7, "label": "CLASS"}', "label", "7 is no id"),
@@ -95,6 +100,15 @@ def test_what_cannot_be_is_refused_whole(
     told = ask.post("/v1/feedback", content=body.replace(b"CLASS", name.encode()), headers=headers)
     problem(told, kind, says.replace("CLASS", name))
     assert (tmp_path / "labels").read_bytes() == b""
+
+
+def test_a_class_that_the_model_does_not_know_must_be_meant(ask: Client, grey: Bundle, tmp_path: Path) -> None:
+    first, second = answered(ask, 2)
+    problem(give(ask, {"id": first, "label": "comet"}), "label", '"new": true')
+    assert give(ask, {"id": first, "label": " comet  tail ", "new": True}).json()["stored"] == 1
+    assert give(ask, {"id": second, "label": grey.classes[0], "new": True}).json()["stored"] == 1
+    told = gathered(tmp_path / "labels", grey.classes)
+    assert (told.unknown, told.labels) == ({"comet tail": 1}, {second: grey.classes[0]})
 
 
 def test_other_media_methods_and_models(ask: Client) -> None:

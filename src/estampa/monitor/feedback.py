@@ -10,6 +10,7 @@ Learning: How and When to Fix It, section 2). For training all of them are good.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -40,7 +41,7 @@ class Given:
     ----------
     row : number of the line in its file, from 1.
     id : of the answer.
-    label : name of the class, or the value; None = withdrawn.
+    label : name of the class, also of one that the model does not know, or the value; None = withdrawn.
     time : when it was given, UTC.
     model : hash of the bundle whose answer it is.
     via : "api" or "page".
@@ -150,12 +151,14 @@ class Feedback:
     Attributes
     ----------
     labels : label by id, of those that may measure a model: given, or of answers drawn at random.
+    unknown : of the same answers, class -> how many labels are of it though the model does not know it.
     chosen : how many more there are of answers that were chosen because the model was unsure.
-    foreign : how many more there are of classes that the model does not know.
+    foreign : how many more there are that are no label of such a model: texts for values, numbers for classes.
     bad : lines that could not be read. faults : the first of them, named.
     """
 
     labels: dict[str, str | float]
+    unknown: dict[str, int]
     chosen: int
     foreign: int
     bad: int
@@ -171,8 +174,15 @@ class Feedback:
                 f"{self.chosen:,} more labels are of answers that were chosen because the model was unsure of them: "
                 "good for retraining, but no fair sample, so that no figure rests on them"
             )
+        if self.unknown:
+            count = sum(self.unknown.values())
+            some = ", ".join(f"{name} {n:,}" for name, n in sorted(self.unknown.items(), key=lambda c: -c[1])[:5])
+            said.append(
+                f"{count:,} labels are of classes that this model does not know ({some}): there every answer is wrong. "
+                "The figures are of the other objects, so that it does worse than they say"
+            )
         if self.foreign:
-            said.append(f"{self.foreign:,} labels are of classes that this model does not know: they were left aside")
+            said.append(f"{self.foreign:,} labels are no labels of such a model: they were left aside")
         return said
 
 
@@ -187,9 +197,10 @@ def is_feedback(path: Path) -> bool:
     return (found or b"").startswith(BEGIN) or (found == b"" and path.suffix in (".jsonl", ".log", ""))
 
 
-def gathered(path: Path, classes: Sequence[str]) -> Feedback:
+def gathered(path: Path, classes: Sequence[str], model: str = "") -> Feedback:
     """What a file of labels says by now, the last line of each id, for a model of these classes (() = of values).
 
+    `model`: its hash; what is left out of answers of other models is not counted ("" = of all).
     Raises InputError for a file in which no line is a label.
     """
     last: dict[str, Given] = {}
@@ -201,15 +212,18 @@ def gathered(path: Path, classes: Sequence[str]) -> Feedback:
             f"no line is a label: {faults[0].why}", where=f"{path}, row {faults[0].row}",
             cure="Name the file of `estampa serve --feedback`, or one with columns id and label.",
         )  # fmt: skip
-    known, labels, chosen, foreign = set(classes), dict[str, str | float](), 0, 0
+    known, labels, unknown, chosen, foreign = set(classes), dict[str, str | float](), Counter[str](), 0, 0
     for name, given in last.items():
         if given.label is None:
             continue
-        if given.label not in known if classes else isinstance(given.label, str):
-            foreign += 1
+        own = given.model == model or not model
+        if isinstance(given.label, str) != bool(classes):
+            foreign += own
         elif given.drawn == CHOSEN:
-            chosen += 1
+            chosen += own
+        elif isinstance(given.label, str) and given.label not in known:
+            unknown[given.label] += own
         else:
             labels[name] = given.label
     named = tuple(f"{path}, row {fault.row}: {fault.why}" for fault in faults[:_FAULTS])
-    return Feedback(labels, chosen, foreign, len(faults), named)
+    return Feedback(labels, dict(+unknown), chosen, foreign, len(faults), named)

@@ -50,7 +50,8 @@ def gather(
 ) -> Gathered:
     """Write the inputs of this bundle that were kept and labelled as a Dataset, in flat memory.
 
-    Labels that were drawn at random and chosen ones both count: all are good to learn from. Objects of one request
+    Labels that were drawn at random and chosen ones both count: all are good to learn from. Classes that the model
+    does not know stand after its own. Objects of one request
     are one group. Pixels are those that the model was fed; of a table, its raw columns.
 
     Raises InputError where nothing is both kept and labelled, or a kept input is damaged or of another shape;
@@ -76,8 +77,9 @@ def gather(
             cure="Inputs are kept where the service has --keep and a request consents.",
         )  # fmt: skip
     ends = [end for name, end in store.ends() if name in wanted]
-    header = _header(bundle, len(wanted), (min(ends), max(ends)))
-    dataset = _written(bundle, store, wanted, header, Path(output), progress)
+    new = sorted({label for label in wanted.values() if isinstance(label, str)} - set(bundle.classes))
+    header = _header(bundle, len(wanted), (min(ends), max(ends)), (*bundle.classes, *new))
+    dataset = _written(store, wanted, header, Path(output), progress)
     told = tuple(f"{feedback}, row {fault.row}: {fault.why}" for fault in faults)
     return Gathered(dataset, (min(ends), max(ends)), dict(left), told)
 
@@ -88,8 +90,8 @@ def _unfit(bundle: Bundle, given: Given, held: set[str]) -> str:
         return "withdrawn"
     if given.model != bundle.hash:
         return f"of model {given.model}"
-    if given.label not in bundle.classes if bundle.classes else isinstance(given.label, str):
-        return "of a class that the model does not know"
+    if isinstance(given.label, str) != bool(bundle.classes):
+        return "no label of such a model"
     return "" if given.id in held else "without a kept input"
 
 
@@ -97,14 +99,14 @@ def _words(left: Counter[str]) -> str:
     return ", ".join(f"{n:,} {why}" for why, n in left.most_common(5))
 
 
-def _header(bundle: Bundle, n: int, ends: tuple[datetime, datetime]) -> Header:
+def _header(bundle: Bundle, n: int, ends: tuple[datetime, datetime], classes: tuple[str, ...]) -> Header:
     """What the champion was fed, as a Dataset says it."""
     origin = {
         "from": "inputs kept by consent in a service, with the labels that people gave",
         "champion": bundle.hash, "first_expires": stamp(ends[0]), "last_expires": stamp(ends[1]),
     }  # fmt: skip
     common: dict[str, Any] = {
-        "n": n, "task": bundle.task, "classes": bundle.classes, "origin": origin, "read": ReadRecord(source="dataset"),
+        "n": n, "task": bundle.task, "classes": classes, "origin": origin, "read": ReadRecord(source="dataset"),
     }  # fmt: skip
     if bundle.of_table:
         columns = bundle.table.columns
@@ -119,10 +121,8 @@ def _header(bundle: Bundle, n: int, ends: tuple[datetime, datetime]) -> Header:
     )  # fmt: skip
 
 
-def _written(
-    bundle: Bundle, store: Kept, wanted: dict[str, str | float], header: Header, output: Path, progress: Progress
-) -> Dataset:
-    place = {name: i for i, name in enumerate(bundle.classes)}
+def _written(store: Kept, wanted: dict[str, str | float], header: Header, output: Path, progress: Progress) -> Dataset:
+    place = {name: i for i, name in enumerate(header.classes)}
     labels = np.array([place[str(v)] if place else v for v in wanted.values()], np.int64 if place else np.float64)
     groups = np.array([name.rpartition(".")[0] or name for name in wanted])
     text = "\n".join([str(store.folder), *(f"{name} {label}" for name, label in wanted.items())])

@@ -119,7 +119,7 @@ def _known(labels: Path | str, bundle: Bundle) -> tuple[Labels, list[str]]:
     path = Path(labels)
     if not is_feedback(path):
         return Labels.read(path, bundle.classes), []
-    told = gathered(path, bundle.classes)
+    told = gathered(path, bundle.classes, bundle.hash)
     return Labels(told.labels, bundle.classes, path), told.notes()
 
 

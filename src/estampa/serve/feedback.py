@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from estampa.serve.settings import Settings
 RECENT = 5000  #: newest lines of the log that are remembered
 _PIECE = 4 << 20  #: bytes of the file of labels that are read at once
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\.\d{1,7}", re.ASCII)
+_LONGEST = 64  #: characters of the name of a class that the model does not know
 _SHOWN = 80  #: characters of what came that a problem repeats
 OFF = "Labels are not taken here: start the service with --log FILE --feedback FILE."
 
@@ -45,12 +47,14 @@ class Standing:
     ----------
     ids : of every answer with a label.
     given, random, chosen : how many labels a version has, by how its answers were drawn.
+    news : classes that it does not know and that labels are of, as they came up.
     """
 
     ids: frozenset[str]
     given: int
     random: int
     chosen: int
+    news: tuple[str, ...]
 
     @property
     def fair(self) -> int:
@@ -74,6 +78,7 @@ class Desk:
             raise InputError("the log and the labels are two files", where="--feedback", got=path)
         self.path, self.writer, self.answers = path, LogWriter(path), dict[str, Answered]()
         self.labels: dict[str, Given] = {}
+        self._named: dict[str, None] = {}  #: classes in the order in which they came up, so that keys stay theirs
         self._tail, self._lock = Tail(log, RECENT), threading.Lock()
         self._at, self._file = 0, (0, 0)  #: how far the file of labels was read, and which file that was
 
@@ -117,6 +122,8 @@ class Desk:
                 self.labels.pop(found.id, None)  # so that the newest stands last
                 if found.label is not None:
                     self.labels[found.id] = found
+                if isinstance(found.label, str):
+                    self._named.setdefault(found.label)
 
     def recent(self, version: Version) -> list[Answered]:
         """The last answers of a version, the oldest first."""
@@ -146,8 +153,11 @@ class Desk:
     def standing(self, version: Version) -> Standing:
         """How far labelling is."""
         with self._lock:
-            mine = [one.drawn for one in self.labels.values() if one.model == version.hash]
-            return Standing(frozenset(self.labels), mine.count(GIVEN), mine.count(RANDOM), mine.count(CHOSEN))
+            mine = [one for one in self.labels.values() if one.model == version.hash]
+            counts, known = Counter(one.drawn for one in mine), set(version.bundle.classes)
+            used = {one.label for one in mine} - known
+            news = tuple(name for name in self._named if name in used)
+            return Standing(frozenset(self.labels), counts[GIVEN], counts[RANDOM], counts[CHOSEN], news)
 
     def take(self, version: Version, labels: Mapping[str, Label], via: str, drawn: str = GIVEN) -> Stored:
         """Write labels of answers. Raises Problem when the disk is full; then nothing is written."""
@@ -199,12 +209,15 @@ def sent(tree: Any, model: Model, models: Models, desk: Desk, most: int) -> dict
     version, found = model.version, dict[str, Label]()
     for i, one in enumerate(listed):
         where = f"{place}[{i}]: " if place else ""
-        if not isinstance(one, dict) or set(one) != {"id", "label"}:
-            raise Problem("not-understood", f"{where}An object with the keys id and label is wanted, and no other.")
+        if not isinstance(one, dict) or set(one) - {"new"} != {"id", "label"} or type(one.get("new", True)) is not bool:
+            raise Problem(
+                "not-understood", f"{where}An object with the keys id and label is wanted; beside them only "
+                '"new": true, for a class that the model does not know.',
+            )  # fmt: skip
         name = one["id"]
         if id_of_answer(name, where) in found:
             raise Problem("label", f"{where}The id {name} occurs twice. Nothing was stored.")
-        found[name] = checked(version, one["label"], where)
+        found[name] = checked(version, one["label"], where, new=one.get("new", False))
     require_own(found, model, models, desk)
     return found
 
@@ -219,18 +232,27 @@ def id_of_answer(value: Any, where: str = "") -> str:
     )  # fmt: skip
 
 
-def checked(version: Version, value: Any, where: str = "") -> Label:
-    """A label that this model can have; null withdraws one. Raises Problem."""
+def checked(version: Version, value: Any, where: str = "", *, new: bool = False) -> Label:
+    """A label that an object can have; null withdraws one. `new`: a class, also one that the model does not know.
+
+    Raises Problem.
+    """
     classes = version.bundle.classes
     if value is None or (isinstance(value, str) and value in classes):
         return value
     told = f"{where}{repr(value)[:_SHOWN]}"
+    if classes and new and isinstance(value, str) and len(value) <= _LONGEST:
+        name = " ".join(value.split())
+        if name and name.isprintable():
+            return name
+    if classes and new:
+        raise Problem("label", f"{told} is no name of a class: up to {_LONGEST} characters. Nothing was stored.")
     if classes:
         some = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
         cure = f"{nearest(value[:_SHOWN], classes)} " if isinstance(value, str) else ""
         raise Problem(
-            "label", f"{told} is no class of this model. Allowed: {some}, or null to withdraw a label. {cure}"
-            "Nothing was stored.",
+            "label", f"{told} is no class of this model. Allowed: {some}, or null to withdraw a label; of a class "
+            f'that it does not know send "new": true, too. {cure}Nothing was stored.',
         )  # fmt: skip
     try:
         label = label_of(value)

@@ -39,6 +39,7 @@ from estampa.serve.views import Cell, Viewer, class_names, noun_of
 KEYS = "123456789abcdefghijklmnopqrtvwxyz"  #: of the classes in their order; s skips, u undoes
 _COOKIE, _HOURS = "estampa_skipped", 12
 _MARK = 6  #: bytes by which a skipped answer is remembered in the reader's browser
+_NEWS = 20  #: classes that the model does not know and that have a button
 _SKIPPED = 300  #: of them, the newest
 
 
@@ -144,7 +145,7 @@ class Labelling(Frame):
         if what == "undo":
             await asyncio.to_thread(lambda: _withdraw(desk, version, name))
             return {"id": name, "pictures": pictures}, others
-        label = _label(form, version, t)
+        label = _label(form, desk, version, t)
 
         def work() -> None:
             labels: dict[str, Label] = {name: label}
@@ -155,10 +156,13 @@ class Labelling(Frame):
         return {"last": name, "pictures": pictures}, others
 
 
-def _label(form: FormData, version: Version, t: Words) -> Label:
+def _label(form: FormData, desk: Desk, version: Version, t: Words) -> Label:
     """The label that a form holds; Problem where it is none."""
+    if version.bundle.classes and "new" in form:
+        return checked(version, str(form["new"]), new=True)
     if version.bundle.classes:
-        return checked(version, str(form.get("label", "")))
+        label = str(form.get("label", ""))
+        return checked(version, label, new=label in desk.standing(version).news)
     try:
         value = t.read(str(form.get("value", ""))[:40])
     except ValueError:
@@ -211,10 +215,15 @@ class _View:
         return LabelPage(
             address, self.noun, t(f"classify.title.{self.noun}" if self.bundle.classes else "classify.title_value"),
             task, self._said(asked.get("last", "")),
-            [(name, self.names[k], KEYS[k : k + 1]) for k, name in enumerate(self.bundle.classes)],
+            self._choices(standing),
             pictures, keep is not None, missed, t(enough, **{name: t.whole(n) for name, n in counts.items()}),
             t("label.chosen", n=standing.chosen) if standing.chosen else "", min(standing.fair / least, 1.0), empty,
         )  # fmt: skip
+
+    def _choices(self, standing: Standing) -> list[tuple[str, str, str]]:
+        """What to choose from: value, name, key; classes that the model does not know stand last."""
+        listed = [*zip(self.bundle.classes, self.names, strict=True), *((name, name) for name in standing.news[:_NEWS])]
+        return [(value, name, KEYS[k : k + 1]) for k, (value, name) in enumerate(listed if self.names else ())]
 
     def _next(
         self, wanted: str, recent: Sequence[Answered], standing: Standing, kept: set[str] | None
@@ -282,7 +291,8 @@ class _View:
             k = int(decide(answer.output[None], self.bundle.thresholds.decision)[0])
             agree = self.bundle.classes[k] == label
             lines.append(t("label.models", answer=self.names[k], percent=t.chance(float(answer.output[k]))))
-            lines.append(t("label.agree" if agree else "label.differ"))
+            differs = "label.differ" if label in self.bundle.classes else "label.unknown"
+            lines.append(t("label.agree" if agree else differs))
         else:
             lines.append(t("label.value", answer=t.short(float(answer.output[0]))))
         if given.drawn == CHOSEN:

@@ -153,7 +153,9 @@ def labels_body(service: Service) -> Schema:
     """The body of POST /v1/feedback, with an example for each model where labels are taken."""
     name = {"type": "string", "description": "The answer's request_id, a point, its number in the request from 0."}
     label = {"type": ["string", "number", "null"], "description": "The class, or the value; null withdraws a label."}
-    one = {"type": "object", "properties": {"id": name, "label": label}, "required": ["id", "label"]}
+    new = {"type": "boolean", "description": "The label is a class that the model does not know."}
+    parts = {"id": name, "label": label, "new": new}
+    one = {"type": "object", "properties": parts, "required": ["id", "label"], "additionalProperties": False}
     many = {
         "type": "object",
         "properties": {"labels": {"type": "array", "items": one, "minItems": 1}},

@@ -94,8 +94,11 @@
     const key = event.key.toLowerCase();
     // A number holds neither s nor u; in any other field keys are what is typed.
     if (event.target.closest("input, textarea, select") && !(event.target.id === "value" && (key === "s" || key === "u"))) return;
-    const button = document.querySelector(`#task button[data-key="${CSS.escape(key)}"]`);
-    if (button && !button.disabled) { event.preventDefault(); button.click(); }
+    const button = document.querySelector(`#task [data-key="${CSS.escape(key)}"]`);
+    if (!button || button.disabled) return;
+    event.preventDefault();
+    button.click();
+    if (button.matches("summary") && button.parentElement.open) document.getElementById("new").focus();
   });
 
   // ------------------------------------------------------------------ presets
