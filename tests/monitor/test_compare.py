@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from estampa.cli import main
+from estampa.data.dataset import DatasetWriter
 from estampa.errors import CheckFailed, ContractError, InputError
 from estampa.evaluate.judge import Judgement
 from estampa.measure import Interval
@@ -105,6 +107,25 @@ def test_what_either_learned_from_is_refused(made: Path, tmp_path: Path) -> None
     assert compare(made / "poor", tmp_path / "knows", seen, part="all", only_unseen=True, how=HOW).n == 200
     with pytest.raises(InputError, match="learned from all of it"):
         compare(made / "poor", tmp_path / "knows", seen, part="train", only_unseen=True, how=HOW)
+
+
+def test_its_own_data_in_another_form_are_recognised_by_content(made: Path, tmp_path: Path) -> None:
+    """As of retraining with a new class: what reads the file again may order the classes otherwise."""
+    seen = dataset(tmp_path / "seen.h5", seed=5, parts=True)
+    model(tmp_path / "knows", 0.31, seen)
+    header = replace(seen.header, classes=("light", "dark"))
+    writer = DatasetWriter(
+        tmp_path / "turned.h5", header, ids=seen.ids, labels=1 - np.asarray(seen.labels), fingerprint="turned"
+    )
+    writer.write(0, seen.take(np.arange(seen.n)), {})
+    turned = writer.finish()
+    found = compare(made / "poor", tmp_path / "knows", turned, how=HOW)
+    assert (found.n, found.part) == (200, "test")
+    assert found.ids.tolist() == seen.ids[seen.rows("test")].tolist()
+    straight = compare(made / "poor", tmp_path / "knows", seen, how=HOW)
+    assert found.difference["accuracy"] == straight.difference["accuracy"]
+    with pytest.raises(CheckFailed, match="learned from 200 of the 400"):
+        compare(made / "poor", tmp_path / "knows", turned, part="all", how=HOW)
 
 
 def test_models_of_other_questions_are_refused(made: Path, tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from estampa import pipeline
 from estampa.bundle.store import Bundle
 from estampa.cli import main
 from estampa.data.dataset import Dataset, DatasetWriter, Header, ReadRecord
-from estampa.errors import CheckFailed, ContractError
+from estampa.errors import CheckFailed, ContractError, InputError
 from estampa.evaluate.labels import recipe_of
+from estampa.monitor.compare import compare
 from estampa.predict.parts import held_of
 from estampa.progress import SILENT
 from estampa.river import again
@@ -144,11 +145,17 @@ def test_renamed_classes_are_refused(classes: tuple[str, ...], why: str, champio
 
 
 def test_the_column_of_the_answer_may_be_named(champion: Bundle, tmp_path: Path) -> None:
+    from sklearn.tree import DecisionTreeClassifier
+
+    other = make(tmp_path / "other" / "model", DecisionTreeClassifier(max_depth=1, random_state=0))
     values, labels = galaxies(60, seed=3, failed=0)
     lines = [
         f"{i},{','.join(map(str, v))},kind{k}" for i, (v, k) in enumerate(zip(values.tolist(), labels, strict=True))
     ]
     (tmp_path / "new.csv").write_text("\n".join([f"objid,{','.join(COLUMNS)},morph", *lines]) + "\n")
+    with pytest.raises(InputError, match="no labelled row"):
+        compare(champion, other, tmp_path / "new.csv")
+    assert compare(champion, other, tmp_path / "new.csv", label="morph").n == 60
     with pytest.raises(ContractError, match=r"new.csv: its labels are of another task.*--label"):
         gathered(champion, tmp_path / "new.csv", None, tmp_path, SILENT)
     data, _ = gathered(champion, tmp_path / "new.csv", None, tmp_path, SILENT, label="morph")

@@ -16,6 +16,7 @@ def command(
     champion: Annotated[str, typer.Argument(help="The model in use: a run, a bundle, or REGISTRY:NAME.")],
     challenger: Annotated[str, typer.Argument(help="The model that might take its place.")],
     data: Annotated[Path, typer.Option(help="Labelled objects that neither has learned from: a Dataset, any source.")],
+    label: Annotated[str, typer.Option(help="Column of the answer in --data, where it is another one.")] = "",
     part: Annotated[str, typer.Option(help="Rows compared on: train, validation, test or all.")] = "",
     by: Annotated[
         list[str] | None, typer.Option(help="Slices by a column: snr, or snr:3,5,7,10 with edges. Repeatable.")
@@ -53,7 +54,7 @@ def command(
         require_writable(output / compare_report.PAGE)
     found = compare(
         champion, challenger, data, part=part, by=by or ("auto",), allow_seen=allow_seen, margin=margin,
-        only_unseen=only_unseen,
+        only_unseen=only_unseen, label=label,
         how=(resamples, seed), progress=console,
     )  # fmt: skip
     places: list[str] = []

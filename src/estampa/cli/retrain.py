@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,5 +51,7 @@ def command(
         habits=pipeline.Habits(gallery=gallery, command=spelled()), progress=console,
     )  # fmt: skip
     test = run.folder / DATA if add is not None else data
-    lines = [*run.lines()[:-1], f"next    estampa compare {champion} {run.folder} --data {test}"]
+    words = ["estampa", "compare", champion, str(run.folder), "--data", str(test)]
+    words += ["--label", label] if label and add is None else []
+    lines = [*run.lines()[:-1], f"next    {shlex.join(words)}"]
     console.result(run.to_json() | {"data": str(test)}, lines)

@@ -61,9 +61,15 @@ def evaluate(
 
 
 def opened(
-    source: Dataset | Path | str, bundle: Bundle | None, progress: Progress, classes: Sequence[str] = ()
+    source: Dataset | Path | str,
+    bundle: Bundle | None,
+    progress: Progress,
+    classes: Sequence[str] = (),
+    label: str = "",
 ) -> Dataset:
-    """The Dataset, or the source read as the bundle's training files were, with its class order, or `classes`."""
+    """The Dataset, or the source read as the bundle's training files were, with its class order, or `classes`; `label`
+    names the column of the answer.
+    """
     from estampa.data.dataset import Dataset
     from estampa.data.read import ReadOptions, open_any
 
@@ -71,9 +77,8 @@ def opened(
         return source
     if bundle is None:
         return open_any(source, ReadOptions(), progress)
-    return open_any(
-        source, ReadOptions(record=bundle.contract.read_record, classes=tuple(classes) or bundle.classes), progress
-    )
+    known = tuple(classes) or bundle.classes
+    return open_any(source, ReadOptions(record=bundle.contract.read_record, classes=known, label=label), progress)
 
 
 def rows_of(dataset: Dataset, part: str = "", bundle: Bundle | None = None) -> tuple[np.ndarray, str]:

@@ -24,6 +24,7 @@ from estampa.monitor.comparison import Comparison, Side, recommend
 from estampa.monitor.cost import Cost, costs_of
 from estampa.monitor.registry import open_model
 from estampa.predict import predict
+from estampa.predict.parts import held_of
 from estampa.predict.source import open_source, open_table
 from estampa.progress import SILENT, Progress
 
@@ -42,6 +43,7 @@ class Wanted(TypedDict, total=False):
     margin: float
     how: tuple[int, int]
     only_unseen: bool
+    label: str
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ def compare(
     margin : a loss of the leading figure that counts as none (of values: a share of the champion's).
     how : (resamples, seed) of the bootstrap.
     only_unseen : leave out the rows that either learned from, as where both dealt the same data otherwise.
+    label : the column of the answer in a table, where it is not found.
 
     Of classes that one model alone knows, the other's answers are wrong and its probabilities 0: `unshared` of what is
     returned tells of them, and of the classes that both know.
@@ -103,8 +106,8 @@ def compare(
         raise InputError("a margin is a share", where="--margin", allowed="0 <= margin < 1", got=margin)
     first, second = open_model(champion), open_model(challenger)
     _require_comparable(first, second)
-    sets = _both(data, first, second, all_classes(first, second), progress)
-    rows, chosen = rows_of(sets[0], part, second if _made_from(second, sets[0]) else first)
+    sets = _both(data, first, second, wanted.get("label", ""), progress)
+    rows, chosen = _rows(sets[0], part, first, second)
     if wanted.get("only_unseen", False):
         rows = _unseen((first, second), sets, rows, progress)
     for bundle, dataset in zip((first, second), sets, strict=True):
@@ -112,6 +115,23 @@ def compare(
             require_unseen(bundle, dataset, rows, progress)
     where = str(data if isinstance(data, (str, Path)) else sets[0].path)
     return _compared((first, second), sets, rows, by, (where, chosen, margin, how), progress)
+
+
+def _rows(dataset: Dataset, part: str, first: Bundle, second: Bundle) -> tuple[np.ndarray, str]:
+    """The rows to compare on, and the part's name.
+
+    Data that one of the models was made from may have come in another form, as with another order of classes: then all
+    rows are among those that it remembers, and its test part is found by content.
+    """
+    found = rows_of(dataset, part, second if _made_from(second, dataset) else first)
+    if part or found[1] != "all":
+        return found
+    for bundle in (second, first):
+        known = {name: np.isin(dataset.hashes, held_of(bundle, name)[1]) for name in ("train", "validation", "test")}
+        tested = np.flatnonzero(known["test"] & ~known["train"] & np.asarray(dataset.labelled()))
+        if len(tested) and np.any(list(known.values()), axis=0).all():
+            return tested, "test"
+    return found
 
 
 def _unseen(
@@ -197,16 +217,17 @@ def _made_from(bundle: Bundle, dataset: Dataset) -> bool:
 
 
 def _both(
-    data: Dataset | Path | str, first: Bundle, second: Bundle, classes: tuple[str, ...], progress: Progress
+    data: Dataset | Path | str, first: Bundle, second: Bundle, label: str, progress: Progress
 ) -> tuple[Dataset, Dataset]:
     """The data as each model reads them: one Dataset, or two of the same objects where files are read differently."""
-    one = opened(data, first, progress, classes)
+    classes = all_classes(first, second)
+    one = opened(data, first, progress, classes, label)
     if one.task != first.task:
         raise ContractError("the data's labels are of another task", where=one.path, allowed=first.task, got=one.task)
     same = first.contract.read_record == second.contract.read_record
     if same or not isinstance(data, (str, Path)) or one.path == Path(data):
         return one, one
-    two = opened(data, second, progress, classes)
+    two = opened(data, second, progress, classes, label)
     if not np.array_equal(one.ids, two.ids):
         other = [i for i, j in zip(one.ids.tolist(), two.ids.tolist(), strict=False) if i != j][:_NAMED]
         raise ContractError(
