@@ -197,9 +197,8 @@ def test_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str], monke
         lines = [f"{i},{','.join(map(str, v))},kind{k}" for i, v, k in
                  zip(range(400)[rows], values[rows].tolist(), labels[rows].tolist(), strict=True)]  # fmt: skip
         (tmp_path / f"{name}.csv").write_text("\n".join([f"objid,{','.join(COLUMNS)},class", *lines]) + "\n")
-    first = pipeline.train(
-        tmp_path / "old.csv", changes={"model.name": "tree", "evaluate.baselines": False}, output=tmp_path / "a"
-    )
+    short = {"model.name": "tree", "evaluate.baselines": False, "evaluate.resamples": 100}
+    first = pipeline.train(tmp_path / "old.csv", changes=short, output=tmp_path / "a")
     words = ["retrain", str(tmp_path / "a"), "--data", str(tmp_path / "new.csv"), "--add", str(tmp_path / "old.csv")]
     with pytest.raises(SystemExit) as ended:
         main([*words, "--no-baselines", "-o", str(tmp_path / "b"), "--json", "-q"])
@@ -212,6 +211,18 @@ def test_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str], monke
     assert sum(challenger.manifest.parts.values()) == 400, "40 of the new ones are copies"
     assert not np.isin(held_of(champion, "test")[1], held_of(challenger, "train")[1]).any()
     with pytest.raises(SystemExit) as ended:
-        main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--data", told["data"], "--json", "-q"])
+        main(
+            [
+                "compare",
+                str(tmp_path / "a"),
+                str(tmp_path / "b"),
+                "--data",
+                told["data"],
+                "--json",
+                "-q",
+                "--resamples",
+                "100",
+            ]
+        )
     assert ended.value.code == 0
     assert json.loads(capsys.readouterr().out)["n"] == challenger.manifest.parts["test"]
