@@ -28,7 +28,7 @@ def named(page: Path) -> str:
 #: Pages that take half a minute and more, whose verbs other tests run too: `make test-long` executes them.
 LONG = (
     "docs/explain.md", "docs/explore.md", "docs/train.md", "docs/tutorials/characters.md",
-    "docs/tutorials/galaxy-zoo.md", "docs/tutorials/small-pictures.md",
+    "docs/tutorials/galaxy-zoo.md", "docs/tutorials/service.md", "docs/tutorials/small-pictures.md",
 )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ import pytest
 from estampa.bundle.store import Bundle
 from estampa.cli import main
 from estampa.errors import InputError
+from estampa.monitor.decide import decide, facts_of
 from estampa.monitor.feedback import CHOSEN, GIVEN, Given, gathered, is_feedback, lines_of_labels, read_feedback
+from estampa.monitor.labelled import UNKNOWN
 from estampa.monitor.line import lines_of, moment
 from estampa.monitor.log import Fault, LogWriter, forget
+from estampa.monitor.policy import Policy
 from estampa.monitor.watch import watch
 from made_tables import galaxies
 from made_tables import make as make_of_table
@@ -144,6 +148,22 @@ def test_chosen_answers_measure_nothing(bundle: Bundle, tmp_path: Path) -> None:
     give(path, {"r252": 7.5}, GIVEN, bundle.hash)
     told = gathered(path, CLASSES)
     assert (told.unknown, told.chosen, told.foreign) == ({"triangle": 1}, 1, 1)
+
+
+def test_a_class_that_the_model_does_not_know_asks_for_retraining(bundle: Bundle, tmp_path: Path) -> None:
+    truth, path = logged(tmp_path / "log", bundle), tmp_path / "labels.jsonl"
+    give(path, {f"r{i}": CLASSES[truth[i]] for i in range(150)}, "random", bundle.hash)
+    give(path, {"r150": "triangle"}, "random", bundle.hash)
+    facts = facts_of(bundle, now=datetime(2026, 11, 22, tzinfo=UTC))
+    one = watch(bundle, tmp_path / "log", labels=path)
+    assert one.figure(UNKNOWN).value == pytest.approx(1 / 151)
+    assert not one.figure(UNKNOWN).alert  # a slip
+    give(path, {f"r{150 + i}": "triangle" for i in range(12)}, "random", bundle.hash)
+    found = watch(bundle, tmp_path / "log", labels=path)
+    assert found.figure(UNKNOWN).alert
+    verdict = decide(found, Policy(cooldown={"days": 0}), facts)
+    assert verdict.kind == "retrain"
+    assert any("12 labels): it answers all of these wrong" in reason.text for reason in verdict.reasons)
 
 
 def test_labels_are_forgotten_in_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -122,6 +122,25 @@ def answered(n: int, draw: np.random.Generator, sure: float) -> tuple[np.ndarray
     second = draw.beta(sure, sure, n)
     labels = (draw.random(n) < 0.1 + 0.8 * second).astype(np.int64)
     return np.stack([1 - second, second], axis=1).astype(np.float32), labels
+
+
+def test_few_distinct_confidences_do_not_make_a_class_rare() -> None:
+    """A tree answers with a few values, whose bins are as small as they come."""
+    sure = np.repeat([0.6, 0.7, 0.8, 0.9], [10, 10, 10, 70])
+    output = np.concatenate([np.stack([sure, 1 - sure], axis=1), np.stack([1 - sure, sure], axis=1)])
+    labels = np.repeat([0, 1], 100)
+    estimate = Estimate(
+        cast(Any, SimpleNamespace(classes=("a", "b"), decision=None, output=output, labels=labels, m=200))
+    )
+    few = estimate.figure(estimate.counts(output[[0, 5, 12, 25]]), [])
+    assert few is not None
+    assert few.why == ""
+    rare = Estimate(cast(Any, SimpleNamespace(
+        classes=("a", "b"), decision=None, output=output[:120], labels=labels[:120], m=120,
+    )))  # fmt: skip
+    told = rare.figure(rare.counts(output[100:]), [])
+    assert told is not None
+    assert "classes that the reference hardly has" in told.why
 
 
 def test_the_estimate_holds_the_accuracy_of_clean_and_mildly_shifted_batches() -> None:

@@ -16,6 +16,7 @@ from estampa.bundle.store import Bundle
 from estampa.errors import InputError, nearest
 from estampa.evaluate.judge import words
 from estampa.monitor.figures import Figure, Watch
+from estampa.monitor.labelled import UNKNOWN
 from estampa.monitor.policy import Effect, Policy, RangePolicy
 from estampa.monitor.registry import Entry
 
@@ -177,7 +178,7 @@ def _measurable(name: str, classes: Sequence[str]) -> bool:
     kind, cut, rest = name.partition("[")
     if cut:
         return kind in measure.PER_CLASS and rest.removesuffix("]") in classes
-    return kind in measure.known()
+    return kind in measure.known() or name == UNKNOWN
 
 
 def _with_range(figure: Figure, ruled: RangePolicy) -> Figure:

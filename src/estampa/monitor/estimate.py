@@ -54,6 +54,8 @@ class Estimate:
             self.first.append(count)
             count += len(self.edges[-1]) + 1
         self.bins = count
+        members = np.bincount(predicted, minlength=len(self.edges))
+        self._rare = np.repeat(members < PER_BIN, [len(edges) + 1 for edges in self.edges])  # a class, not a bin
         self.right: np.ndarray = np.zeros(count)
         self.size: np.ndarray = np.zeros(count)
         if count:
@@ -106,6 +108,6 @@ class Estimate:
         why = ""
         if moved:
             why = f"not to be relied on: {moved[0]} left its range, and confidence is learned on data as before"
-        elif counts[self.size < PER_BIN].sum() > n / 2:
+        elif counts[self._rare].sum() > n / 2:
             why = "not to be relied on: most answers are of classes that the reference hardly has"
         return Figure(NAME, value, low, high, *usual, "estimate", False, why, math.nan)

@@ -13,7 +13,7 @@ import numpy as np
 from estampa.errors import InputError
 from estampa.evaluate.outside import class_number, labels_of
 from estampa.measure import Classification, Regression
-from estampa.measure.intervals import bootstrap
+from estampa.measure.intervals import bootstrap, wilson
 from estampa.monitor.figures import Figure
 from estampa.monitor.ranges import Ranges, quantile, rounded
 
@@ -21,6 +21,8 @@ DRAWS = 600  #: pairs of a clean batch and a reference from which the ranges com
 FAILURES = 0.5  #: of each class among clean objects, beyond those of the reference (Jeffreys 1946)
 RESAMPLES = 400  #: of an interval
 MOST = 4000  #: objects of the reference that are drawn from
+UNKNOWN = "share of labels of classes that the model does not know"
+SLIPS = 0.01  #: share of labels that people are taken to give by mistake
 _SEED = 20110825
 _EXPECTED = 9  #: labels of a class that are to be expected, where none is no chance (once in 8,000)
 _UNTOLD = "pr_auc"  #: it falls with the share of the class, so that it moves without a fault of the model
@@ -208,6 +210,18 @@ class Performance:
         """A metric's name with the class's name in place of its number: "recall[spiral]"."""
         kind, cut, number = name.partition("[")
         return f"{kind}[{self.classes[int(number[:-1])]}]" if cut else name
+
+
+def of_unknown(unknown: int, known: int) -> list[Figure]:
+    """The share of fair labels that are of classes that the model does not know; [] where none is.
+
+    One label in a hundred is taken for a slip: beyond that, for sure, there is a class that it cannot answer.
+    """
+    if not unknown:
+        return []
+    share, (low, high) = unknown / (unknown + known), wilson(unknown / (unknown + known), unknown + known)
+    why = f"{UNKNOWN} is {share:.3g} ({unknown:,} labels): it answers all of these wrong" if low > SLIPS else ""
+    return [Figure(UNKNOWN, share, low, high, 0.0, SLIPS, "performance", low > SLIPS, why, low / SLIPS)]
 
 
 def _faults(names: Sequence[str], values: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from estampa.monitor.examples import Examples, Shown
 from estampa.monitor.feedback import gathered, is_feedback
 from estampa.monitor.figures import Figure, Period, Watch
 from estampa.monitor.grouping import Grouping, grouping_of
-from estampa.monitor.labelled import Labels
+from estampa.monitor.labelled import Labels, of_unknown
 from estampa.monitor.line import BEGIN
 from estampa.monitor.observed import Block, Reading, from_data, from_logs, from_predictions
 from estampa.monitor.periods import Periods
@@ -88,7 +88,7 @@ def _watched(
     model: Bundle, source: Source, asked: Asked, examples: Examples | None, progress: Progress
 ) -> tuple[Watch, Periods]:
     met, labels = Reading(), asked.labels
-    known, said = _known(labels, model) if labels is not None else (None, [])
+    known, said, strange = _known(labels, model) if labels is not None else (None, [], 0)
     kind = _kind_of(source, asked.kind)
     how = _how(asked.by, model, source if kind == "data" else None, labels)
     periods = Periods(model, how, asked.rate, known)
@@ -107,20 +107,21 @@ def _watched(
         )
     whole, found, matrix = periods.result()
     notes = [*met.notes(), *periods.notes(), *said]
+    figures = (*whole.figures, *of_unknown(strange, len(periods.whole.labels)))
     watched = Watch(
-        model.hash, whole.n, found, whole.figures, asked.rate, periods.by, periods.ranges.m,
+        model.hash, whole.n, found, figures, asked.rate, periods.by, periods.ranges.m,
         len(periods.whole.labels), tuple(met.faults), met.bad, tuple(notes), matrix, model.classes,
     )  # fmt: skip
     return watched, periods
 
 
-def _known(labels: Path | str, bundle: Bundle) -> tuple[Labels, list[str]]:
-    """Labels by id, and what must be known of them."""
+def _known(labels: Path | str, bundle: Bundle) -> tuple[Labels, list[str], int]:
+    """Labels by id, what must be known of them, and how many more are of classes that the model does not know."""
     path = Path(labels)
     if not is_feedback(path):
-        return Labels.read(path, bundle.classes), []
+        return Labels.read(path, bundle.classes), [], 0
     told = gathered(path, bundle.classes, bundle.hash)
-    return Labels(told.labels, bundle.classes, path), told.notes()
+    return Labels(told.labels, bundle.classes, path), told.notes(), sum(told.unknown.values())
 
 
 def _how(by: str | int, bundle: Bundle, data: Source | None, labels: Path | str | None) -> str | int | Grouping:
