@@ -71,7 +71,7 @@ def test_labels_read_back_and_the_last_line_of_an_id_wins(tmp_path: Path) -> Non
         (FORMAT_1[:60], "cut in the middle"),
         ("label", "not JSON"),
         (label(format=2), "written by a newer estampa"),
-        (label(why=1), "no label of format 1: 'why'"),
+        (label(why=1), "no label of estampa of format 1: 'why'"),
         (label(format=True), "no format number"),
         (label(via="post"), "via is one of api, page"),
         (label(drawn=None), "are texts"),

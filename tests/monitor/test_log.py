@@ -150,7 +150,7 @@ def changed(**more: Any) -> bytes:
         (b'{"id": "a"}', "no format number"),
         (changed(format=True), "no format number"),
         (changed(format=2), "newer estampa: format 2"),
-        (changed(format=0), "no line of format 1"),
+        (changed(format=0), "no line of an estampa log of format 1"),
         (changed(picture="iVBOR"), "'picture'"),
         (changed(id=7), "texts"),
         (changed(id=""), "texts"),

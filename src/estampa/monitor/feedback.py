@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from estampa.errors import InputError
-from estampa.files import strict_json
-from estampa.monitor.line import BEGIN, LONGEST_ID, is_model, moment, stamp
+from estampa.monitor.line import BEGIN, LONGEST_ID, is_model, moment, stamp, tree_with
 from estampa.monitor.log import Fault, opened_log, texts
 
 FORMAT = 1  #: raise it when an older estampa would misread a line; go on reading the old ones, with a test of each
@@ -107,18 +106,7 @@ def given_in(stream: BinaryIO) -> Iterator[Given | Fault]:
 
 def parse_label(text: bytes, row: int) -> Given:
     """A line's bytes as a label; ValueError says why it is none."""
-    try:
-        tree = strict_json(text)
-    except ValueError as error:
-        cut = text.startswith(BEGIN) and not text.rstrip().endswith(b"}")
-        raise ValueError("cut in the middle" if cut else f"not JSON: {error}") from error
-    if type(tree) is not dict or type(tree.get("format")) is not int:
-        raise ValueError("no label that estampa wrote: it has no format number")
-    if tree["format"] > FORMAT:
-        raise ValueError(f"written by a newer estampa: format {tree['format']}, known is {FORMAT}")
-    if tree["format"] != FORMAT or set(tree) != set(KEYS):
-        strange = sorted(set(tree) ^ set(KEYS)) or ["format"]
-        raise ValueError(f"no label of format {FORMAT}: {', '.join(map(repr, strange[:5]))}")
+    tree = tree_with(text, KEYS, FORMAT, "label of estampa")
     if not all(isinstance(tree[key], str) for key in ("id", "time", "model", "via", "drawn")):
         raise ValueError("id, time, model, via and drawn are texts")
     if not 0 < len(tree["id"]) <= LONGEST_ID or not is_model(tree["model"]):

@@ -152,20 +152,26 @@ def tree_of(text: bytes) -> dict[str, Any]:
     return _checked(text)[0]
 
 
-def _checked(text: bytes) -> tuple[dict[str, Any], list[tuple[float, ...]], datetime]:
-    """A line as JSON tree, its three lists as numbers, and its moment; ValueError for anything that is no line."""
+def tree_with(text: bytes, keys: Sequence[str], known: int, what: str) -> dict[str, Any]:
+    """A line's JSON tree, with these keys and no others, of format `known`; ValueError says why it is no `what`."""
     try:
         tree = strict_json(text)
     except ValueError as error:
         cut = text.startswith(BEGIN) and not text.rstrip().endswith(b"}")
         raise ValueError("cut in the middle" if cut else f"not JSON: {error}") from error
     if type(tree) is not dict or type(tree.get("format")) is not int:
-        raise ValueError("no line of an estampa log: it has no format number")
-    if tree["format"] > FORMAT:
-        raise ValueError(f"written by a newer estampa: format {tree['format']}, known is {FORMAT}")
-    if tree["format"] != FORMAT or (tuple(tree) != KEYS and set(tree) != set(KEYS)):
-        strange = sorted(set(tree) ^ set(KEYS)) or ["format"]
-        raise ValueError(f"no line of format {FORMAT}: {', '.join(map(repr, strange[:5]))}")
+        raise ValueError(f"no {what}: it has no format number")
+    if tree["format"] > known:
+        raise ValueError(f"written by a newer estampa: format {tree['format']}, known is {known}")
+    if tree["format"] != known or set(tree) != set(keys):
+        strange = sorted(set(tree) ^ set(keys)) or ["format"]
+        raise ValueError(f"no {what} of format {known}: {', '.join(map(repr, strange[:5]))}")
+    return tree
+
+
+def _checked(text: bytes) -> tuple[dict[str, Any], list[tuple[float, ...]], datetime]:
+    """A line as JSON tree, its three lists as numbers, and its moment; ValueError for anything that is no line."""
+    tree = tree_with(text, KEYS, FORMAT, "line of an estampa log")
     if not (_text(tree["id"]) and 0 < len(tree["id"]) <= LONGEST_ID and _text(tree["time"]) and _text(tree["model"])):
         raise ValueError("id, time and model are texts")
     if not is_model(tree["model"]):
