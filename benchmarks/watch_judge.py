@@ -15,7 +15,7 @@ from estampa.measure import confidence, decide
 from estampa.monitor.against import Sums
 from estampa.monitor.estimate import NAME, Estimate
 from estampa.monitor.figures import Figure
-from estampa.monitor.flags import flag_figures, known_shares
+from estampa.monitor.flags import flag_figures
 from estampa.monitor.labelled import Performance
 from estampa.monitor.observed import Block, block_of
 from estampa.monitor.ranges import RATE, Ranges
@@ -55,7 +55,6 @@ class Judge:
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle, self.ranges = bundle, Ranges(bundle)
-        self.shares = known_shares(bundle, self.ranges)
         self.estimate = Estimate(self.ranges)
         self.performance = Performance(self.ranges, RATE / 2, resamples=2)  # their own intervals are not asked for
 
@@ -80,7 +79,7 @@ class Judge:
         found = self.ranges.figures(sums)
         bound = self.ranges.threshold(len(chosen), [kind for kind, one in sums.items() if one.n] or ["output"])
         flags = Counter(flag for i in chosen.tolist() for flag in objects.block.flags[i])
-        found += flag_figures(flags, len(chosen), self.shares, self.ranges, bound)
+        found += flag_figures(flags, len(chosen), self.ranges, bound)
         estimated = self.estimate.figure(
             self.estimate.counts(objects.block.output[chosen]), [f for f in found if f.alert]
         )

@@ -10,7 +10,6 @@ import pytest
 from estampa.bundle.reference import flags_of
 from estampa.bundle.store import Bundle
 from estampa.data.dataset import Dataset
-from estampa.monitor.flags import known_shares
 from estampa.monitor.observed import from_data
 from estampa.monitor.ranges import Ranges
 from estampa.monitor.watch import watch
@@ -62,7 +61,7 @@ def test_a_bundle_from_before_flags_were_kept_is_watched_without_their_ranges(
     kept = bundle.tensors("reference")
     older = {name: values for name, values in kept.items() if not name.startswith("flag_")}
     monkeypatch.setattr(bundle, "tensors", lambda name: older if name == "reference" else Bundle.tensors(bundle, name))
-    assert set(known_shares(bundle, Ranges(bundle))) == {"unreadable", "invalid"}
+    assert set(Ranges(bundle).flags) == {"unreadable", "invalid"}
     found = watch(bundle, galaxies(100, seed=8)[0]).figure("flagged imputed")
     assert not found.alert
     assert np.isnan(found.expected_high)

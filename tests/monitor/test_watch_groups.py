@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from estampa.bundle.reference import group_codes
-from estampa.bundle.store import Bundle
+from estampa.bundle.store import Bundle, write
+from estampa.monitor.flags import flag_figures
 from estampa.monitor.ranges import Ranges, whole_groups
 from estampa.monitor.watch import watch
-from made_bundles import SHAPE, make
+from made_bundles import SHAPE, content_of, make
 
 SIZE = 20  #: objects of an exposure
 
@@ -70,3 +71,20 @@ def test_few_groups_widen_the_bound_and_none_do_not(tmp_path: Path) -> None:
     assert any("8 groups alone" in note for note in watch(tmp_path / "few", exposures(1, 1)).notes)
     assert watch(tmp_path / "none", exposures(1, 1)).notes == ()
     assert one.threshold(40, ["input"]) == none.threshold(40, ["input"])
+
+
+def test_flags_that_come_by_groups_are_no_alarm(tmp_path: Path) -> None:
+    """In one exposure of ten every object carries a flag: a clean batch of six exposures has none, or many."""
+    draw, codes = np.random.default_rng(3), np.repeat(np.arange(40), SIZE)
+    seen = np.clip(draw.normal(90, 20, (len(codes), *SHAPE)), 0, 255).astype(np.uint8)
+    content = content_of(seen=seen, groups=codes)
+    content.reference["flag_out_of_range"] = np.isin(codes, [3, 17, 22, 35]).astype(np.uint8)
+    ranges = Ranges(write(tmp_path / "model", content))
+    kinds, alarms = ["input", "embedding", "output"], 0
+    for _ in range(300):
+        marked = int((draw.random(6) < 0.1).sum()) * SIZE
+        figures = flag_figures({"out_of_range": marked}, 6 * SIZE, ranges, ranges.threshold(6 * SIZE, kinds))
+        alarms += any(figure.alert for figure in figures)
+    assert alarms <= 12  # 1 % stated
+    all_of_them = flag_figures({"out_of_range": 6 * SIZE}, 6 * SIZE, ranges, ranges.threshold(6 * SIZE, kinds))
+    assert any(figure.alert for figure in all_of_them)

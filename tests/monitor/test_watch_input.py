@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from estampa.monitor.estimate import Estimate
 from estampa.monitor.gauges import Rolling
 from estampa.monitor.line import moment
 from estampa.monitor.log import LogWriter, lines_of
+from estampa.monitor.ranges import Ranges
 from estampa.monitor.watch import watch
 from estampa.predict import predict
 from made_bundles import make, pictures
@@ -124,20 +125,25 @@ def answered(n: int, draw: np.random.Generator, sure: float) -> tuple[np.ndarray
     return np.stack([1 - second, second], axis=1).astype(np.float32), labels
 
 
+def reference(output: np.ndarray, labels: np.ndarray, groups: np.ndarray | None = None) -> Ranges:
+    """What an estimate needs of a reference."""
+    known = np.arange(len(labels)) if groups is None else groups
+    return cast(Ranges, SimpleNamespace(
+        classes=("a", "b"), decision=None, output=output, labels=labels, m=len(labels), groups=known,
+        wider=lambda *_: 1.0,
+    ))  # fmt: skip
+
+
 def test_few_distinct_confidences_do_not_make_a_class_rare() -> None:
     """A tree answers with a few values, whose bins are as small as they come."""
     sure = np.repeat([0.6, 0.7, 0.8, 0.9], [10, 10, 10, 70])
     output = np.concatenate([np.stack([sure, 1 - sure], axis=1), np.stack([1 - sure, sure], axis=1)])
     labels = np.repeat([0, 1], 100)
-    estimate = Estimate(
-        cast(Any, SimpleNamespace(classes=("a", "b"), decision=None, output=output, labels=labels, m=200))
-    )
+    estimate = Estimate(reference(output, labels))
     few = estimate.figure(estimate.counts(output[[0, 5, 12, 25]]), [])
     assert few is not None
     assert few.why == ""
-    rare = Estimate(cast(Any, SimpleNamespace(
-        classes=("a", "b"), decision=None, output=output[:120], labels=labels[:120], m=120,
-    )))  # fmt: skip
+    rare = Estimate(reference(output[:120], labels[:120]))
     told = rare.figure(rare.counts(output[100:]), [])
     assert told is not None
     assert "classes that the reference hardly has" in told.why
@@ -147,8 +153,7 @@ def test_the_estimate_holds_the_accuracy_of_clean_and_mildly_shifted_batches() -
     draw, held, naive = np.random.default_rng(0), [], []
     for _ in range(150):
         output, labels = answered(400, draw, 0.5)
-        known: Any = SimpleNamespace(classes=("a", "b"), decision=None, output=output, labels=labels, m=400)
-        estimate = Estimate(known)
+        estimate = Estimate(reference(output, labels))
         for sure in (0.5, 0.7):  # as the reference, and less sure
             output, labels = answered(100, draw, sure)
             found = estimate.figure(estimate.counts(output), [])
@@ -259,3 +264,28 @@ def test_the_verb_exits_3_and_runs_the_command(
     assert 'id="figure-g-r-typical"' in page
     assert json.loads((tmp_path / "o" / "monitor.json").read_text())["verdict"]["kind"] in ("watch", "retrain")
     assert code_of(["monitor", str(bundle.folder)]) == 2
+
+
+def nights(many: int, each: int, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Probabilities, labels and nights; of some nights everything is harder, which confidence does not know."""
+    hard = np.repeat(draw.normal(0, 0.7, many), each)
+    second = draw.beta(0.5, 0.5, many * each)
+    right = draw.random(many * each) < 1 / (1 + np.exp(-(2 + hard)))
+    labels = np.where(right, second > 0.5, second <= 0.5).astype(np.int64)
+    return np.stack([1 - second, second], axis=1), labels, np.repeat(np.arange(many), each)
+
+
+def test_the_estimate_knows_that_nights_differ() -> None:
+    draw, held, naive = np.random.default_rng(1), [], []
+    for _ in range(60):
+        output, labels, groups = nights(20, 40, draw)
+        knows, not_knows = Estimate(reference(output, labels, groups)), Estimate(reference(output, labels))
+        for _ in range(3):
+            output, labels, _ = nights(5, 40, draw)
+            reached = (output.argmax(axis=1) == labels).mean()
+            for estimate, found in ((knows, held), (not_knows, naive)):
+                told = estimate.figure(estimate.counts(output), [])
+                assert told is not None
+                found.append(told.low <= reached <= told.high)
+    assert np.mean(naive) < 0.85
+    assert np.mean(held) >= 0.89

@@ -56,12 +56,15 @@ class Estimate:
         self.bins = count
         members = np.bincount(predicted, minlength=len(self.edges))
         self._rare = np.repeat(members < PER_BIN, [len(edges) + 1 for edges in self.edges])  # a class, not a bin
+        self._groups: tuple[np.ndarray, np.ndarray] | None = None
+        self._wider = ranges.wider(1, 0.05)
         self.right: np.ndarray = np.zeros(count)
         self.size: np.ndarray = np.zeros(count)
         if count:
             place = self.place(output)
             self.size = np.bincount(place, minlength=count).astype(np.float64)
             self.right = np.bincount(place, weights=predicted == labels, minlength=count)
+            self._groups = _by_groups(ranges.groups[known], place, predicted == labels, count)
 
     def place(self, output: np.ndarray) -> np.ndarray:
         """The bin (n,) of each answer (n, classes)."""
@@ -80,17 +83,46 @@ class Estimate:
         return np.bincount(self.place(good), minlength=self.bins).astype(np.float64)
 
     def _interval(self, counts: np.ndarray) -> tuple[float, float]:
-        """95 % interval of the accuracy that this very batch has: drawn with the accuracy of each bin unsure (beta
-        distributions, with one object's worth of the overall accuracy), and which of its objects are right by chance.
+        """95 % interval of the accuracy that this very batch has: drawn with the accuracy of each bin unsure, and which
+        of its objects are right by chance.
         """
-        draw, used = np.random.default_rng(_SEED), counts > 0
+        draw = np.random.default_rng(_SEED)
+        shares = self._of_objects(draw, counts) if self._groups is None else self._of_groups(draw, counts)
+        low, high = np.quantile(shares, (0.025, 0.975))
+        return float(low), float(high)
+
+    def _of_objects(self, draw: np.random.Generator, counts: np.ndarray) -> np.ndarray:
+        """Accuracies (DRAWS,): beta distributions, with one object's worth of the overall accuracy, then binomial."""
+        used = counts > 0
         right, size, many = self.right[used], self.size[used], counts[used].astype(np.int64)
         wrong = self.size.sum() - self.right.sum()
         whole = np.clip(draw.beta(self.right.sum() + 0.5, wrong + 0.5, (DRAWS, 1)), 1e-6, 1 - 1e-6)
         reached = draw.beta(right + whole, size - right + 1 - whole)
-        shares = draw.binomial(many, reached).sum(axis=1) / counts.sum()
-        low, high = np.quantile(shares, (0.025, 0.975))
-        return float(low), float(high)
+        found: np.ndarray = draw.binomial(many, reached).sum(axis=1) / counts.sum()
+        return found
+
+    def _of_groups(self, draw: np.random.Generator, counts: np.ndarray) -> np.ndarray:
+        """The same where objects come in groups: the reference's groups, drawn with replacement, give each bin's
+        accuracy; as many as make up the batch give how far its own groups lie from it, chance of objects included.
+        """
+        assert self._groups is not None
+        right, size, n = *self._groups, counts.sum()
+        groups, usual = len(size), self._smoothed(self.right, self.size)
+        even = np.full(groups, 1 / groups)
+        times = draw.multinomial(groups, even, DRAWS)
+        reached = self._smoothed(times @ right, times @ size) @ counts / n
+        own = draw.multinomial(max(1, round(n * groups / size.sum())), even, DRAWS)
+        away = (own @ (right.sum(axis=1) - size @ usual)) / np.maximum(own @ size.sum(axis=1), 1)
+        middle = float(usual @ counts / n)
+        found: np.ndarray = np.clip(middle + (reached - middle + away) * self._wider, 0, 1)
+        return found
+
+    @staticmethod
+    def _smoothed(right: np.ndarray, size: np.ndarray) -> np.ndarray:
+        """Accuracy of each bin (..., bins), with one object's worth of the overall accuracy."""
+        whole = right.sum(axis=-1, keepdims=True) / np.maximum(size.sum(axis=-1, keepdims=True), 1)
+        found: np.ndarray = (right + whole) / (size + 1)
+        return found
 
     def figure(self, counts: np.ndarray, alerts: Sequence[Figure]) -> Figure | None:
         """The estimate for a batch with these counts; None where there is nothing to make it from.
@@ -101,7 +133,7 @@ class Estimate:
         if not n or not self.bins:
             return None
         whole = float(self.right.sum() / self.size.sum())
-        value = float(counts @ ((self.right + whole) / (self.size + 1)) / n)
+        value = float(counts @ self._smoothed(self.right, self.size) / n)
         low, high = self._interval(counts)
         usual = wilson(whole, 1 / (1 / self.size.sum() + 1 / n))
         moved = [f.name for f in alerts if f.kind in ("input", "embedding", "output", "flags")]
@@ -111,3 +143,16 @@ class Estimate:
         elif counts[self._rare].sum() > n / 2:
             why = "not to be relied on: most answers are of classes that the reference hardly has"
         return Figure(NAME, value, low, high, *usual, "estimate", False, why, math.nan)
+
+
+def _by_groups(
+    groups: np.ndarray, place: np.ndarray, right: np.ndarray, bins: int
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Right answers and objects of each group in each bin, (groups, bins); None where each object is a group."""
+    names, codes = np.unique(groups, return_inverse=True)
+    if len(names) == len(groups):
+        return None
+    cells = codes * bins + place
+    counted = (np.bincount(cells, weights=w, minlength=len(names) * bins) for w in (right, None))
+    first, second = (found.reshape(len(names), bins).astype(np.float64) for found in counted)
+    return first, second

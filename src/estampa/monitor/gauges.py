@@ -13,7 +13,7 @@ import numpy as np
 from estampa.bundle.store import Bundle
 from estampa.monitor.against import Sums
 from estampa.monitor.figures import Figure, alerts_of
-from estampa.monitor.flags import flag_figures, known_shares
+from estampa.monitor.flags import flag_figures
 from estampa.monitor.observed import Widths
 from estampa.monitor.policy import LeastPolicy
 from estampa.monitor.ranges import RATE, Ranges
@@ -65,7 +65,6 @@ class Rolling:
     def __init__(self, bundle: Bundle, size: int = SIZE, rate: float = RATE) -> None:
         """Raise BundleError for a bundle whose reference is too small to watch against."""
         self._ranges, self._widths = Ranges(bundle, rate), Widths.of(bundle)
-        self._shares = known_shares(bundle, self._ranges)
         self._size = size
         self._rows = {kind: np.zeros((0, one.group.width), np.float32) for kind, one in self._ranges.learned.items()}
         self._told: deque[tuple[str, frozenset[str]]] = deque(maxlen=size)  # time and flags of each answer
@@ -107,4 +106,4 @@ class Rolling:
         told = [kind for kind, found in sums.items() if found.n] or ["output"]
         counts = Counter(flag for _, flags in self._told for flag in flags)
         bound = self._ranges.threshold(n, told)
-        return self._ranges.figures(sums) + flag_figures(counts, n, self._shares, self._ranges, bound)
+        return self._ranges.figures(sums) + flag_figures(counts, n, self._ranges, bound)

@@ -15,7 +15,7 @@ from estampa.monitor.against import Sums
 from estampa.monitor.drift import Sample, told_apart
 from estampa.monitor.estimate import Estimate
 from estampa.monitor.figures import COLUMN, Figure, Period
-from estampa.monitor.flags import flag_figures, known_shares
+from estampa.monitor.flags import flag_figures
 from estampa.monitor.grouping import Grouping
 from estampa.monitor.labelled import Labels, Performance
 from estampa.monitor.observed import Block
@@ -75,7 +75,7 @@ class Periods:
             each = rate / len(how.names)
             ranges = Ranges(bundle, each / 2 if labels is not None else each)
             self._own = ranges, Performance(ranges, each / 2) if labels is not None else None
-        self._shares, self._sample = known_shares(bundle, self.ranges), Sample()
+        self._sample = Sample()
         self.whole, self._held = self._empty("all"), dict[str, Held]()
 
     @property
@@ -179,7 +179,7 @@ class Periods:
         figures = ranges.figures(held.sums)
         told = [kind for kind, sums in held.sums.items() if sums.n]
         bound = ranges.threshold(held.n, told or ["output"])
-        figures += flag_figures(held.flags, held.n, self._shares, ranges, bound)
+        figures += flag_figures(held.flags, held.n, ranges, bound)
         estimated = self.estimate.figure(held.bins, [f for f in figures if f.alert])
         figures += [estimated] if estimated is not None else []
         confusion: Confusion = ()
@@ -192,8 +192,11 @@ class Periods:
     def notes(self) -> list[str]:
         """What must be known of the groups and the labels."""
         said = [_MIXED.format(self.how.name)] if isinstance(self.how, Grouping) else []
+        count = int(self.ranges.groups.max()) + 1
+        if count < self.ranges.m and self.whole.n >= 2 * self.ranges.m / count:
+            said.append(_GROUPED.format(round(self.ranges.m / count)))
         if self.ranges.few_groups:
-            said.append(_FEW.format(int(self.ranges.groups.max()) + 1))
+            said.append(_FEW.format(count))
         if self.labels is None:
             return said
         lost = self.labels.n - int(self.labels.seen.sum())
@@ -203,6 +206,10 @@ class Periods:
         return said if self.whole.labels else [*said, "no label belongs to an answer: performance is not known"]
 
 
+_GROUPED = (
+    "the ranges take what is watched for groups (exposures, persons, ...) of some {} objects, as the reference's are: "
+    "a batch of few, larger groups leaves them more often than at the stated rate"
+)
 _FEW = (
     "the reference's objects are of {} groups alone (exposures, persons, ...), too few to tell how much groups vary: "
     "the ranges are wide; train with a larger validation part, --set data.validation=0.3"

@@ -17,15 +17,17 @@ from statistics import NormalDist
 
 import numpy as np
 
-from estampa.bundle.reference import COMPONENTS
+from estampa.bundle.reference import COMPONENTS, flags_of
 from estampa.bundle.store import Bundle
 from estampa.data import summary
+from estampa.data.summary import STATISTICS
 from estampa.errors import BundleError, InputError
 from estampa.measure import confidence, decide
 from estampa.measure.intervals import wilson
 from estampa.monitor.against import Learned, Sums, learn, of_shares, to_chi2
 from estampa.monitor.columns import Column, Group, fit_group
 from estampa.monitor.figures import Figure
+from estampa.predict.answers import INVALID, UNREADABLE
 
 RATE = 0.01  #: false alarms per batch
 DRAWS = 2000  #: clean batches from which a bound is learned
@@ -50,6 +52,7 @@ class Ranges:
     m : objects of the reference.
     groups : (m,) of each of them; where nothing is known of groups each object is one.
     learned : kind of group -> its tests.
+    flags : flag -> which objects of the reference carry it, (m,) bool, of those flags that can be told.
     """
 
     def __init__(self, bundle: Bundle, rate: float = RATE) -> None:
@@ -79,6 +82,8 @@ class Ranges:
         values = self.answers(kept["output"].reshape(self.m, -1))
         self._learn(self._output_group(values), values)
         self.output, self.labels = kept["output"].reshape(self.m, -1), kept["labels"]
+        self.flags = _flags(bundle, kept, self.output)
+        self._marks = np.stack([self.flags[name][self._chosen] for name in sorted(self.flags)], axis=1)
         self.maxima = lru_cache(maxsize=None)(self._maxima)
 
     def _learn(self, group: Group, values: np.ndarray) -> None:
@@ -150,7 +155,16 @@ class Ranges:
             for kind in kinds:
                 largest = self._scores_of(kind, chosen).max(axis=1)
                 maxima[start : start + many] = np.maximum(maxima[start : start + many], largest)
+            flagged = self._scores_of_flags(chosen).max(axis=1)
+            maxima[start : start + many] = np.maximum(maxima[start : start + many], flagged)
         return np.sort(maxima)[::-1]
+
+    def _scores_of_flags(self, chosen: np.ndarray) -> np.ndarray:
+        """Scores (b, flags) of more flags among the pool's rows `chosen` (b, size) than among the rest of the pool."""
+        size, m = chosen.shape[1], len(self._marks) - chosen.shape[1]
+        counts = self._marks[chosen].sum(axis=1)
+        found: np.ndarray = np.maximum(of_shares(size, counts / size, m, (self._marks.sum(axis=0) - counts) / m), 0)
+        return found
 
     @property
     def few_groups(self) -> bool:
@@ -159,7 +173,8 @@ class Ranges:
 
     def wider(self, tests: int, rate: float) -> float:
         """By how much a bound of `tests` scores is wider as few groups show their spread badly: Student's quantile
-        over the normal one (Abramowitz and Stegun 1964, 26.7.5). 1 where each object stands for itself.
+        over the normal one (Abramowitz and Stegun 1964, 26.7.5; good from about six groups on, below that still too
+        narrow). 1 where each object stands for itself.
         """
         freedom = int(self.groups.max())
         if freedom + 1 == self.m:
@@ -240,6 +255,21 @@ def whole_groups(draw: np.random.Generator, groups: np.ndarray, many: int, size:
     if not size:
         return np.argsort(order, axis=1)
     return np.argpartition(order, size, axis=1)[:, :size]
+
+
+def _flags(bundle: Bundle, kept: Mapping[str, np.ndarray], output: np.ndarray) -> dict[str, np.ndarray]:
+    """Which objects of the reference carry each flag, (m,) bool, of those flags that can be told from what it holds."""
+    answered = np.isfinite(output).all(axis=1)
+    marks = {UNREADABLE: np.zeros(len(output), bool), INVALID: ~answered}
+    least = bundle.thresholds.confidence
+    if bundle.classes and least is not None and answered.any():
+        sure = confidence(output[answered], decide(output[answered], bundle.thresholds.decision))
+        marks["low_confidence"] = np.zeros(len(output), bool)
+        marks["low_confidence"][answered] = sure < least
+    if not bundle.of_table:
+        missing = kept["describe"][:, STATISTICS.index("missing") :: len(STATISTICS)]
+        marks["not_finite"] = (missing > 0).any(axis=1)
+    return marks | flags_of(kept)
 
 
 def _known_groups(groups: np.ndarray | None, m: int) -> np.ndarray:
