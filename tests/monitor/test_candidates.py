@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from estampa.monitor.candidates import CHOSEN, RANDOM, Answered, candidates, drawn_of
+from estampa.monitor.candidates import CHOSEN, RANDOM, Answered, candidates
+from estampa.monitor.feedback import drawn_of
 from made_logs import line
 
 

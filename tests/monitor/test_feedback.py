@@ -14,7 +14,17 @@ from estampa.bundle.store import Bundle
 from estampa.cli import main
 from estampa.errors import InputError
 from estampa.monitor.decide import decide, facts_of
-from estampa.monitor.feedback import CHOSEN, GIVEN, Given, gathered, is_feedback, lines_of_labels, read_feedback
+from estampa.monitor.feedback import (
+    CHOSEN,
+    GIVEN,
+    RANDOM,
+    Given,
+    drawn_of,
+    gathered,
+    is_feedback,
+    lines_of_labels,
+    read_feedback,
+)  # fmt: skip
 from estampa.monitor.labelled import UNKNOWN
 from estampa.monitor.line import lines_of, moment
 from estampa.monitor.log import Fault, LogWriter, forget
@@ -136,18 +146,51 @@ def test_chosen_answers_measure_nothing(bundle: Bundle, tmp_path: Path) -> None:
     assert found.labelled == 100
     assert found.figure("accuracy") == right
     assert any("100 more labels are of answers that were chosen" in note for note in found.notes)
-    give(path, wrong, GIVEN, bundle.hash)
-    assert watch(bundle, tmp_path / "log", labels=path).labelled == 200
+    give(path, wrong, GIVEN, bundle.hash)  # whoever says it once more, they were chosen
+    assert watch(bundle, tmp_path / "log", labels=path).labelled == 100
     with path.open("a") as stream:
         stream.write(FORMAT_1[:50])
-    give(path, {"r250": "triangle"}, GIVEN, bundle.hash)
+    give(path, {next(f"r{i}" for i in range(260, 300) if drawn_of(f"r{i}") == RANDOM): "triangle"}, GIVEN, bundle.hash)
     notes = watch(bundle, tmp_path / "log", labels=path).notes
     assert any(f"{path}, row 301: cut in the middle" in note for note in notes)
     assert any("1 labels are of classes that this model does not know (triangle 1)" in note for note in notes)
     give(path, {"r251": "square"}, CHOSEN, bundle.hash)
     give(path, {"r252": 7.5}, GIVEN, bundle.hash)
     told = gathered(path, CLASSES)
-    assert (told.unknown, told.chosen, told.foreign) == ({"triangle": 1}, 1, 1)
+    assert (told.unknown, told.chosen, told.foreign) == ({"triangle": 1}, 101, 1)
+
+
+def test_figures_are_fair_however_labels_come(tmp_path: Path) -> None:
+    """One in five answers is wrong; the page chose all the wrong ones that it could, and drew others at random."""
+    names = [f"r{i}" for i in range(2000)]
+    truth = {name: "kind0" if i % 5 else "kind1" for i, name in enumerate(names)}  # the model always says kind0
+    halves = {half: [name for name in names if drawn_of(name) == half] for half in (CHOSEN, RANDOM)}
+    hard = [name for name in halves[CHOSEN] if truth[name] == "kind1"][:150]
+    page = {CHOSEN: hard, RANDOM: halves[RANDOM][:150]}
+
+    def wrong(path: Path) -> float:
+        told = list(gathered(path, CLASSES).labels.values())
+        return told.count("kind1") / len(told)
+
+    for case, sent in {
+        "none": [], "all": names, "some": names[::3], "once_more": [*hard, *page[RANDOM]], "hard": hard,
+    }.items():  # fmt: skip
+        path = tmp_path / case
+        for half, some in page.items():
+            give(path, {name: truth[name] for name in some}, half)
+        if sent:
+            give(path, {name: truth[name] for name in sent})
+        assert wrong(path) == pytest.approx(0.2, abs=0.05), case
+    told = gathered(tmp_path / "all", CLASSES)
+    assert set(told.labels) == set(halves[RANDOM])
+    assert (told.chosen, told.aside) == (150, len(halves[CHOSEN]) - 150)
+    assert any(f"{told.aside:,} more labels are of the half" in note for note in told.notes())
+    give(tmp_path / "all", dict.fromkeys(hard))  # all that was chosen is withdrawn: nothing is missing there any more
+    told = gathered(tmp_path / "all", CLASSES)
+    assert (told.chosen, told.aside, len(told.labels)) == (0, 0, 1850)
+    give(alone := tmp_path / "alone", truth)
+    assert len(gathered(alone, CLASSES).labels) == 2000
+    assert gathered(tmp_path / "all", CLASSES, "0" * 12).aside == 0
 
 
 def test_a_class_that_the_model_does_not_know_asks_for_retraining(bundle: Bundle, tmp_path: Path) -> None:

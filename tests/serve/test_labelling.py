@@ -15,8 +15,7 @@ import pytest
 from served import Client, client, npy_bytes, words_of
 
 from estampa.bundle.store import Bundle
-from estampa.monitor.candidates import drawn_of
-from estampa.monitor.feedback import GIVEN, gathered, read_feedback
+from estampa.monitor.feedback import drawn_of, gathered, read_feedback
 from estampa.monitor.kept import Kept
 from estampa.monitor.log import forget
 from estampa.serve.labelling import KEYS
@@ -158,9 +157,19 @@ def test_what_a_form_says_is_not_believed(ask: Client, drawings: Bundle, tmp_pat
     evil = ask.post(PAGE, files={"id": (None, name), "label": (None, "full")}, headers={"Origin": "http://evil"})
     assert evil.status_code == 403
     assert (tmp_path / "labels").read_bytes() == b""
-    say(ask, "request-of-long-ago.0", label="full")  # it is no more among the last: nobody drew it
-    (told,) = read_feedback(tmp_path / "labels")
-    assert (told.drawn, told.via, told.model) == (GIVEN, "page", drawings.hash)
+    old = [f"request-of-long-ago.{i}" for i in range(9)]  # no more among the last answers that are remembered
+    for name in old:
+        say(ask, name, label="full")
+        say(ask, name, do="undo")
+    told = list(read_feedback(tmp_path / "labels"))
+    assert [one.drawn for one in told] == [drawn_of(name) for name in old for _ in range(2)]
+    assert {one.drawn for one in told} == {"random", "chosen"}
+    assert {(one.via, one.model) for one in told} == {("page", drawings.hash)}
+    name = next(one for one in old if drawn_of(one) == "chosen")
+    say(ask, name, label="empty")
+    assert ask.post("/v1/feedback", json={"id": name, "label": "full"}).json()["stored"] == 1
+    found = gathered(tmp_path / "labels", ("empty", "full"))
+    assert (found.chosen, found.labels) == (1, {}), "what the page chose stays so when a program sends it, too"
 
 
 def test_a_class_that_the_model_does_not_know(ask: Client, tmp_path: Path) -> None:

@@ -15,19 +15,18 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 
-from estampa.monitor.feedback import CHOSEN, RANDOM
+from estampa.monitor.feedback import CHOSEN, RANDOM, drawn_of, hash_of
 from estampa.predict.answers import UNREADABLE
 
 UNCERTAIN = 0.25  #: share of the answers among which the diverse ones are looked for
 LEAST = 50  #: of them at least
 KNOWN = 500  #: labelled answers, the newest, from which chosen ones should differ
 
-__all__ = ["CHOSEN", "RANDOM", "Answered", "Candidate", "candidates", "drawn_of"]
+__all__ = ["CHOSEN", "RANDOM", "Answered", "Candidate", "candidates"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +59,6 @@ class Candidate:
     drawn: str
 
 
-def drawn_of(name: str, seed: int = 0) -> str:
-    """Which half of all answers an id lies in: "random" or "chosen"."""
-    return RANDOM if _hash(name, seed)[0] % 2 else CHOSEN
-
-
 def candidates(
     answers: Sequence[Answered],
     labelled: Container[str],
@@ -90,16 +84,12 @@ def candidates(
             known.append(one)
         elif len(one.output) and np.isfinite(one.output).all() and UNREADABLE not in one.flags:
             halves[drawn_of(one.id, seed)].append(one)
-    drawn = sorted(halves[RANDOM], key=lambda one: _hash(one.id, seed))[:most]
+    drawn = sorted(halves[RANDOM], key=lambda one: hash_of(one.id, seed))[:most]
     chosen = _chosen(halves[CHOSEN], known[-KNOWN:], of_table, most)
     both = min(len(drawn), len(chosen))
     paired = [c for pair in zip(drawn, chosen, strict=False) for c in pair]
     rest = [*paired, *drawn[both:], *chosen[both:]]
     return [Candidate(one, drawn_of(one.id, seed)) for one in rest[:most]]
-
-
-def _hash(name: str, seed: int) -> bytes:
-    return blake2b(name.encode("utf-8", "surrogatepass"), digest_size=9, salt=seed.to_bytes(8, "big")).digest()
 
 
 def _chosen(pool: Sequence[Answered], known: Sequence[Answered], of_table: bool, most: int) -> list[Answered]:

@@ -5,6 +5,11 @@ came to be labelled stands beside its label, since that decides what the label m
 `chosen` because the model was unsure of them are no fair sample: it is right less often on them than on all, so that
 figures of performance rest on the other labels alone (Farquhar, Gal and Rainforth 2021, On Statistical Bias in Active
 Learning: How and When to Fix It, section 2). For training all of them are good.
+
+The page draws and chooses from different halves of all answers, by a hash of the id (`drawn_of`). An answer that was
+chosen stays so, whoever labels it later. What else is labelled in its half then lacks the hard ones, so where any
+answer of a model was chosen, only labels of the random half measure it: that half is a fair sample by itself, whether a
+program sends labels of all answers, of some, or of those that people labelled on the page once more.
 """
 
 from __future__ import annotations
@@ -12,8 +17,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -55,6 +61,21 @@ class Given:
     model: str
     via: str
     drawn: str
+
+
+def drawn_of(name: str, seed: int = 0) -> str:
+    """Which half of all answers an id lies in: "random" or "chosen"."""
+    return RANDOM if hash_of(name, seed)[0] % 2 else CHOSEN
+
+
+def hash_of(name: str, seed: int = 0) -> bytes:
+    """What decides of an id which half it lies in, and its place in the random order."""
+    return blake2b(name.encode("utf-8", "surrogatepass"), digest_size=9, salt=seed.to_bytes(8, "big")).digest()
+
+
+def joined(before: Given | None, now: Given) -> Given:
+    """What two lines of one id say together: the later label; an answer that was chosen stays so."""
+    return replace(now, drawn=CHOSEN) if before is not None and before.drawn == CHOSEN else now
 
 
 def lines_of_labels(
@@ -141,6 +162,7 @@ class Feedback:
     labels : label by id, of those that may measure a model: given, or of answers drawn at random.
     unknown : of the same answers, class -> how many labels are of it though the model does not know it.
     chosen : how many more there are of answers that were chosen because the model was unsure.
+    aside : how many more there are in their half of all answers, where any of the model's answers were chosen.
     foreign : how many more there are that are no label of such a model: texts for values, numbers for classes.
     bad : lines that could not be read. faults : the first of them, named.
     """
@@ -148,6 +170,7 @@ class Feedback:
     labels: dict[str, str | float]
     unknown: dict[str, int]
     chosen: int
+    aside: int
     foreign: int
     bad: int
     faults: tuple[str, ...]
@@ -161,6 +184,11 @@ class Feedback:
             said.append(
                 f"{self.chosen:,} more labels are of answers that were chosen because the model was unsure of them: "
                 "good for retraining, but no fair sample, so that no figure rests on them"
+            )
+        if self.aside:
+            said.append(
+                f"{self.aside:,} more labels are of the half of all answers from which those were chosen: without them "
+                "it is the easier part, so that figures rest on the other half, a fair sample by itself"
             )
         if self.unknown:
             count = sum(self.unknown.values())
@@ -186,7 +214,7 @@ def is_feedback(path: Path) -> bool:
 
 
 def gathered(path: Path, classes: Sequence[str], model: str = "") -> Feedback:
-    """What a file of labels says by now, the last line of each id, for a model of these classes (() = of values).
+    """What a file of labels says by now, the last label of each id, for a model of these classes (() = of values).
 
     `model`: its hash; what is left out of answers of other models is not counted ("" = of all).
     Raises InputError for a file in which no line is a label.
@@ -194,24 +222,29 @@ def gathered(path: Path, classes: Sequence[str], model: str = "") -> Feedback:
     last: dict[str, Given] = {}
     faults: list[Fault] = []
     for found in read_feedback(path, faults.append):
-        last[found.id] = found
+        last[found.id] = joined(last.get(found.id), found)
     if faults and not last:
         raise InputError(
             f"no line is a label: {faults[0].why}", where=f"{path}, row {faults[0].row}",
             cure="Name the file of `estampa serve --feedback`, or one with columns id and label.",
         )  # fmt: skip
-    known, labels, unknown, chosen, foreign = set(classes), dict[str, str | float](), Counter[str](), 0, 0
+    known, labels, unknown, counts = set(classes), dict[str, str | float](), Counter[str](), Counter[str]()
+    picked = {given.model for given in last.values() if given.drawn == CHOSEN and given.label is not None}
     for name, given in last.items():
         if given.label is None:
             continue
         own = given.model == model or not model
         if isinstance(given.label, str) != bool(classes):
-            foreign += own
+            counts["foreign"] += own
         elif given.drawn == CHOSEN:
-            chosen += own
+            counts["chosen"] += own
+        elif given.drawn == GIVEN and given.model in picked and drawn_of(name) == CHOSEN:
+            counts["aside"] += own
         elif isinstance(given.label, str) and given.label not in known:
             unknown[given.label] += own
         else:
             labels[name] = given.label
     named = tuple(f"{path}, row {fault.row}: {fault.why}" for fault in faults[:_FAULTS])
-    return Feedback(labels, dict(+unknown), chosen, foreign, len(faults), named)
+    return Feedback(
+        labels, dict(+unknown), counts["chosen"], counts["aside"], counts["foreign"], len(faults), named
+    )  # fmt: skip

@@ -21,8 +21,8 @@ from starlette.responses import RedirectResponse, Response
 from estampa.data.summary import STATISTICS
 from estampa.errors import InputError
 from estampa.measure import decide
-from estampa.monitor.candidates import CHOSEN, RANDOM, Answered, candidates, drawn_of
-from estampa.monitor.feedback import GIVEN, PAGE, Label
+from estampa.monitor.candidates import CHOSEN, RANDOM, Answered, candidates
+from estampa.monitor.feedback import PAGE, Label, drawn_of
 from estampa.monitor.policy import LeastPolicy
 from estampa.page.display import Shown
 from estampa.serve.bodies import form_of
@@ -150,7 +150,7 @@ class Labelling(Frame):
         def work() -> None:
             labels: dict[str, Label] = {name: label}
             require_own(labels, model, self.service.models, desk)
-            desk.take(version, labels, PAGE, drawn_of(name) if desk.knows(name) else GIVEN)
+            desk.take(version, labels, PAGE, drawn_of(name))
 
         await self.read(work)
         return {"last": name, "pictures": pictures}, others
@@ -176,7 +176,7 @@ def _withdraw(desk: Desk, version: Version, name: str) -> None:
     """Take back what was said of an answer, if anything was."""
     desk.refresh()
     if desk.label(name) is not None:
-        desk.take(version, {name: None}, PAGE, drawn_of(name) if desk.knows(name) else GIVEN)
+        desk.take(version, {name: None}, PAGE, drawn_of(name))
 
 
 def _mark(name: str) -> bytes:
