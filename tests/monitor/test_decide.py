@@ -52,7 +52,10 @@ def test_drift_without_labels_asks_for_watching(kind: str) -> None:
     assert verdict.kind == "watch"
     assert verdict.reasons[0].figure == "x"
     assert verdict.reasons[0].evidence == "0.5 [0.48, 0.52], expected 0.45 to 0.55"
-    assert verdict.next == ("label 100 more objects, then: estampa monitor runs/a --labels FILE",)
+    assert verdict.first == "label 100 objects"
+    assert verdict.next == ("estampa monitor runs/a --log LOG --labels FILE",)
+    typed = decide(watched(figure("x", kind, alert=True)), Policy(), OLD_ENOUGH, again="estampa monitor a --log l")
+    assert typed.lines()[-2:] == ["next     label 100 objects, then", "         estampa monitor a --log l"]
 
 
 def test_labels_ask_for_retraining_once_there_are_enough() -> None:
@@ -93,7 +96,8 @@ def test_an_old_model_is_retrained_with_its_release_named() -> None:
 def test_too_few_objects_decide_nothing() -> None:
     verdict = decide(watched(figure("mean", alert=True), n=20), Policy(), OLD_ENOUGH)
     assert verdict.kind == "keep"
-    assert "20 objects were seen, and 50 are needed" in verdict.reasons[0].text
+    assert "too little was seen to say more: 20 objects, and 50 are needed" in verdict.sentence
+    assert "1 object, and" in decide(watched(figure("mean"), n=1), Policy(), OLD_ENOUGH).sentence
 
 
 def test_own_ranges_and_effects() -> None:

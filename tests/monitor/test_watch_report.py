@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -175,3 +176,34 @@ def test_a_policy_to_edit_is_written_and_never_over_another(
     assert "days = 30" in policy.read_text()
     run(of_table.folder, "--log", log, "--policy", policy, "--write-policy", tmp_path / "next.toml")
     assert read_policy(tmp_path / "next.toml").age.days == 30
+
+
+def test_a_command_that_fails_keeps_the_alarm(
+    of_table: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = galaxies(200, seed=3)[0]
+    raw[:, 1] += 0.6
+    log = logged(tmp_path / "log", of_table, raw)
+    for command, said in (("false", "failed with exit code 1"), ("no-such-command", "cannot be run")):
+        assert run(of_table.folder, "--log", log, "--on-alert", command) == 3
+        told = capsys.readouterr().err
+        assert f"--on-alert: the command {said}" in told
+        assert "left their range" in told
+
+
+def test_the_next_command_is_the_one_that_was_typed(
+    of_table: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw, labels = galaxies(200, seed=3)
+    raw[:, 1] += 0.6
+    log, policy = logged(tmp_path / "log", of_table, raw), tmp_path / "p.toml"
+    words = ["monitor", str(of_table.folder), "--log", str(log), "--by", "100", "--write-policy", str(policy)]
+    monkeypatch.setattr("sys.argv", ["estampa", *words])
+    assert run(*words[1:], "--json") == 3
+    verdict = json.loads(capsys.readouterr().out)["verdict"]
+    assert verdict["first"] == "label 100 objects"
+    assert verdict["next"] == [shlex.join(["estampa", *words[:-2], "--labels", "FILE"])]
+    rows = [f"r{i},kind{c}" for i, c in enumerate(labels)]
+    (tmp_path / "l.csv").write_text("\n".join(["id,label", *rows]) + "\n")
+    again = shlex.split(verdict["next"][0].replace("FILE", str(tmp_path / "l.csv")))
+    assert run(*again[2:]) == 3, "the command that is told runs"

@@ -46,7 +46,11 @@ def command(
         Path | None, typer.Option(help="Folder of inputs kept by consent: the report shows what moved. With --log, -o.")
     ] = None,
     on_alert: Annotated[
-        str, typer.Option(help="A command that is run when something left its range; it reads the JSON on stdin.")
+        str,
+        typer.Option(
+            help="A command that is run when something left its range; it reads the JSON on stdin. No shell: for pipes "
+            "and variables give sh -c '...'."
+        ),
     ] = "",
     json: Json = False,
     quiet: Quiet = False,
@@ -83,7 +87,7 @@ def command(
     asked = Asked(labels, int(by) if by.isdecimal() else by, rate, kinds[0], part)
     examples = Examples(bundle, store)
     found, shown = watch_and_show(bundle, log or predictions or data or "", asked, examples, console)
-    verdict = decide(found, rules, facts_of(bundle, entry), run=run)
+    verdict = decide(found, rules, facts_of(bundle, entry), run=run, again=_again(spelled(), labels))
     for note in (*found.notes, *found.faults):
         console.warn(note)
     if found.bad > len(found.faults):
@@ -97,8 +101,8 @@ def command(
         places += [*([] if places else [""]), f"policy   {write_policy}"]
     record = found.to_json() | {"verdict": verdict.to_json()}
     console.result(record, [*report.lines(found), "", *verdict.lines(), *places])
-    if found.alarmed and on_alert:
-        _tell(on_alert, record)
+    if found.alarmed and on_alert and (failed := _tell(on_alert, record)):
+        console.warn(f"--on-alert: {failed}")
     if found.alarmed:
         raise CheckFailed(_alarm(found), where="estampa monitor")
 
@@ -140,8 +144,21 @@ def _store(keep: Path | None, kind: str, output: Path | None) -> Kept | None:
     return Kept(keep)
 
 
-def _tell(command: str, record: dict[str, object]) -> None:
-    """Run the command of --on-alert with the result on its standard input; InputError when it cannot be or fails."""
+def _again(command: str, labels: Path | None) -> str:
+    """The command that was typed, to be run once more with labels."""
+    import shlex
+
+    words, kept = iter(shlex.split(command)), []
+    for word in words:
+        if word == "--write-policy":  # it is written once, never over another
+            next(words, None)
+        elif not word.startswith("--write-policy="):
+            kept.append(word)
+    return shlex.join([*kept, *([] if labels is not None else ["--labels", "FILE"])])
+
+
+def _tell(command: str, record: dict[str, object]) -> str:
+    """Run the command of --on-alert with the result on its standard input; what failed, "" for nothing."""
     import json
     import shlex
     import subprocess
@@ -150,15 +167,14 @@ def _tell(command: str, record: dict[str, object]) -> None:
         words = shlex.split(command)
         ended = subprocess.run(words, input=json.dumps(record), text=True, timeout=60, stdout=2, check=False)
     except (OSError, ValueError, IndexError, subprocess.TimeoutExpired) as error:
-        raise InputError("the command cannot be run", where="--on-alert", got=str(error)[:200]) from error
-    if ended.returncode:
-        raise InputError("the command failed", where="--on-alert", got=f"exit code {ended.returncode}")
+        return f"the command cannot be run: {str(error)[:200]}"
+    return f"the command failed with exit code {ended.returncode}" if ended.returncode else ""
 
 
 def _alarm(found: Watch) -> str:
     """What left its range, in a line."""
     if found.alerts:
-        return f"{len(found.alerts)} figures left their range"
+        return "1 figure left its range" if len(found.alerts) == 1 else f"{len(found.alerts)} figures left their range"
     bad = [period.name for period in found.periods if period.alerts]
     unit = f"groups by {found.column}" if found.column else "periods"
     return f"figures left their range in {len(bad)} of {len(found.periods)} {unit}, first {bad[0]}"

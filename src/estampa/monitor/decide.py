@@ -19,6 +19,7 @@ from estampa.monitor.figures import Figure, Watch
 from estampa.monitor.labelled import UNKNOWN
 from estampa.monitor.policy import Effect, Policy, RangePolicy
 from estampa.monitor.registry import Entry
+from estampa.plain import numbered
 
 KEEP, WATCH, RETRAIN = "keep", "watch", "retrain"
 _WEIGHT = {"ignore": 0, KEEP: 0, WATCH: 1, RETRAIN: 2}
@@ -78,11 +79,15 @@ class Reason:
 
 @dataclass(frozen=True)
 class Verdict:
-    """keep, watch or retrain, with the reasons, the weightiest first, and what to do next."""
+    """keep, watch or retrain, with the reasons, the weightiest first, and what to do next.
+
+    `next` are commands as they are typed, but for names in capitals; `first` says what must be done before them.
+    """
 
     kind: Literal["keep", "watch", "retrain"]
     reasons: tuple[Reason, ...]
     next: tuple[str, ...] = ()
+    first: str = ""
 
     @property
     def sentence(self) -> str:
@@ -92,7 +97,8 @@ class Verdict:
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         reasons = [reason.to_json() for reason in self.reasons]
-        return {"kind": self.kind, "said": self.sentence, "reasons": reasons, "next": list(self.next)}
+        told = {"kind": self.kind, "said": self.sentence, "reasons": reasons}
+        return {**told, "first": self.first, "next": list(self.next)}
 
     def lines(self) -> list[str]:
         """For a terminal."""
@@ -101,8 +107,9 @@ class Verdict:
             evidence = f" ({reason.evidence})" if reason.evidence and not reason.figure else ""
             rows.append(f"  {reason.effect:<8} {reason.text}{evidence}")
         if len(self.reasons) > _MOST:
-            rows.append(f"  and {len(self.reasons) - _MOST} more reasons")
-        return [*rows, *([""] if self.next else []), *(f"next     {line}" for line in self.next)]
+            rows.append(f"  and {numbered(len(self.reasons) - _MOST, 'more reason')}")
+        todo = [*([f"{self.first}, then"] if self.first else []), *self.next]
+        return [*rows, *([""] if todo else []), *(f"{'' if i else 'next':<9}{line}" for i, line in enumerate(todo))]
 
 
 def anchor(figure: str) -> str:
@@ -126,7 +133,7 @@ def facts_of(bundle: Bundle, entry: Entry | None = None, now: datetime | None = 
     return Facts(now or datetime.now(UTC), trained, entry.time if entry else None, release, dated)
 
 
-def decide(watch: Watch, policy: Policy, facts: Facts, *, run: str = "RUN") -> Verdict:
+def decide(watch: Watch, policy: Policy, facts: Facts, *, run: str = "RUN", again: str = "") -> Verdict:
     """The verdict on a model from what was watched, by a policy.
 
     The weightiest reason decides. Figures that left their range (the learned one, or the policy's own) ask for what
@@ -141,6 +148,7 @@ def decide(watch: Watch, policy: Policy, facts: Facts, *, run: str = "RUN") -> V
     policy : see policy.py; `Policy()` for the defaults.
     facts : see `facts_of`.
     run : how the model is called in the next command.
+    again : the command that watches once more, with labels; "" = one for a log.
 
     Raises InputError for a range of the policy whose figure does not exist.
     """
@@ -154,10 +162,11 @@ def decide(watch: Watch, policy: Policy, facts: Facts, *, run: str = "RUN") -> V
     if not any(_WEIGHT[reason.effect] for reason in reasons):
         if not any(reason.effect == KEEP for reason in reasons):
             held = sum(math.isfinite(f.score) or f.name in policy.ranges for f in figures)
-            text = f"all {held:,} watched figures of {watch.n:,} objects are in their ranges."
+            text = f"all {held:,} watched figures of {numbered(watch.n, 'object')} are in their ranges."
             reasons.insert(0, Reason(text, KEEP))
         kind = KEEP
-    return Verdict(kind, tuple(reasons), _next(kind, watch, policy, run))  # type: ignore[arg-type]
+    then, first = _next(kind, watch, policy, run, again)
+    return Verdict(kind, tuple(reasons), then, first)  # type: ignore[arg-type]
 
 
 def _ruled(watch: Watch, policy: Policy) -> list[Figure]:
@@ -196,7 +205,8 @@ def _with_range(figure: Figure, ruled: RangePolicy) -> Figure:
 def _too_few(watch: Watch, policy: Policy) -> list[Reason]:
     if watch.n >= policy.least.objects:
         return []
-    text = f"{watch.n:,} objects were seen, and {policy.least.objects:,} are needed before figures decide."
+    seen, needed = numbered(watch.n, "object"), policy.least.objects
+    text = f"too little was seen to say more: {seen}, and {needed:,} are needed before figures decide."
     return [Reason(text, KEEP)]
 
 
@@ -211,14 +221,16 @@ def _of_figures(watch: Watch, policy: Policy, figures: Sequence[Figure]) -> list
             continue
         text = figure.why or f"{words(figure.name)} left its range."
         if figure.kind == "performance" and watch.labelled < policy.least.labels and effect == RETRAIN:
-            needed = f"There are {watch.labelled:,} labels, and {policy.least.labels:,} are needed before they decide."
-            text = f"{text.rstrip('.')}. {needed}"
+            there = "There is 1 label" if watch.labelled == 1 else f"There are {watch.labelled:,} labels"
+            text = f"{text.rstrip('.')}. {there}, and {policy.least.labels:,} are needed before they decide."
             effect = "watch"
         found.append(Reason(text, effect, figure.name, _evidence(figure)))
     for kind, count in held.items():
         effect = getattr(policy.effect, kind)
         if count > _MOST and effect != "ignore" and watch.n >= policy.least.objects:
-            text = f"{count - _MOST:,} more figures of the kind {kind} left their ranges."
+            rest = count - _MOST
+            which = f"1 more figure of the kind {kind} left its range."
+            text = which if rest == 1 else f"{rest:,} more figures of the kind {kind} left their ranges."
             found.append(Reason(text, WATCH if effect == WATCH or kind != "performance" else effect))
     return found
 
@@ -245,8 +257,8 @@ def _of_groups(watch: Watch, policy: Policy) -> list[Reason]:
         own = [f for f in group.alerts if f.name not in known and getattr(policy.effect, f.kind) != "ignore"]
         if own and group.n >= policy.least.objects:
             first = min(own, key=_order)
-            more = f", and {len(own) - 1:,} more figures left their ranges" if len(own) > 1 else ""
-            text = f"{watch.column} {group.name}, {group.n:,} objects: {first.why}{more}"
+            more = f", and {numbered(len(own) - 1, 'more figure')} left the range" if len(own) > 1 else ""
+            text = f"{watch.column} {group.name}, {numbered(group.n, 'object')}: {first.why}{more}"
             found.append((_order(first), Reason(text, WATCH, first.name, _evidence(first), group.name)))
     reasons = [reason for _, reason in sorted(found, key=lambda pair: pair[0])]
     rest = len(reasons) - _MOST
@@ -314,14 +326,16 @@ def _unmeasured(watch: Watch, policy: Policy) -> list[Reason]:
     ]
 
 
-def _next(kind: str, watch: Watch, policy: Policy, run: str) -> tuple[str, ...]:
+def _next(kind: str, watch: Watch, policy: Policy, run: str, again: str) -> tuple[tuple[str, ...], str]:
+    """The commands to run next, and what must be done before them."""
     if kind == RETRAIN:
-        return (f"estampa retrain {run} --data LABELLED -o CHALLENGER",)
-    if kind == WATCH and watch.labelled < policy.least.labels:
-        return (
-            f"label {policy.least.labels - watch.labelled:,} more objects, then: estampa monitor {run} --labels FILE",
-        )
-    return ()
+        return (f"estampa retrain {run} --data LABELLED -o CHALLENGER",), ""
+    lacking = policy.least.labels - watch.labelled
+    if kind == WATCH and lacking > 0:
+        more = "more " if watch.labelled else ""
+        said = f"label {lacking:,} {more}object{'' if lacking == 1 else 's'}"
+        return (again or f"estampa monitor {run} --log LOG --labels FILE",), said
+    return (), ""
 
 
 def _utc(moment: datetime) -> datetime:

@@ -142,7 +142,8 @@ def verdict_section(verdict: Verdict, found: Watch) -> Section:
     rows = [_reason(reason) for reason in verdict.reasons]
     blocks: list[Any] = [page.Headline(items), Table(_ASKED, rows[:_MOST_REASONS])]
     if verdict.next:
-        blocks.append(page.Code("\n".join(verdict.next), "Next"))
+        caption = f"Next: {verdict.first}, then" if verdict.first else "Next"
+        blocks.append(page.Code("\n".join(verdict.next), caption))
     if len(rows) > _MOST_REASONS:
         rest = len(rows) - _MOST_REASONS
         words = "One more reason" if rest == 1 else f"{rest} more reasons"
