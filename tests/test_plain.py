@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from estampa.plain import counted, duration, table
+from estampa.plain import counted, duration, folded, table
 
 
 def test_durations_as_people_write_them() -> None:
@@ -13,6 +13,12 @@ def test_durations_as_people_write_them() -> None:
         "2 min 05 s",
         "1 h 12 min",
     ]
+
+
+def test_names_that_differ_by_case_or_blanks_alone() -> None:
+    assert folded(" D ark\t") == folded("dark") == "dark"
+    assert folded("STRASSE") == folded("Straße")
+    assert folded("dark") != folded("darker")
 
 
 def test_tables_align_numbers_right() -> None:

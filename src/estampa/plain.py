@@ -1,4 +1,4 @@
-"""Plain text: durations and tables without boxes for terminals, names that no spreadsheet runs."""
+"""Plain text: durations and tables without boxes for terminals, names that no spreadsheet runs, names compared."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ def duration(seconds: float) -> str:
 def numbered(count: int, noun: str) -> str:
     """A number and its noun: "1 column", "3 columns"; the plural takes an s."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def folded(name: str) -> str:
+    """A name without its blanks and its case: two classes of one folded name are one class spelled in two ways."""
+    return "".join(name.split()).casefold()
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:

@@ -13,6 +13,8 @@ from estampa import pipeline
 from estampa.bundle.store import Bundle
 from estampa.cli import main
 from estampa.data.dataset import Dataset, DatasetWriter, Header, ReadRecord
+from estampa.data.deal import NONE, TEST, TRAIN
+from estampa.data.grow import settled
 from estampa.errors import CheckFailed, ContractError, InputError
 from estampa.evaluate.labels import recipe_of
 from estampa.monitor.compare import compare
@@ -107,6 +109,35 @@ def test_old_data_that_the_champion_never_saw(champion: Bundle, tmp_path: Path) 
     assert data.n == 290
     assert np.isin(data.hashes[data.rows("test")], tested).sum() == 40
     assert not np.isin(data.hashes[data.rows("train")], tested).any()
+
+
+def test_new_data_keep_parts_of_their_own(champion: Bundle, tmp_path: Path) -> None:
+    """What people chose to label is learned from and in no other part, with old data and without."""
+    old = old_of(champion)
+    values, labels = galaxies(200, seed=9)
+    near, far = old.table_rows(old.rows("test")[:10]) * (1 + 1e-7), np.arange(200)
+    split = np.select([far % 10 < 6, far % 10 == 6, far % 10 == 7, far % 10 == 8], [1, 2, 3, 0], 1).astype(np.uint8)
+    rows = np.vstack([values, near])
+    new = fresh(tmp_path / "new.h5", rows, np.r_[labels, np.zeros(10, int)], np.r_[split, np.full(10, 3)])
+    new = new.with_split(np.asarray(new.split), {"seed": 0, "gathered": {"train": 40, "none": 20}})
+    alone, _ = gathered(champion, new, None, tmp_path, SILENT)
+    assert np.array_equal(alone.split, new.split)
+    data, said = gathered(champion, new, old, tmp_path, SILENT)
+    assert np.array_equal(data.split[: old.n], old.split)
+    assert np.array_equal(data.split[old.n : old.n + 200], split), "what is in no part is not dealt"
+    assert "210 added to" in " ".join(said)
+    assert (data.path.stat().st_mode | new.path.stat().st_mode) & 0o077, "as open as both were"
+    new.path.chmod(0o600)
+    data, _ = gathered(champion, new, old, tmp_path, SILENT)
+    assert data.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_own_parts_yield_to_old_ones_of_their_unit() -> None:
+    given, own = np.array([TEST, TRAIN, TRAIN, TEST, NONE, TRAIN], np.uint8), np.array([0, 1, 0, 0, 0, 1])
+    stated = np.array([False, False, True, True, True, True])
+    parts, lost = settled(given, own, stated, stated)
+    assert parts.tolist() == [TEST, TRAIN, NONE, TEST, NONE, TRAIN]
+    assert lost == 1
 
 
 def test_another_task_is_refused(champion: Bundle, tmp_path: Path) -> None:

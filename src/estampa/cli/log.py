@@ -109,23 +109,32 @@ def _forget(console: Console, ids: list[str], paths: list[Path], keep: Path | No
 
 def _gather(console: Console, run: str, places: tuple[Path, Path, Path]) -> None:
     """Make a Dataset of kept and labelled inputs, and say until when it may be kept."""
+    import numpy as np
+
     from estampa.bundle.store import Bundle
+    from estampa.data.record import PARTS
     from estampa.monitor.gather import gather
 
     keep, feedback, output = places
     found = gather(Bundle.open(run), keep, feedback, output, console)
-    for fault in found.faults[:20]:
-        console.warn(fault)
+    for said in (*found.faults[:20], *found.notes):
+        console.warn(said)
     dataset, first = found.dataset, found.expires[0]
     counts = {name: int((dataset.labels == i).sum()) for i, name in enumerate(dataset.classes)}
     lines = [f"{dataset.n:,} labelled inputs of {run} in {output}"]
     lines += [f"{name}: {n:,}" for name, n in counts.items()]
+    parts = {name: int(n) for name, n in zip(PARTS, np.bincount(dataset.split, minlength=len(PARTS)), strict=True)}
+    some = [f"{parts[name]:,} {name}" for name in PARTS[1:]]
+    some[0] += f" ({found.chosen['train']:,} of them chosen because the model was unsure)"
+    lines.append(f"parts: {', '.join(some)}")
+    if parts["none"]:
+        lines.append(f"in no part: {parts['none']:,} chosen ones; others of their request, or copies, are judged with")
     lines += [f"left out: {n:,} {why}" for why, n in found.left.items()]
     lines += ["", f"The first of them is to be deleted by {first:%Y-%m-%d %H:%M} UTC, as was promised; this copy too."]
     lines += [f"next     estampa retrain {run} --data {output}"]
     record = {
-        "path": str(output), "n": dataset.n, "classes": counts, "left": found.left,
-        "expires": [f"{end:%Y-%m-%dT%H:%M:%SZ}" for end in found.expires],
+        "path": str(output), "n": dataset.n, "classes": counts, "parts": parts, "chosen": found.chosen,
+        "left": found.left, "expires": [f"{end:%Y-%m-%dT%H:%M:%SZ}" for end in found.expires],
     }  # fmt: skip
     console.result(record, lines)
 

@@ -6,6 +6,9 @@ A score on the old test part stays comparable, so nothing that resembles it may 
 - and nearly equals one (duplicates.py) takes that one's part; where it resembles rows of two parts, it takes none;
 - else, of a class that was there, is learned from (`new_to="train"`), or dealt like a new class ("split");
 - else, of a new class, is dealt in the shares of the old parts, stratified.
+
+What comes with parts of its own, one to learn from among them, was dealt already, and not by chance alone (what people
+chose to label is learned from and not tested on): it keeps them, or is in none where it resembles old rows of another.
 """
 
 from __future__ import annotations
@@ -257,20 +260,44 @@ def _parts(
         pairs, ignored = plausible(pairs[added[pairs].any(axis=1)], many.n)
     own = units(groups, many.hashes, many.n, pairs)
     shares = _shares(sets[0])
+    stated = np.concatenate([np.full(len(rows), keeps_parts(one)) for one, rows in zip(sets, kept, strict=True)])
+    given, strayed = settled(given, own, stated & added, added)
     parts, followed, torn = extended(
-        given, labels, own, added & known, shares=shares, task=header.task, new_to=new_to, seed=seed
+        given, labels, own, added & known & ~stated, shares=shares, task=header.task, new_to=new_to, seed=seed
     )
     counts = np.bincount(parts[added], minlength=len(PARTS))
     where = ", ".join(f"{counts[p]:,} to {PARTS[p]}" for p in (TRAIN, VALIDATION, TEST) if counts[p])
     notes = [f"{int(added.sum()):,} added to {sets[0].n:,}, whose parts are kept: {where or 'none to any part'}"]
     if followed:
         notes.append(f"{followed:,} of them belong to old ones (near copies, or the same group) and take their part")
+    if strayed:
+        notes.append(f"{strayed:,} of them have a part of their own and belong to old ones of another: now in none")
     if torn:
         notes.append(f"{torn:,} of them belong to old ones of two parts, and are in no part")
     if ignored:
         notes.append(ignored_in_words(ignored))
     classes = header.classes if header.task == "classification" else ()
     return parts, notes + notes_of(parts, labels, classes)
+
+
+def keeps_parts(dataset: Dataset) -> bool:
+    """Whether a Dataset has parts of its own, which what is made of it keeps: some are to learn from."""
+    return bool(dataset.split_record) and bool((dataset.split == TRAIN).any())
+
+
+def settled(given: np.ndarray, own: np.ndarray, stated: np.ndarray, added: np.ndarray) -> tuple[np.ndarray, int]:
+    """Parts (n,) in which no row that has one of its own (`stated`, bool) stands against old rows of its unit `own`.
+
+    `added` (n,) bool: the rows that are not old. Returns also how many lost their part by that.
+    """
+    old = ~added & (given != NONE)
+    _, code = np.unique(own, return_inverse=True)
+    seen = np.zeros((int(code.max()) + 1, len(PARTS)), bool)
+    seen[code[old], given[old]] = True
+    sides = seen[code]
+    sides[np.arange(len(given)), given] = False
+    astray = stated & (given != NONE) & sides.any(axis=1)
+    return np.where(astray, NONE, given).astype(np.uint8), int(astray.sum())
 
 
 def _shares(old: Dataset) -> np.ndarray:

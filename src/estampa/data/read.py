@@ -225,14 +225,9 @@ def _stream(reading: Reading, exclusion: Exclusion, target: Path, fingerprint: s
         names = ", ".join(exclusion.unmatched[:_SHOWN])
         progress.warn(f"{len(exclusion.unmatched)} entries of the exclude file match no row: {names}")
     writer = DatasetWriter(
-        target,
-        header,
-        ids=reading.ids,
-        labels=reading.labels,
-        groups=reading.groups,
-        split=reading.split,
-        fingerprint=fingerprint,
-    )
+        target, header, ids=reading.ids, labels=reading.labels, groups=reading.groups, split=reading.split,
+        fingerprint=fingerprint, private=reading.private,
+    )  # fmt: skip
     keep_part = True
     try:
         if reading.table is not None:

@@ -44,6 +44,7 @@ class DatasetWriter:
     header : announces `n` rows; the file holds those that were kept.
     ids, labels, groups, split : as in `Reading`; checked here, before any pixel is decoded.
     fingerprint : names source and options; an unfinished earlier run with the same one is continued.
+    private : only the file's owner may read it.
 
     Attributes
     ----------
@@ -65,6 +66,7 @@ class DatasetWriter:
         groups: np.ndarray | None = None,
         split: np.ndarray | None = None,
         fingerprint: str,
+        private: bool = False,
     ) -> None:
         self.path, self.header, self.fingerprint = Path(path), header, fingerprint
         self.part = self.path.with_name(self.path.name + ".part")
@@ -83,7 +85,9 @@ class DatasetWriter:
         self.open = False
         require_writable(self.path)
         with storage_errors(self.path):
-            self._file = os.open(self.part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._file = os.open(self.part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600 if private else 0o644)
+            if private:  # a part that was left behind keeps the rights that it had
+                os.fchmod(self._file, 0o600)
         self._lock()
         self._resume()
         self.open = True

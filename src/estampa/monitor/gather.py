@@ -1,4 +1,10 @@
-"""Labelled answers made into a Dataset: inputs that were kept by consent, with the labels that people gave to them."""
+"""Labelled answers made into a Dataset: inputs that were kept by consent, with the labels that people gave to them.
+
+It comes with its parts, since how a label came about decides what it is good for. Answers that were chosen because the
+model was unsure of them are learned from and nothing else: a test part with them in it is harder than what comes, so
+that each figure on it is too low, and so are ranges that are learned from a validation part with them (Farquhar, Gal
+and Rainforth 2021, On Statistical Bias in Active Learning: How and When to Fix It).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +12,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,13 +21,20 @@ import numpy as np
 
 from estampa.bundle.store import Bundle
 from estampa.data.dataset import Dataset, DatasetWriter, Header
-from estampa.data.record import ReadRecord
+from estampa.data.deal import NONE, TEST, TRAIN, VALIDATION, deal_units, strata_of
+from estampa.data.record import PARTS, ReadRecord
+from estampa.data.split import notes_of
+from estampa.data.splitfile import write_split
+from estampa.data.ties import ties_of
 from estampa.errors import InputError
+from estampa.evaluate.labels import recipe_of
 from estampa.files import require_writable
-from estampa.monitor.feedback import Given, read_feedback
+from estampa.monitor.feedback import CHOSEN, Given, read_feedback
 from estampa.monitor.kept import Kept
 from estampa.monitor.line import stamp
 from estampa.monitor.log import Fault
+from estampa.plain import folded
+from estampa.predict.parts import held_of
 from estampa.progress import SILENT, Progress
 
 _BLOCK = 256  #: inputs in memory at once
@@ -33,39 +46,59 @@ class Gathered:
 
     Attributes
     ----------
-    dataset : the labelled inputs, in order of their ids.
+    dataset : the labelled inputs, in order of their ids, with their parts.
+    chosen : how many of each part (see PARTS) were chosen because the model was unsure of them.
     expires : when the first and the last of the kept inputs are to be deleted, UTC.
     left : why labels were left out -> how many.
+    notes : what must be known of the parts.
     faults : lines of the labels that could not be read.
     """
 
     dataset: Dataset
+    chosen: dict[str, int]
     expires: tuple[datetime, datetime]
     left: dict[str, int]
+    notes: tuple[str, ...]
     faults: tuple[str, ...] = field(default=())
 
 
 def gather(
-    bundle: Bundle, keep: Path | str, feedback: Path | str, output: Path | str, progress: Progress = SILENT
+    bundle: Bundle,
+    keep: Path | str,
+    feedback: Path | str,
+    output: Path | str,
+    progress: Progress = SILENT,
+    *,
+    now: datetime | None = None,
 ) -> Gathered:
-    """Write the inputs of this bundle that were kept and labelled as a Dataset, in flat memory.
+    """Write the inputs of this bundle that were kept and labelled as a Dataset that its owner alone may read.
 
-    Labels that were drawn at random and chosen ones both count: all are good to learn from. Classes that the model
-    does not know stand after its own. Objects of one request
-    are one group. Pixels are those that the model was fed; of a table, its raw columns.
+    Objects of one request are one group. Groups are dealt to train, validation and test in the shares of the bundle's
+    recipe; what was chosen because the model was unsure of it is in the train part or, where others of its group are
+    validated or tested with, in none. What the bundle was tested on is in the test part. Classes that the model does
+    not know stand after its own. Pixels are those that the model was fed; of a table, its raw columns.
+
+    Parameters
+    ----------
+    bundle : the model that answered.
+    keep, feedback : the folder of inputs, and the file of labels, of a service.
+    output : the Dataset to be.
+    now : the moment at which inputs may still be kept.
 
     Raises InputError where nothing is both kept and labelled, or a kept input is damaged or of another shape;
     StorageError when the disk is full.
     """
     require_writable(Path(output))
     store, faults = Kept(keep), list[Fault]()
-    last: dict[str, Given] = {}
+    last, chosen = dict[str, Given](), set[str]()
     for given in read_feedback(feedback, faults.append):
         last[given.id] = given
-    left = Counter[str]()
-    held, wanted = set(store.ids()), dict[str, str | float]()
+        if given.drawn == CHOSEN:  # who labels it again does not make it a fair draw
+            chosen.add(given.id)
+    left, moment = Counter[str](), now or datetime.now(UTC)
+    ends, wanted = dict(store.ends()), dict[str, str | float]()
     for name, given in sorted(last.items()):
-        why = _unfit(bundle, given, held)
+        why = _unfit(bundle, given, ends, moment)
         if why:
             left[why] += 1
         elif given.label is not None:
@@ -76,15 +109,16 @@ def gather(
             allowed=f"inputs of model {bundle.hash} with a label",
             cure="Inputs are kept where the service has --keep and a request consents.",
         )  # fmt: skip
-    ends = [end for name, end in store.ends() if name in wanted]
     new = sorted({label for label in wanted.values() if isinstance(label, str)} - set(bundle.classes))
-    header = _header(bundle, len(wanted), (min(ends), max(ends)), (*bundle.classes, *new))
+    until = min(ends[name] for name in wanted), max(ends[name] for name in wanted)
+    header = _header(bundle, len(wanted), until, (*bundle.classes, *new))
     dataset = _written(store, wanted, header, Path(output), progress)
+    dataset, counts, notes = _parted(bundle, dataset, np.isin(dataset.ids, list(chosen)), progress)
     told = tuple(f"{feedback}, row {fault.row}: {fault.why}" for fault in faults)
-    return Gathered(dataset, (min(ends), max(ends)), dict(left), told)
+    return Gathered(dataset, counts, until, dict(left), notes, told)
 
 
-def _unfit(bundle: Bundle, given: Given, held: set[str]) -> str:
+def _unfit(bundle: Bundle, given: Given, ends: dict[str, datetime], now: datetime) -> str:
     """Why a label cannot be learned from, "" when it can."""
     if given.label is None:
         return "withdrawn"
@@ -92,7 +126,50 @@ def _unfit(bundle: Bundle, given: Given, held: set[str]) -> str:
         return f"of model {given.model}"
     if isinstance(given.label, str) != bool(bundle.classes):
         return "no label of such a model"
-    return "" if given.id in held else "without a kept input"
+    if isinstance(given.label, str) and given.label not in bundle.classes:
+        meant = [name for name in bundle.classes if folded(name) == folded(given.label)]
+        if meant:
+            return f"spelled {given.label!r} in place of {meant[0]!r}"
+    if given.id not in ends:
+        return "without a kept input"
+    return "" if ends[given.id] > now else "expired"
+
+
+def _parted(
+    bundle: Bundle, dataset: Dataset, chosen: np.ndarray, progress: Progress
+) -> tuple[Dataset, dict[str, int], tuple[str, ...]]:
+    """Deal the objects, of which some were `chosen` (n,) bool, and store their parts.
+
+    Returns the Dataset with them, how many of each part were chosen, and what must be known.
+    """
+    recipe = recipe_of(bundle)
+    tied = ties_of(dataset, dataset.groups, progress=progress)
+    tested = np.isin(dataset.hashes, held_of(bundle, "test")[1])
+    aside = np.isin(tied.units, tied.units[tested])
+    parts = np.where(aside & ~chosen, TEST, NONE).astype(np.uint8)
+    free = ~chosen & ~aside
+    if free.any():
+        test, validation = recipe.data.test, recipe.data.validation * (1 - recipe.data.test)
+        shares = np.zeros(len(PARTS))
+        shares[[TRAIN, VALIDATION, TEST]] = 1 - test - validation, validation, test
+        strata = strata_of(dataset.labels, free, dataset.task)[free]
+        parts[free] = deal_units(strata, tied.units[free], shares, np.random.default_rng(recipe.train.seed))
+    judged = np.isin(tied.units, tied.units[(parts == VALIDATION) | (parts == TEST)])
+    parts[chosen & ~aside & ~judged] = TRAIN
+    counts = {PARTS[part]: int((chosen & (parts == part)).sum()) for part in (TRAIN, NONE)}
+    record = {
+        "test": recipe.data.test, "validation": recipe.data.validation, "seed": recipe.train.seed,
+        "grouped": dataset.groups is not None, "published": False, "tied": tied.to_json(), "gathered": counts,
+    }  # fmt: skip
+    write_split(dataset.path, parts, record)
+    notes = notes_of(parts, dataset.labels, dataset.classes if dataset.task == "classification" else ())
+    missing = [PARTS[part] for part in (VALIDATION, TEST) if not (parts == part).any()]
+    if missing:
+        notes.append(
+            f"the {' and '.join(missing)} part holds nothing: too few labels of answers that were not chosen. "
+            "Learn from it with --add OLD, whose parts are kept"
+        )
+    return Dataset.open(dataset.path), counts, tuple(notes)
 
 
 def _words(left: Counter[str]) -> str:
@@ -128,7 +205,7 @@ def _written(store: Kept, wanted: dict[str, str | float], header: Header, output
     text = "\n".join([str(store.folder), *(f"{name} {label}" for name, label in wanted.items())])
     writer = DatasetWriter(
         output, header, ids=list(wanted), labels=labels, fingerprint=hashlib.sha256(text.encode()).hexdigest(),
-        groups=groups if len(set(groups.tolist())) < len(groups) else None,
+        groups=groups if len(set(groups.tolist())) < len(groups) else None, private=True,
     )  # fmt: skip
     progress.start("gathering", header.n, "objects")
     try:

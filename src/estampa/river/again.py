@@ -9,12 +9,13 @@ import numpy as np
 
 from estampa.bundle.contract import check_header
 from estampa.data.dataset import PARTS, Dataset
-from estampa.data.grow import grown, named
+from estampa.data.grow import grown, keeps_parts, named
 from estampa.data.read import ReadOptions, open_any, write_reading
 from estampa.data.split import parted as dealt
 from estampa.data.ties import ties_of
 from estampa.errors import CheckFailed, ContractError
 from estampa.evaluate.labels import recipe_of
+from estampa.plain import folded
 from estampa.predict.parts import held_of, parts_of
 from estampa.progress import Progress
 from estampa.recipe import Recipe
@@ -41,7 +42,7 @@ def gathered(
     What the champion was tested on, as far as its bundle knows it (ids and content hashes), is tested on or left out,
     and never learned from; so is what is tied to it (copies, near copies, groups). With `add`, old and new are joined
     in `folder`: old parts are kept, as the champion remembers them, and the new objects are dealt in the same shares,
-    so that the challenger is tested on both.
+    so that the challenger is tested on both. New data that come with parts (a train part among them) keep them.
 
     Raises ContractError for data of another task; CheckFailed (exit 3) where the new data's own parts would have it
     learn from the champion's test part.
@@ -57,8 +58,9 @@ def gathered(
     inside = _known(champion, new) & ~np.isin(new.hashes, old.hashes)  # a copy of an old row is left out anyway
     if inside.any():
         _require_unlearned(champion, new, inside)
-        new = new.with_split(np.where(inside, _TEST, new.split), new.split_record or _record(recipe))
-        more.append(_aside(int(inside.sum())))
+        if not keeps_parts(new):
+            new = new.with_split(np.where(inside, _TEST, new.split), new.split_record or _record(recipe))
+            more.append(_aside(int(inside.sum())))
     name = named(Path(data)) if isinstance(data, (str, Path)) else new.path.stem
     options = ReadOptions(seed=recipe.train.seed)
     reading = grown(old, [new], [name], options=options, new_to="split", progress=progress)
@@ -108,9 +110,9 @@ def _require_spelled(champion: Bundle, new: Dataset, source: object) -> None:
     """ContractError where a new class is one of the champion's but for case or blanks, or none is the champion's."""
     if champion.task != "classification":
         return
-    there, plain = list(_counted(new)), {"".join(name.split()).casefold(): name for name in champion.classes}
+    there, plain = list(_counted(new)), {folded(name): name for name in champion.classes}
     strange = [name for name in there if name not in champion.classes]
-    alike = {name: plain[key] for name in strange if (key := "".join(name.split()).casefold()) in plain}
+    alike = {name: plain[key] for name in strange if (key := folded(name)) in plain}
     if alike or len(strange) == len(there):
         what = "spells classes otherwise than the champion" if alike else "holds none of the champion's classes"
         pairs = ", ".join(f"{theirs!r} as {ours!r}" for theirs, ours in alike.items())
@@ -171,7 +173,7 @@ def _old(champion: Bundle, old: Dataset, recipe: Recipe, progress: Progress) -> 
 def _alone(champion: Bundle, data: Dataset, recipe: Recipe, progress: Progress) -> tuple[Dataset, list[str]]:
     """Data with their own parts, checked; or dealt by the recipe, with what the champion was tested on kept aside."""
     tested = _known(champion, data)
-    if data.split_record and (data.split == PARTS.index("train")).any():
+    if keeps_parts(data):
         _require_unlearned(champion, data, tested)
         return data, []
     split, record, notes = dealt(

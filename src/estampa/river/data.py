@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from estampa.data.dataset import PARTS, Dataset
+from estampa.data.grow import keeps_parts
 from estampa.data.read import ReadOptions, begins_like_hdf5, open_any
 from estampa.data.sizing import sized
 from estampa.errors import CheckFailed, DatasetError
@@ -63,10 +64,12 @@ def parted(dataset: Dataset, recipe: Recipe, progress: Progress) -> tuple[Datase
     from estampa.data.ties import in_words
 
     data = recipe.data
-    if dataset.split_record and (dataset.split == PARTS.index("train")).any():
+    if keeps_parts(dataset):
         whose = "as stored in the file by `estampa split`"
         if dataset.split_record.get("retrained"):
             whose = "dealt by the champion's recipe"
+        elif "gathered" in dataset.split_record:
+            whose = "dealt by `estampa log gather`, what was chosen learned from alone"
         said = f"Parts: {whose}{in_words(dataset.split_record)}."
     else:
         split, record, notes = dealt(

@@ -72,6 +72,7 @@ class Reading(ABC):
     fingerprint: str = ""
     split_record: Mapping[str, Any] = field(default_factory=dict)  #: how `split` was made, when estampa made it
     notes: list[str] = field(default_factory=list)  #: decisions taken, with reasons, for people to read
+    private: bool = False  #: whether only the owner of what is built may read it
 
     @abstractmethod
     def blocks(self, start: int = 0, size: int | None = None) -> Iterator[Block]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from estampa.data.record import PARTS
 from estampa.errors import SourceError, nearest
+from estampa.plain import folded
 
 MOST_CODES = 100  #: distinct whole floating-point values up to which they are taken for class codes
 MISSING = (
@@ -52,7 +53,7 @@ def spelled_alike(classes: Sequence[str]) -> list[str]:
     """Classes that differ by case or blanks alone, which are one class spelled in two ways: "'SPIRAL', 'Spiral'"."""
     found: dict[str, list[str]] = {}
     for name in classes:
-        found.setdefault("".join(name.split()).casefold(), []).append(repr(name))
+        found.setdefault(folded(name), []).append(repr(name))
     return [", ".join(names) for names in found.values() if len(names) > 1]
 
 

@@ -17,6 +17,8 @@ from estampa.data.split import is_published
 from estampa.data.view import Dataset
 from estampa.errors import SourceError
 
+_OTHERS = 0o077  #: rights of everyone but a file's owner
+
 
 def is_mine(paths: Sequence[Path], options: ReadOptions) -> str | None:  # noqa: ARG001 - the contract of sources
     """None when every path is a Dataset file, else the reason why not."""
@@ -76,6 +78,7 @@ def joined(
         fingerprint=fingerprint_of(facts, header.to_json()),
         split_record=record,
         notes=notes,
+        private=any(one.path.stat().st_mode & _OTHERS == 0 for one in sets),  # what is copied stays as closed as it was
         sets=list(sets),
         kept=rows,
     )
