@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from estampa.errors import InputError
+from estampa.errors import InputError, StorageError
 from estampa.monitor import log
+from estampa.monitor.epoch import NAME, epoch_of
 from estampa.monitor.kept import Kept
 from estampa.monitor.log import Fault, LogWriter, forget, read_log
+from estampa.monitor.tail import Tail
 from made_logs import appending, ids, line
 
 
@@ -134,3 +136,37 @@ def test_forgetting_while_another_process_writes(tmp_path: Path) -> None:
     found = ids(path)  # not one fault
     last = int(found[-1].partition("-")[2])
     assert found == [f"w-{i}" for i in range(last + 1) if f"w-{i}" not in gone]
+
+
+def test_who_remembers_answers_is_told_that_some_were_forgotten(tmp_path: Path) -> None:
+    logs, labels = tmp_path / "logs", tmp_path / "labels"
+    for folder in (logs, labels):
+        folder.mkdir()
+        LogWriter(folder / "log").append([line(f"{folder.name}-{i}") for i in range(3)])
+    (tmp_path / "linked").symlink_to(logs / "log")
+    tail, other = Tail(tmp_path / "linked", 10), Tail(labels / "log", 10)
+    assert len(tail.read()) == len(other.read()) == 3
+    (logs / "log").rename(logs / "log.1")
+    LogWriter(logs / "log").append([line("new")])
+    assert len(tail.read()) == 1
+    assert not tail.stale()
+    forget([logs / "log.1"], ["logs-0"])
+    assert tail.stale()
+    assert not other.stale()
+    tail.close()
+    assert not tail.stale()
+    assert [one["id"] for one in tail.read()] == ["new"]
+    before = epoch_of(labels / "log")
+    assert forget([logs / "log", logs / "log.1"], ["nobody"], feedback=[labels / "log"]).unknown == ("nobody",)
+    assert tail.stale(), "one that was interrupted is told by the next"
+    assert other.stale()
+    assert before != epoch_of(labels / "log") != epoch_of(logs / "log")
+    assert (logs / NAME).read_bytes() == b".."
+
+
+def test_where_nobody_can_be_told_it_says_so(tmp_path: Path) -> None:
+    LogWriter(tmp_path / "log").append([line("a"), line("b")])
+    (tmp_path / NAME).mkdir()
+    with pytest.raises(StorageError, match="could not be told"):
+        forget([tmp_path / "log"], ["a"])
+    assert ids(tmp_path / "log") == ["b"]

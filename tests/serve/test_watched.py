@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import time
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from served import Client, Running, client, npy_bytes, running, until, words_of
 from estampa.bundle import reference
 from estampa.bundle.store import Bundle, write
 from estampa.monitor import gauges
+from estampa.monitor.log import forget, read_log
 from estampa.monitor.registry import Registry
 from estampa.serve import watched, watcher
 from made_bundles import content_of, make, pictures
@@ -196,22 +197,36 @@ def test_a_model_that_cannot_be_watched_answers_on(
     assert capsys.readouterr().err.count("too few objects in its reference") == 1
 
 
+def test_what_is_forgotten_counts_no_more(day: Bundle, tmp_path: Path) -> None:
+    with client(models=words_of(m=day), log=tmp_path / "log") as one:
+        send(one, pictures(60))
+        send(one, pictures(60) // 4)
+        assert told(one)["watched_objects m"] == 120
+        assert "m input" in alerts(told(one))
+        forget([tmp_path / "log"], [line.id for line in list(read_log(tmp_path / "log"))[60:]])
+        assert told(one)["watched_objects m"] == 60
+        assert "m input" not in alerts(told(one))
+        send(one, pictures(10))
+        assert told(one)["watched_objects m"] == 70
+
+
 def test_a_slow_look_holds_nobody_up(day: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watcher, "_WAIT", 0.2)
-    whole, looks = gauges.Rolling.state, []
+    monkeypatch.setattr(watcher, "_WAIT", 0.02)
+    whole, looks, go_on = gauges.Rolling.state, [], threading.Event()
 
     def slow(rolling: Any) -> Any:
-        looks.append(time.monotonic())
-        time.sleep(1.0)
+        looks.append(rolling)
+        assert go_on.wait(60)
         return whole(rolling)
 
     with client(models=words_of(m=day), log=tmp_path / "log") as one:
         told(one)
         monkeypatch.setattr(gauges.Rolling, "state", slow)
-        begun = time.monotonic()
-        assert all(told(one)["watched_objects m"] == 0 for _ in range(3))
-        assert time.monotonic() - begun < 0.95
+        send(one, pictures(5))
+        assert all(told(one)["watched_objects m"] == 0 for _ in range(3)), "what stands is told while a look goes on"
         assert len(looks) == 1, "one look at a time"
+        go_on.set()
+        until(lambda: told(one)["watched_objects m"] == 5, 20, "the look does not end")
 
 
 def test_what_fails_in_a_look_is_told_once_and_the_counters_are_given(

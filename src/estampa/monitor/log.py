@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 
 from estampa.errors import InputError, StorageError
 from estampa.files import require_writable, storage_errors
+from estampa.monitor.epoch import tell
 from estampa.monitor.kept import Kept
 from estampa.monitor.line import LogLine, lines_of, parse
 
@@ -35,8 +36,8 @@ class LogWriter:
     """Appends log lines to `path`; many threads and many processes may write one file.
 
     All lines of an `append` go out in one write at the end of the file. When the file was rotated away, the next
-    line opens a new one. Lines are not made durable one by one (no fsync): a crash of the machine may lose the last
-    seconds, a crash of the process loses nothing.
+    line opens a new one. Unless they shall be `durable`, lines are not synced one by one: a crash of the machine may
+    lose the last seconds, a crash of the process loses nothing.
 
     Attributes
     ----------
@@ -45,9 +46,9 @@ class LogWriter:
     failing : whether the last append failed.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, *, durable: bool = False) -> None:
         """Raise InputError when `path` is neither a file nor a device, StorageError when it cannot be written."""
-        self.path = Path(path)
+        self.path, self._durable = Path(path), durable
         self.lost, self.failing = 0, False
         self._handle, self._owner, self._mutex = -1, os.getpid(), threading.Lock()
         if not self.path.exists():
@@ -119,6 +120,8 @@ class LogWriter:
                 done = os.write(self._handle, data)
                 while done < len(data):  # the disk is full (the next write says so), or the write is very large
                     done += os.write(self._handle, data[done:])
+                if self._durable:
+                    os.fsync(self._handle)
             except OSError:
                 os.ftruncate(self._handle, size)
                 raise
@@ -190,9 +193,11 @@ def forget(
 
     An id means its own lines and those of its parts: "r1" also means "r1.0", "r1.1", ..., the answers of request r1.
     Cut lines in which the id can still be read go too. The service may go on writing meanwhile: no other byte
-    changes. When this returns, the change is on the disk.
+    changes, and lets go of what it remembers at its next look (`monitor/epoch.py`). When this returns, the change is on
+    the disk.
 
-    Raises InputError for a log that is not there, is compressed, or is no file; StorageError when it cannot be written.
+    Raises InputError for a log that is not there, is compressed, or is no file; StorageError when it cannot be written,
+    or a service cannot be told.
     """
     asked = set(ids)
     if not asked or not all(asked):
@@ -202,12 +207,16 @@ def forget(
     for path in (*paths, *feedback):  # all are looked at before one is changed
         with opened_log(Path(path), "rb") as stream:
             _refuse_compressed(stream, Path(path))
-    lines, labels = (sum(_forget_in(Path(path), asked, seen) for path in some) for some in (paths, feedback))
-    inputs = 0
-    for name in sorted(asked) if store is not None else ():
-        count = store.forget(name) if store is not None else 0
-        inputs += count
-        seen |= {name} if count else set()
+    try:
+        lines, labels = (sum(_forget_in(Path(path), asked, seen) for path in some) for some in (paths, feedback))
+        inputs = 0
+        for name in sorted(asked) if store is not None else ():
+            count = store.forget(name) if store is not None else 0
+            inputs += count
+            seen |= {name} if count else set()
+    finally:  # also where nothing was found: what was interrupted once may have told nobody
+        for one in {Path(path).resolve().parent: Path(path) for path in (*paths, *feedback)}.values():
+            tell(one)
     return Forgotten(lines, inputs, labels, tuple(sorted(asked - seen)))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from estampa.monitor.epoch import epoch_of
 from estampa.monitor.line import tree_of
 
 MISSING = "there is no such file"  #: as `Tail.fault`: it may come yet, or again
@@ -40,6 +41,7 @@ class Tail:
         self.path, self.size, self.model = Path(path), size, model
         self.fault, self.passed = "", 0
         self._handle, self._at, self._seen = -1, 0, -1
+        self._epoch = epoch_of(self.path)
         self._mark = f'"model":"{model}"'.encode() if model else b""
 
     def read(self) -> list[dict[str, Any]]:
@@ -64,8 +66,15 @@ class Tail:
             self.fault = error.strerror or str(error)
         return found[::-1]
 
+    def stale(self) -> bool:
+        """Whether something was forgotten beside the log since this tail was made, or closed: what it gave may hold
+        that. Whoever remembers it drops all, and lets the tail begin anew (`close`).
+        """
+        return epoch_of(self.path) != self._epoch
+
     def close(self) -> None:
         """Let the file go. A later look is as the first one."""
+        self._epoch = epoch_of(self.path)
         handle, self._handle, self._at, self._seen = self._handle, -1, 0, -1
         if handle >= 0:
             os.close(handle)

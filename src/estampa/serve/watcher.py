@@ -1,6 +1,7 @@
 """What the log's last answers say of each model while it serves: read when somebody asks, off the requests' way.
 
-Every worker reads the same file, so each of them tells of the answers of all, and a restart forgets nothing.
+Every worker reads the same file, so each of them tells of the answers of all, and a restart forgets nothing. What
+`estampa log forget` takes away is dropped at the next look.
 """
 
 from __future__ import annotations
@@ -71,9 +72,10 @@ class Watcher:
         begun = time.monotonic()
         for model in self._models.all():
             version, known = model.version, self._followed.get(model.name)
-            if known is None or known.version is not version:
-                if known is not None:
+            if known is None or known.version is not version or (known.rolling is not None and known.tail.stale()):
+                if known is not None:  # another version, or something was forgotten: what was added up is dropped
                     known.tail.close()
+                    self._states.pop(model.name, None)
                 known = self._followed[model.name] = self._follow(model.name, version)
             if known.rolling is not None:
                 self._bring(model.name, known, known.rolling)
