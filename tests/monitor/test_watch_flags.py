@@ -13,6 +13,7 @@ from estampa.data.dataset import Dataset
 from estampa.monitor.observed import from_data
 from estampa.monitor.ranges import Ranges
 from estampa.monitor.watch import watch
+from estampa.predict.run import opened
 from made_tables import galaxies, make
 
 
@@ -27,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_reference_keeps_the_flags_that_its_objects_get(tmp_path: Path, invalid: str) -> None:
     bundle = make(tmp_path / "model", invalid=invalid)
     data = Dataset.open(tmp_path / "galaxies.h5")
-    found = [flags for block in from_data(bundle, data, "validation") for flags in block.flags]
+    found = [flags for block in from_data(bundle, opened(bundle, data, "validation")) for flags in block.flags]
     kept = flags_of(bundle.tensors("reference"))
     assert set(kept) == {"invalid", "out_of_range"} | ({"imputed"} if invalid == "impute" else set())
     for name, marked in kept.items():

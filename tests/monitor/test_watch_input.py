@@ -87,7 +87,7 @@ def test_nothing_to_watch_is_an_error(bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a granularity"):
         watch(bundle, tmp_path / "log", by=0, kind="log")
     with pytest.raises(InputError, match="not a rate"):
-        watch(bundle, tmp_path / "log", rate=0)
+        watch(bundle, tmp_path / "log", rate=0, kind="log")
 
 
 def test_a_batch_of_one_is_held_against_its_own_wide_range(bundle: Bundle, tmp_path: Path) -> None:

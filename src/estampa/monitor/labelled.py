@@ -64,12 +64,19 @@ class Labels:
         return cls(told, classes, path)
 
     def of(self, ids: np.ndarray) -> np.ndarray:
-        """The label of each id (n,), NaN where there is none."""
+        """The label of each id (n,), NaN where there is none, or where the id was met before: an answer given twice
+        to one object is evidence once.
+        """
         keys = keys_of(ids.tolist())
         at = np.minimum(np.searchsorted(self._keys, keys), max(self.n - 1, 0))
         found = self._keys[at] == keys if self.n else np.zeros(len(keys), bool)
+        first = np.zeros(len(keys), bool)
+        first[np.unique(keys, return_index=True)[1]] = True
+        new = found & first
+        if self.n:
+            new &= ~self.seen[at]
         self.seen[at[found]] = True
-        return np.where(found, self._values[at] if self.n else np.nan, np.nan)
+        return np.where(new, self._values[at] if self.n else np.nan, np.nan)
 
 
 def keys_of(ids: Sequence[str]) -> np.ndarray:

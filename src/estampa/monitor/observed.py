@@ -22,8 +22,8 @@ from estampa.monitor.log import LONGEST, opened_log, texts
 from estampa.predict.answers import UNREADABLE, judged, scored
 from estampa.predict.output import Table
 from estampa.predict.predictions import prediction_rows
-from estampa.predict.run import chunk_size, opened
-from estampa.predict.source import Chunk, Data
+from estampa.predict.run import Source, chunk_size
+from estampa.predict.source import Chunk
 from estampa.predict.table_source import TableChunk, TableSource
 
 BLOCK = 8192  #: lines that become one block
@@ -221,9 +221,8 @@ def from_predictions(bundle: Bundle, path: Path, met: Reading) -> Iterator[Block
             yield Block(np.array([i for i, _, _ in kept]), None, None, None, output, [flags for _, _, flags in kept])
 
 
-def from_data(bundle: Bundle, data: Data, part: str = "", threads: int | None = None) -> Iterator[Block]:
-    """Data that the bundle scores now: a Dataset, a part of it, or any source that `predict` reads."""
-    source = opened(bundle, data, part)
+def from_data(bundle: Bundle, source: Source, threads: int | None = None) -> Iterator[Block]:
+    """Data that the bundle scores now, as `predict.run.opened` gives them."""
     size = chunk_size(bundle.contract)
     chunks = source.table_chunks(0, size) if isinstance(source, TableSource) else source.chunks(0, size)
     for chunk in chunks:

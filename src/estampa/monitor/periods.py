@@ -17,7 +17,7 @@ from estampa.monitor.estimate import Estimate
 from estampa.monitor.figures import COLUMN, Figure, Period
 from estampa.monitor.flags import flag_figures
 from estampa.monitor.grouping import Grouping
-from estampa.monitor.labelled import Labels, Performance
+from estampa.monitor.labelled import Labels, Performance, keys_of
 from estampa.monitor.observed import Block
 from estampa.monitor.ranges import Ranges
 
@@ -71,11 +71,13 @@ class Periods:
         self.estimate = Estimate(self.ranges)
         self.performance = Performance(self.ranges, rate / 2) if labels is not None else None
         self._own = self.ranges, self.performance  # by which a period is judged
+        self._rate = rate
         if isinstance(how, Grouping):  # one look at all groups: their false alarms together keep the rate
             each = rate / len(how.names)
             ranges = Ranges(bundle, each / 2 if labels is not None else each)
             self._own = ranges, Performance(ranges, each / 2) if labels is not None else None
         self._sample = Sample()
+        self._keys: list[np.ndarray] = []
         self.whole, self._held = self._empty("all"), dict[str, Held]()
 
     @property
@@ -96,6 +98,7 @@ class Periods:
         before = self.whole.n
         self._count(self.whole, made, np.ones(len(block), bool))
         self._sample.add(self._joint(rows))
+        self._keys.append(keys_of(block.ids.tolist()))
         if self.how == "batch":
             return
         for name, mine in self._parts(block, before):
@@ -155,6 +158,9 @@ class Periods:
 
     def result(self) -> tuple[Period, tuple[Period, ...], Confusion]:
         """All objects as one period, the periods in order, and the confusion of all that are labelled."""
+        if not self.whole.labels:  # no figure of performance: the whole rate is that of the others
+            self.ranges.rate = self._rate
+            self._own[0].rate = self._rate / (len(self.how.names) if isinstance(self.how, Grouping) else 1)
         whole, confusion = self._period(self.whole, self.ranges, self.performance)
         if self.how == "batch":
             apart = self._apart()
@@ -192,6 +198,7 @@ class Periods:
     def notes(self) -> list[str]:
         """What must be known of the groups and the labels."""
         said = [_MIXED.format(self.how.name)] if isinstance(self.how, Grouping) else []
+        said += self._repeats()
         count = int(self.ranges.groups.max()) + 1
         if count < self.ranges.m and self.whole.n >= 2 * self.ranges.m / count:
             said.append(_GROUPED.format(round(self.ranges.m / count)))
@@ -205,7 +212,18 @@ class Periods:
             said.append("all labels are of one class: what compares classes is not defined")
         return said if self.whole.labels else [*said, "no label belongs to an answer: performance is not known"]
 
+    def _repeats(self) -> list[str]:
+        """What is said of ids that were met more than once."""
+        keys = np.sort(np.concatenate(self._keys)) if self._keys else np.zeros(0, np.uint64)
+        further = keys[1:][keys[1:] == keys[:-1]]
+        return [_REPEATED.format(len(np.unique(further)), len(further))] if len(further) else []
 
+
+_REPEATED = (
+    "{:,} ids were met more than once, {:,} answers beyond the first: they are counted as objects of their own, which "
+    "they are not where a client asked again or a copy of a file was given, and the figures look surer than they are; "
+    "labels count with the first answer alone"
+)
 _GROUPED = (
     "the ranges take what is watched for groups (exposures, persons, ...) of some {} objects, as the reference's are: "
     "a batch of few, larger groups leaves them more often than at the stated rate"

@@ -13,15 +13,17 @@ from estampa.bundle.store import Bundle
 from estampa.data.dataset import Dataset
 from estampa.errors import InputError
 from estampa.monitor.examples import Examples, Shown
-from estampa.monitor.feedback import gathered, is_feedback
 from estampa.monitor.figures import Figure, Period, Watch
 from estampa.monitor.grouping import Grouping, grouping_of
-from estampa.monitor.labelled import Labels, of_unknown
+from estampa.monitor.labelled import of_unknown
 from estampa.monitor.line import BEGIN
 from estampa.monitor.observed import Block, Reading, from_data, from_logs, from_predictions
 from estampa.monitor.periods import Periods
 from estampa.monitor.ranges import RATE
+from estampa.monitor.truth import Known, labels_given, labels_within
 from estampa.predict.output import kind_of
+from estampa.predict.run import Source as Rows
+from estampa.predict.run import about_ids, opened
 from estampa.progress import SILENT, Progress
 
 __all__ = ["Figure", "Period", "Watch", "watch"]
@@ -50,7 +52,8 @@ def watch(
     source : one or several logs of a service; or files of predictions; or data that the bundle scores now: a Dataset,
         any source that `build` reads, an array.
     labels : a file of labels, as far as they are known: that of a service (`monitor/feedback.py`), columns id and
-        label (or class, truth, target, y), or a Dataset. Memory grows with them, not with the answers.
+        label (or class, truth, target, y), a Dataset, any file that `build` reads. Memory grows with them, and by 8
+        bytes an answer. None = those that the data hold themselves, if what is watched is data.
     by : the granularity at which the model runs: "batch" (all as one), "day" (UTC), a number of objects, or a column
         of the labels or the data, "camera" or "snr:3,5,10", whose groups are watched one by one.
     rate : false alarms per period, over all its tests together; with labels half of it goes to their figures. Of
@@ -88,13 +91,14 @@ def _watched(
     model: Bundle, source: Source, asked: Asked, examples: Examples | None, progress: Progress
 ) -> tuple[Watch, Periods]:
     met, labels = Reading(), asked.labels
-    known, said, strange = _known(labels, model) if labels is not None else (None, [], 0)
     kind = _kind_of(source, asked.kind)
+    data = _data(model, source, asked) if kind == "data" else None
+    known, said, strange = _known(labels, model, data)
     how = _how(asked.by, model, source if kind == "data" else None, labels)
     periods = Periods(model, how, asked.rate, known)
     progress.start("watching", None, "objects")
     try:
-        for block in _blocks(model, source, kind, asked.part, met):
+        for block in from_data(model, data) if data is not None else _blocks(model, source, kind, asked.part, met):
             periods.add(block)
             if examples is not None:
                 examples.add(block)
@@ -115,13 +119,31 @@ def _watched(
     return watched, periods
 
 
-def _known(labels: Path | str, bundle: Bundle) -> tuple[Labels, list[str], int]:
-    """Labels by id, what must be known of them, and how many more are of classes that the model does not know."""
-    path = Path(labels)
-    if not is_feedback(path):
-        return Labels.read(path, bundle.classes), [], 0
-    told = gathered(path, bundle.classes, bundle.hash)
-    return Labels(told.labels, bundle.classes, path), told.notes(), sum(told.unknown.values())
+def _data(bundle: Bundle, source: Source, asked: Asked) -> Rows:
+    """Data to be scored, opened."""
+    if isinstance(source, (Dataset, np.ndarray)):
+        return opened(bundle, source, asked.part)
+    paths = _paths(source)
+    return opened(bundle, paths[0] if len(paths) == 1 else paths, asked.part)
+
+
+def _known(labels: Path | str | None, bundle: Bundle, data: Rows | None) -> Known:
+    """Labels, those of a file or else those that the data hold, and what must be known of them and of the ids."""
+    renamed = about_ids(data) if data is not None else []
+    if labels is not None:
+        if renamed:
+            raise InputError(
+                "labels are joined by id, which the data do not allow", where=data.name if data else "", got=renamed[0],
+                cure="Give every row an id of its own; or leave --labels out where the data hold the labels.",
+            )  # fmt: skip
+        known, said, strange = labels_given(Path(labels), bundle)
+        return known, said, strange
+    if data is None:
+        return None, [], 0
+    known, said, strange = labels_within(data, bundle)
+    if known is not None:
+        said = [*said, f"labels are those of the data themselves, of {known.n + strange:,} objects"]
+    return known, [*said, *renamed], strange
 
 
 def _how(by: str | int, bundle: Bundle, data: Source | None, labels: Path | str | None) -> str | int | Grouping:
@@ -144,16 +166,23 @@ def _kind_of(source: Source, kind: str) -> str:
 
 
 def _paths(source: Path | str | Sequence[Path | str]) -> list[Path]:
-    return [Path(p) for p in ([source] if isinstance(source, (str, Path)) else source)]
+    """The files or folders; InputError where one is given twice, under whatever name."""
+    paths = [Path(p) for p in ([source] if isinstance(source, (str, Path)) else source)]
+    known: dict[tuple[int, int], Path] = {}
+    for path in paths:
+        if path.exists():
+            status = path.stat()
+            first = known.setdefault((status.st_dev, status.st_ino), path)
+            if first is not path:
+                named = "" if first == path else f"as {first}"
+                raise InputError("is given twice", where=path, got=named, cure="Its answers would count twice.")
+    return paths
 
 
 def _blocks(bundle: Bundle, source: Source, kind: str, part: str, met: Reading) -> Iterator[Block]:
-    """What is watched, by its kind."""
-    if isinstance(source, (Dataset, np.ndarray)):
-        return from_data(bundle, source, part)
+    """Answers that stand in files, by their kind."""
+    assert not isinstance(source, (Dataset, np.ndarray))
     paths = _paths(source)
-    if kind == "data":
-        return from_data(bundle, paths[0] if len(paths) == 1 else paths, part)
     if part:
         raise InputError("only a Dataset has parts", where="part")
     if kind == "log":

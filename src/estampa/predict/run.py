@@ -67,7 +67,7 @@ def predict(
     if target is not None:
         _check_output(target, data, bundle)
     source = opened(bundle, data, part)
-    for note in _about_ids(source):
+    for note in about_ids(source):
         progress.warn(note)
     table = Table(bundle.classes, bundle.hash)
     progress.start(f"scoring {source.name}", len(source), "rows")
@@ -89,7 +89,7 @@ def opened(bundle: Bundle, data: Data, part: str | np.ndarray) -> Source:
     return source
 
 
-def _about_ids(source: Source) -> list[str]:
+def about_ids(source: Source) -> list[str]:
     """What is to be said where a table's own ids repeat or were rounded, and the answers go by others."""
     notes = source.reading.notes if isinstance(source, ReadingTable) else []
     if not any(" is no key: " in note for note in notes):
