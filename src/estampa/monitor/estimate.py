@@ -135,6 +135,7 @@ class Estimate:
         whole = float(self.right.sum() / self.size.sum())
         value = float(counts @ self._smoothed(self.right, self.size) / n)
         low, high = self._interval(counts)
+        low, high = min(low, value), max(high, value)  # of one object the drawn ones are all right, or all wrong
         usual = wilson(whole, 1 / (1 / self.size.sum() + 1 / n))
         moved = [f.name for f in alerts if f.kind in ("input", "embedding", "output", "flags")]
         why = ""

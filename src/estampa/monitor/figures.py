@@ -52,6 +52,11 @@ class Figure:
         """Whether it is a distance over all features of its kind, which no single one of them explains."""
         return JOINT in self.name
 
+    @property
+    def relied(self) -> bool:
+        """Whether the value may be relied on: an estimate whose conditions do not hold says so in `why`."""
+        return self.kind != "estimate" or not self.why
+
     def to_json(self) -> dict[str, Any]:
         """Plain types; null where a number is not defined."""
         return {k: _number(v) if k in _NUMBERS else v for k, v in vars(self).items()}

@@ -18,10 +18,11 @@ from estampa.monitor.figures import KINDS, Figure, Period, Watch
 from estampa.monitor.timeline import by_group, how_far, over_time
 from estampa.page import Link, Section, Table
 from estampa.page.table import short
+from estampa.plain import numbered
 
 PAGE, RECORD = "monitor.html", "monitor.json"
 _MOST_DRAWN = 10  #: figures over time
-_MOST_ROWS = 14  #: of the drawing of what moved
+_MOST_ROWS = 14  #: of the drawings of what moved
 _MOST_REASONS, _MOST_PERIODS, _MOST_GROUPS = 5, 31, 16  #: that are shown without being asked for
 _LEADING = ("balanced_accuracy", "accuracy", "macro_f1", "rmse")
 _TITLES = {
@@ -36,17 +37,25 @@ def headline(found: Watch) -> str:
     """The result in one sentence."""
     tested = sum(1 for f in found.figures if math.isfinite(f.score))
     bad = [p for p in found.periods if p.alerts]
-    many = len(found.periods)
+    many, objects = len(found.periods), numbered(found.n, "object")
     periods = f", in {len(bad) or 'none'} of {many:,} {_unit(found, many)}" if many > 1 else ""
     if found.alerts:
-        first = next((f for f in found.alerts if not f.joint), found.alerts[0])
         of = ", ".join(f"{n} of the {_OF[kind]}" for kind in _OF if (n := sum(f.kind == kind for f in found.alerts)))
-        more = f"{len(found.alerts)} of {tested} figures left their range"
-        return f"{more} on {found.n:,} objects{periods} ({of}); farthest: {first.why}"
+        more = f"{len(found.alerts)} of {tested} figures left {'its' if len(found.alerts) == 1 else 'their'} range"
+        return f"{more} on {objects}{periods} ({of}); farthest: {_farthest(found.alerts)}"
     if bad:
-        return f"all {tested} figures of {found.n:,} objects lie in their ranges, but something left its range{periods}"
+        return f"all {tested} figures of {objects} lie in their ranges, but something left its range{periods}"
     each = f", and in each of {many:,} {_unit(found, many)}" if many > 1 else ""
-    return f"all {tested} figures of {found.n:,} objects lie in their ranges{each}"
+    return f"all {tested} figures of {objects} lie in their ranges{each}"
+
+
+def _farthest(alerts: Sequence[Figure]) -> str:
+    """What left its range farthest; where that is a distance over all features, the farthest single figure too."""
+    said = f"{alerts[0].why} ({alerts[0].score:.2f} of its range)"
+    one = next((f for f in alerts if not f.joint), None)
+    if not alerts[0].joint or one is None:
+        return said
+    return f"{said}; of single figures, {one.why} ({one.score:.2f} of its range)"
 
 
 def _unit(found: Watch, many: int) -> str:
@@ -63,9 +72,15 @@ def lines(found: Watch, most: int = 12) -> list[str]:
     for figure in found.figures:
         if figure.kind == "estimate" or figure.name in ("accuracy", "macro_f1", "rmse"):
             value = f"{short(figure.value)} [{_end(figure.low)}, {_end(figure.high)}]"
-            said.append(f"  {figure.name} {value}" + (f" ({figure.why})" if figure.why else ""))
+            if not figure.relied:
+                said.append(f"  accuracy is not known: label some objects. Estimated without labels: {value},")
+                said.append(f"  {figure.why}")
+            else:
+                said.append(f"  {figure.name} {value}" + (f" ({figure.why})" if figure.why else ""))
     bad = [p for p in found.periods if p.alerts] if len(found.periods) > 1 else []
-    said += [f"  {p.name}, {p.n:,} objects: {len(p.alerts)} alerts, first {_first(p).name}" for p in bad[:most]]
+    for p in bad[:most]:
+        counts = f"{numbered(p.n, 'object')}: {numbered(len(p.alerts), 'alert')}"
+        said.append(f"  {p.name}, {counts}, first {_first(p).name}")
     if len(bad) > most:
         said.append(f"  and {len(bad) - most} more {_unit(found, len(bad))} with alerts")
     return said
@@ -135,23 +150,30 @@ def verdict_section(verdict: Verdict, found: Watch) -> Section:
     ]  # fmt: skip
     leading = _leading(found)
     if leading is not None:
-        value = Interval(leading.value, leading.low, leading.high) if math.isfinite(leading.low) else leading.value
-        name = "accuracy, estimated" if leading.name == ESTIMATE else _plain(leading.name)
-        said = leading.why.partition(":")[0] if leading.kind == "estimate" else "with labels"
-        items.append((name, value, said or "without labels"))
+        items.append(_known(leading))
     rows = [_reason(reason) for reason in verdict.reasons]
-    blocks: list[Any] = [page.Headline(items), Table(_ASKED, rows[:_MOST_REASONS])]
+    blocks: list[Any] = [page.Headline(items), _reasons(rows[:_MOST_REASONS])]
     if verdict.next:
         caption = f"Next: {verdict.first}, then" if verdict.first else "Next"
         blocks.append(page.Code("\n".join(verdict.next), caption))
     if len(rows) > _MOST_REASONS:
         rest = len(rows) - _MOST_REASONS
-        words = "One more reason" if rest == 1 else f"{rest} more reasons"
-        blocks.append(page.Details(words, [Table(_ASKED, rows[_MOST_REASONS:])]))
+        blocks.append(page.Details(numbered(rest, "more reason"), [_reasons(rows[_MOST_REASONS:])]))
     return Section("verdict", "Verdict", blocks)
 
 
-_ASKED = ("asks for", "reason", "evidence")
+def _known(leading: Figure) -> tuple[str, Any, str]:
+    """The leading figure in large; in place of an estimate that is not to be relied on, that nothing is known."""
+    if not leading.relied:
+        return "accuracy", "not known", "label some objects: without labels it is not to be told here"
+    value = Interval(leading.value, leading.low, leading.high) if math.isfinite(leading.low) else leading.value
+    if leading.kind == "estimate":
+        return "accuracy, estimated", value, "without labels"
+    return _plain(leading.name), value, "with labels"
+
+
+def _reasons(rows: Sequence[Sequence[Any]]) -> Table:
+    return Table(("asks for", "reason", "evidence"), rows, stacked=True)
 
 
 def _reason(reason: Reason) -> list[Any]:
@@ -167,7 +189,8 @@ def _leading(found: Watch) -> Figure | None:
 
 _READ_TIME = (
     "Each drawing is one figure. Shaded: the range in which it is expected for as many objects as {} has; the fewer, "
-    "the wider. Line through a mark: the 95 % interval. A full triangle left its range."
+    "the wider. Line through a mark: the 95 % interval; an arrow head ends one that goes on beyond the drawing. A full "
+    "triangle left its range."
 )
 
 
@@ -175,8 +198,9 @@ def _moved(found: Watch, figures: Sequence[Figure]) -> list[Any]:
     if not figures:
         return []
     caption = (
-        "How far each figure lies from the reference, in units of its range: 1 is the edge. The ranges are as wide as "
-        "is needed for all figures together to keep the stated rate of false alarms."
+        "How far each figure lies from the reference, in units of its range, which is shaded: 1 is the edge. A line "
+        "with a break is longer than drawn. The ranges are as wide as is needed for all figures together to keep the "
+        "stated rate of false alarms."
     )
     apart = [f for f in found.figures if f.name == TOLD_APART]
     said = [
@@ -184,8 +208,11 @@ def _moved(found: Watch, figures: Sequence[Figure]) -> list[Any]:
         f"{f.high:.2f}]: 0.5 is not at all, 1 is always."
         for f in apart
     ]
+    half = math.ceil(len(figures) / 2) if len(figures) > _MOST_ROWS // 2 else len(figures)
+    parts = [part for part in (figures[:half], figures[half:]) if part]
+    drawn = [page.Figure(how_far(part, figures), alt="Figures by how far they moved") for part in parts]
     return [page.Text(f"{headline(found)[0].upper()}{headline(found)[1:]}."),
-            page.Figure(how_far(figures), " ".join([caption, *said]), "Figures by how far they moved")]  # fmt: skip
+            page.Figures(drawn, " ".join([caption, *said]))]  # fmt: skip
 
 
 def _drawings(found: Watch, ranked: Sequence[Figure]) -> list[Any]:
@@ -199,8 +226,14 @@ def _drawings(found: Watch, ranked: Sequence[Figure]) -> list[Any]:
     drawn = []
     for figure in _drawn(found, ranked):
         place = [next((f for f in p.figures if f.name == figure.name), None) for p in shown]
-        out = sum(f.alert for p in found.periods for f in p.figures if f.name == figure.name)
-        caption = f"{_plain(figure.name)}: out of its range in {out:,} of {len(found.periods):,}."
+        every = [f for p in found.periods for f in p.figures if f.name == figure.name]
+        many, out = f"{len(found.periods):,}", sum(f.alert for f in every)
+        caption = f"{_plain(figure.name)}: out of its range in {out:,} of {many}."
+        if figure.kind == "estimate":
+            unsure = sum(not f.relied for f in every)
+            caption = f"{figure.name}: not to be relied on in {unsure or 'none'} of {many}"
+            caption += f" ({'grey ring' if unsure == 1 else 'grey rings'})." if unsure else "."
+            caption += " It raises no alarm."
         drawing = by_group(names, place) if found.column else over_time(names, place)
         drawn.append(page.Figure(drawing, caption))
     return [page.Text(read), page.Figures(drawn)] if drawn else []
@@ -225,11 +258,12 @@ def _periods(found: Watch) -> list[Any]:
     for period in found.periods:
         one = next((f for f in period.figures if leading is not None and f.name == leading.name), None)
         value = None if one is None or not math.isfinite(one.value) else f"{short(one.value)} {_between(one)}".strip()
+        value = value if one is None or one.relied else "not known"
         far = _first(period) if period.alerts else None
         rows.append([period.name, period.n, period.labelled, len(period.alerts), value, far.why if far else None])
     name = _plain(leading.name) if leading is not None else "accuracy"
     columns = [found.column or "period", "objects", "labelled", "out of range", name, "farthest"]
-    table = Table(columns, rows, align={name: "right"})
+    table = Table(columns, rows, align={name: "right"}, stacked=True)
     if len(rows) <= _MOST_PERIODS:
         return [table]
     return [page.Details(f"All {len(rows):,} {_unit(found, len(rows))}", [table])]
@@ -250,7 +284,7 @@ def _of_kind(found: Watch, kind: str) -> Section:
         return Section(kind, _TITLES[kind], [])
     columns = ["figure", "value", "95 % interval", "range", "how far", ""]
     said = _explained(found) if kind == "input" else ""
-    table = Table(columns, rows, said, align=dict.fromkeys(columns[1:5], "right"), ids=ids)
+    table = Table(columns, rows, said, align=dict.fromkeys(columns[1:5], "right"), ids=ids, stacked=True)
     return Section(kind, _TITLES[kind], [table])
 
 

@@ -99,6 +99,8 @@ class Table:
     drawn : column whose numbers are also drawn: intervals as whiskers on one common axis, plain numbers as bars.
     span : least and greatest end of that axis, so that several tables can be compared; None = as the rows need.
     ids : of the rows, so that links can lead to them; empty = none. They must differ from all others of the page.
+    stacked : on a narrow screen each row is a few lines, its first cell and below it the others after their columns'
+        names: for tables of few rows whose cells say more than a phone has room for.
     """
 
     columns: Sequence[str]
@@ -110,6 +112,7 @@ class Table:
     drawn: str = ""
     span: tuple[float, float] | None = None
     ids: Sequence[str] = ()
+    stacked: bool = False
 
     def __post_init__(self) -> None:
         for row in self.rows:
