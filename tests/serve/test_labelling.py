@@ -37,10 +37,13 @@ def ask(drawings: Bundle, tmp_path: Path) -> Iterator[Client]:
         yield one
 
 
-def asked(one: Client, n: int, consent: bool = False, query: str = "", shape: tuple[int, ...] = (16, 16, 1)) -> str:
-    """Ask about n objects; the request's id."""
+def asked(
+    one: Client, n: int, consent: bool = False, query: str = "", shape: tuple[int, ...] = (16, 16, 1), name: str = ""
+) -> str:
+    """Ask about n objects; the request's id, which may be given."""
     some = page_sets.faces(n) if shape == (16, 16, 1) else np.zeros((n, *shape), np.uint8)
     headers = {"Content-Type": NPY, "X-Estampa-Consent": str(consent).lower(), "Accept": "*/*"}
+    headers |= {"X-Request-Id": name} if name else {}
     told = one.post(f"/v1/predict{query}", content=npy_bytes(some), headers=headers)
     assert told.status_code == 200, told.text
     return str(told.json()["request_id"])
@@ -58,7 +61,7 @@ def say(one: Client, name: str, hx: bool = False, path: str = PAGE, **fields: st
 
 
 def test_random_and_chosen_ones_alternate_and_their_answers_are_hidden(ask: Client, tmp_path: Path) -> None:
-    asked(ask, 40)
+    asked(ask, 40, name="request-of-40")
     page = ask.get(PAGE)
     drawn = []
     for _ in range(20):
@@ -78,9 +81,32 @@ def test_random_and_chosen_ones_alternate_and_their_answers_are_hidden(ask: Clie
     assert gathered(tmp_path / "labels", ("empty", "full")).chosen == 10
     assert "10 of 100 labels that it takes to judge the model: 10 of answers drawn at random, 0 sent" in page.text
     assert "And 10 of answers that were chosen" in page.text
-    name = next(one for one in (f"{told[0].id.rpartition('.')[0]}.{i}" for i in range(40)) if one not in page.text)
+    drawn_by = {one.id for one in told}
+    name = next(
+        one for one in (f"request-of-40.{i}" for i in range(40)) if one not in drawn_by and drawn_of(one) == "random"
+    )
     given = {"id": name, "label": "empty"}
     assert ask.post("/v1/feedback", json=given).json()["stored"] == 1
+    others = [
+        one for one in (f"request-of-40.{i}" for i in range(40)) if one not in drawn_by and drawn_of(one) == "chosen"
+    ]
+    ask.post("/v1/feedback", json={"labels": [{"id": one, "label": "empty"} for one in others]})
+    told_ = gathered(tmp_path / "labels", ("empty", "full"))
+    assert told_.aside == len(others) > 3
+    assert f"And {len(others)} that programs sent, of the half of answers" in ask.get(PAGE).text
+    assert f"{len(told_.labels)} of 100 labels that it takes" in ask.get(PAGE).text
+
+
+def test_nobody_picks_what_to_label(ask: Client) -> None:
+    asked(ask, 9, name="request-of-9")
+    first = shown(ask.get(PAGE).text)
+    others = [f"request-of-9.{i}" for i in range(9) if f"request-of-9.{i}" != first]
+    assert {shown(ask.get(f"{PAGE}?id={name}").text) for name in others} == {first}
+    assert shown(say(ask, others[0], do="undo").text) == others[0]  # which was drawn before, or so the page says
+    assert shown(ask.get(f"{PAGE}?id={others[0]}").text) == others[0]
+    assert shown(ask.get(f"{PAGE}?id={others[1]}").text) == first
+    page = say(ask, first, label="full", pictures="1" * 200_000)
+    assert page.history[0].headers["location"] == f"{PAGE}?last={first}&pictures=1"
 
 
 def test_without_the_option_there_is_no_page_and_no_link(drawings: Bundle, tmp_path: Path) -> None:
@@ -108,6 +134,7 @@ def test_pictures_are_shown_where_they_were_kept_and_only_then(ask: Client, draw
         kept.put(f"{second}.0", array, {})
         assert "data:image" not in ask.get(f"{PAGE}?pictures=1").text
     kept.forget(second)
+    say(ask, f"{second}.0", do="undo")  # so that it is shown by its id
     short = Kept(tmp_path / "keep", timedelta(seconds=1))
     short.put(f"{second}.0", page_sets.faces(1)[0], {}, now=datetime.now(UTC) - timedelta(seconds=30))
     assert "data:image" not in ask.get(f"{PAGE}?id={second}.0").text
@@ -182,6 +209,7 @@ def test_a_class_that_the_model_does_not_know(ask: Client, tmp_path: Path) -> No
     assert say(ask, shown(page.text), label="a comet").status_code == 200
     for wrong in ("", " ", "x" * 65, "a\x07"):
         assert say(ask, first, new=wrong).status_code == 422
+    assert "send &#39;full&#39;" in say(ask, first, new="F ull").text
     assert "<i>" not in say(ask, first, new="<i>comet</i>").text
     assert gathered(tmp_path / "labels", ("empty", "full")).unknown == {"<i>comet</i>": 1}
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import threading
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,7 @@ from served import Client, client, npy_bytes, problem, running, words_of
 import made_tables
 from estampa.bundle.store import Bundle
 from estampa.errors import InputError
+from estampa.monitor import log
 from estampa.monitor.feedback import gathered, read_feedback
 from estampa.monitor.log import forget
 from estampa.serve import feedback
@@ -160,31 +165,122 @@ def test_a_full_disk_is_told_every_time_and_costs_no_answer(grey: Bundle, tmp_pa
 def test_what_others_wrote_is_known(grey: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = {"log": tmp_path / "log", "feedback": tmp_path / "labels"}
     monkeypatch.setattr(feedback, "RECENT", 3)
+    yes, no = grey.classes[:2]
     with client(grey, **files) as one, client(grey, **files) as two:
         names = answered(one, 5)
-        assert (
-            give(two, {"labels": [{"id": n, "label": grey.classes[0]} for n in names]}).json()["unknown"] == names[:2]
-        )
-        desk = one.service.desk
+        assert give(two, {"labels": [{"id": n, "label": yes} for n in names]}).json()["unknown"] == names[:2]
+        desk, version = one.service.desk, one.service.models.pick().version
         assert desk is not None
-        desk.refresh()
-        assert list(desk.labels) == names
+
+        def known() -> dict[str, Any]:
+            desk.refresh()
+            return {name: desk.label(name)[0] for name in names if desk.label(name)}
+
+        assert known() == dict.fromkeys(names, yes)
+        assert desk.standing(version).ids == set(names[2:]), "of the answers that are remembered"
+        assert desk.standing(version).counts.given == desk.standing(version).fair == 5
         give(two, {"id": names[0], "label": None})
-        give(two, {"id": names[1], "label": grey.classes[1]})
-        desk.refresh()
-        assert list(desk.labels) == [*names[2:], names[1]]
-        forget([], ["request-1"], feedback=[tmp_path / "labels"])
+        give(two, {"id": names[1], "label": no})
+        assert known() == dict.fromkeys(names[2:], yes) | {names[1]: no}
+        assert desk.standing(version).fair == 4
         (tmp_path / "labels").rename(tmp_path / "labels.1")
-        desk.refresh()
-        assert not desk.labels
-        give(two, {"id": names[4], "label": grey.classes[1]})
+        assert known() == {}
+        give(two, {"id": names[4], "label": no})
         with (tmp_path / "labels").open("a") as stream:
             stream.write('{"format":1,"id":"cut')
+        assert known() == {names[4]: no}
+        give(two, {"id": names[3], "label": no})
+        assert known() == {names[4]: no, names[3]: no}
+        (tmp_path / "labels").write_bytes((tmp_path / "labels.1").read_bytes() * 3)  # cut down, and grown since
+        assert known() == dict.fromkeys(names[2:], yes) | {names[1]: no}
+
+
+def test_what_is_forgotten_is_dropped(grey: Bundle, tmp_path: Path) -> None:
+    files = {"log": tmp_path / "log", "feedback": tmp_path / "labels"}
+    with client(grey, **files) as one:
+        names = [*answered(one, 2), *answered(one, 1, "request-2")]
+        give(one, {"labels": [{"id": name, "label": grey.classes[0]} for name in names]})
+        desk, version = one.service.desk, one.service.models.pick().version
+        assert desk is not None
         desk.refresh()
-        assert list(desk.labels) == [names[4]]
-        give(two, {"id": names[3], "label": grey.classes[1]})
+        assert desk.standing(version).fair == len(desk.answers) == 3
+        forget([tmp_path / "log"], ["request-1"])
         desk.refresh()
-        assert list(desk.labels) == [names[4], names[3]]
+        assert list(desk.answers) == names[2:], "of answers, while their labels stay"
+        assert desk.standing(version).fair == 3
+        forget([], ["request-1"], feedback=[tmp_path / "labels"])
+        desk.refresh()
+        assert [desk.label(name) is None for name in names] == [True, True, False]
+        assert desk.standing(version).fair == 1
+        assert give(one, {"id": names[0], "label": None}).json()["unknown"] == [names[0]]
+
+
+def test_a_label_is_on_the_disk_before_it_is_called_stored(
+    ask: Client, grey: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(handle: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    answered(ask)
+    monkeypatch.setattr(log.os, "fsync", failing)
+    problem(give(ask, {"id": ID, "label": grey.classes[0]}), "storage")
+    monkeypatch.undo()
+    assert (tmp_path / "labels").read_bytes() == b""
+    assert give(ask, {"id": ID, "label": grey.classes[0]}).json()["stored"] == 1
+
+
+def test_a_known_class_spelled_in_another_way_is_no_new_one(ask: Client, grey: Bundle, tmp_path: Path) -> None:
+    (first,) = answered(ask)
+    name = grey.classes[0]
+    for wrong in (name.upper(), f"{name[:1]} {name[1:]}"):
+        problem(give(ask, {"id": first, "label": wrong, "new": True}), "label", f"send {name!r}")
+    assert (tmp_path / "labels").read_bytes() == b""
+    assert give(ask, {"id": first, "label": f" {name} ", "new": True}).json()["stored"] == 1
+    assert gathered(tmp_path / "labels", grey.classes).labels == {first: name}
+
+
+def test_answers_of_a_version_that_was_swapped_out_stay_its_models(grey: Bundle, tmp_path: Path) -> None:
+    values = page_sets.values(tmp_path / "values")
+    files = {"log": tmp_path / "log", "feedback": tmp_path / "labels"}
+    with client(models=words_of(grey=grey, values=values), **files) as one:
+        (name,) = answered(one, query="?model=grey")
+        model, other = one.service.models.pick("grey"), one.service.models.pick("values")
+        model.version = replace(other.version)
+        problem(give(one, {"id": name, "label": 1.5}, "?model=values"), "label", "?model=grey")
+        assert model.hashes == {grey.hash}
+
+
+def test_a_long_file_of_labels_holds_no_other_request_up(
+    ask: Client, grey: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (name,) = answered(ask)
+    begun, go_on, waited = threading.Event(), threading.Event(), []
+    whole = feedback.Desk._read_labels
+
+    def slow(desk: feedback.Desk) -> None:
+        begun.set()
+        waited.append(go_on.wait(10))
+        whole(desk)
+
+    monkeypatch.setattr(feedback.Desk, "_read_labels", slow)
+    page = f"/models/{ask.service.models.names()[0]}/label"
+    words = {"files": {"id": (None, name), "label": (None, grey.classes[0])}, "headers": {"Accept": "text/html"}}
+    asking = [
+        threading.Thread(target=ask.get, args=(page,), kwargs={"headers": {"Accept": "text/html"}}),
+        threading.Thread(target=ask.post, args=(page,), kwargs=words),
+        threading.Thread(target=give, args=(ask, {"id": name, "label": grey.classes[0]})),
+    ]
+    for thread in asking:
+        thread.start()
+    assert begun.wait(10)
+    for _ in range(5):
+        assert ask.get("/healthz").status_code == 200
+        time.sleep(0.02)
+    assert not waited
+    go_on.set()
+    for thread in asking:
+        thread.join(30)
+    assert all(waited)
 
 
 def test_two_workers_and_a_token(grey: Bundle, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import os
 import re
 import stat
 import threading
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +14,19 @@ from typing import Any
 
 from estampa.errors import InputError, StorageError, nearest
 from estampa.monitor.candidates import Answered
-from estampa.monitor.feedback import CHOSEN, GIVEN, RANDOM, Given, Label, given_in, label_of, lines_of_labels
+from estampa.monitor.epoch import epoch_of
+from estampa.monitor.feedback import GIVEN, Given, Label, given_in, label_of, lines_of_labels
 from estampa.monitor.log import LogWriter
 from estampa.monitor.observed import Widths
 from estampa.monitor.tail import Tail
+from estampa.plain import folded
 from estampa.serve.models import Model, Models, Version
 from estampa.serve.problems import Problem
 from estampa.serve.settings import Settings
+from estampa.serve.tally import Counts, Tally
 
 RECENT = 5000  #: newest lines of the log that are remembered
-_PIECE = 4 << 20  #: bytes of the file of labels that are read at once
+_PIECE = 1 << 18  #: bytes of the file of labels that are taken in at once
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\.\d{1,7}", re.ASCII)
 _LONGEST = 64  #: characters of the name of a class that the model does not know
 _SHOWN = 80  #: characters of what came that a problem repeats
@@ -41,89 +43,85 @@ class Stored:
 
 @dataclass(frozen=True)
 class Standing:
-    """How far labelling is.
-
-    Attributes
-    ----------
-    ids : of every answer with a label.
-    given, random, chosen : how many labels a version has, by how its answers were drawn.
-    news : classes that it does not know and that labels are of, as they came up.
-    """
+    """How far labelling is: which of the last answers have a label, and how many labels a version has."""
 
     ids: frozenset[str]
-    given: int
-    random: int
-    chosen: int
-    news: tuple[str, ...]
+    counts: Counts
 
     @property
     def fair(self) -> int:
         """Labels that may measure the model."""
-        return self.given + self.random
+        return self.counts.given + self.counts.random
 
 
 class Desk:
     """Takes labels, and knows the last answers and every label, of all workers: what others wrote is read on demand.
 
-    Its methods may be called from any thread; they read and write files.
+    Its methods may be called from any thread; they read and write files, so from none that must not wait. Files are
+    read while only other readers wait; what is known is locked for moments.
 
     Attributes
     ----------
     answers : the newest answers of the log, by id.
-    labels : the last label of each id.
     """
 
     def __init__(self, log: Path, path: Path) -> None:
         if log.absolute() == path.absolute():
             raise InputError("the log and the labels are two files", where="--feedback", got=path)
-        self.path, self.writer, self.answers = path, LogWriter(path), dict[str, Answered]()
-        self.labels: dict[str, Given] = {}
-        self._named: dict[str, None] = {}  #: classes in the order in which they came up, so that keys stay theirs
-        self._tail, self._lock = Tail(log, RECENT), threading.Lock()
-        self._at, self._file = 0, (0, 0)  #: how far the file of labels was read, and which file that was
+        self.path, self.writer, self.answers = path, LogWriter(path, durable=True), dict[str, Answered]()
+        self._tail, self._tally = Tail(log, RECENT), Tally()
+        self._reading, self._lock = threading.Lock(), threading.Lock()
+        self._at, self._file, self._epoch = 0, (0, 0), (0, 0)  #: how far labels were read, of which file, and when
 
     def refresh(self) -> None:
-        """Read what was written since the last look."""
-        with self._lock:
-            for tree in self._tail.read():
-                self.answers.pop(tree["id"], None)
-                self.answers[tree["id"]] = Answered.of(tree)
-            for name in list(self.answers)[: max(len(self.answers) - RECENT, 0)]:
-                del self.answers[name]
-            self._read_labels()
+        """Read what was written since the last look; where something was forgotten, everything."""
+        with self._reading:
+            anew = self._tail.stale()
+            if anew:
+                self._tail.close()
+            found = [Answered.of(tree) for tree in self._tail.read()]
+            with self._lock:
+                if anew:
+                    self.answers.clear()
+                for one in found:
+                    self.answers.pop(one.id, None)
+                    self.answers[one.id] = one
+                for name in list(self.answers)[: max(len(self.answers) - RECENT, 0)]:
+                    del self.answers[name]
+            try:
+                self._read_labels()
+            except FileNotFoundError:  # it was moved away: the next label makes a new one
+                with self._lock:
+                    self._at, self._file, self._tally = 0, (0, 0), Tally()
+            except OSError as error:
+                raise StorageError("cannot be read", where=self.path, got=error.strerror or "") from error
 
     def _read_labels(self) -> None:
-        try:
-            with self.path.open("rb") as stream:
-                facts = os.fstat(stream.fileno())
-                if not stat.S_ISREG(facts.st_mode):
-                    return  # a device, from which nothing can be read back
-                if self._file != (facts.st_dev, facts.st_ino) or facts.st_size < self._at:
-                    self._at, self._file = 0, (facts.st_dev, facts.st_ino)
-                    self.labels.clear()
-                stream.seek(self._at)
-                while data := stream.read(_PIECE):
-                    whole = data.rfind(b"\n") + 1
-                    if not whole and len(data) < _PIECE:
-                        return  # a line that is being written
-                    self._at += whole or len(data)
-                    stream.seek(self._at)
-                    self._hear(data[:whole])
-        except FileNotFoundError:  # it was moved away: the next label makes a new one
-            self._at, self._file = 0, (0, 0)
-            self.labels.clear()
-        except OSError as error:
-            raise StorageError("cannot be read", where=self.path, got=error.strerror or "") from error
-
-    def _hear(self, data: bytes) -> None:
-        """Take whole lines in; those that are none are passed over."""
-        for found in given_in(io.BytesIO(data)):
-            if isinstance(found, Given):
-                self.labels.pop(found.id, None)  # so that the newest stands last
-                if found.label is not None:
-                    self.labels[found.id] = found
-                if isinstance(found.label, str):
-                    self._named.setdefault(found.label)
+        epoch = epoch_of(self.path)
+        with self.path.open("rb") as stream:
+            facts = os.fstat(stream.fileno())
+            if not stat.S_ISREG(facts.st_mode):
+                return  # a device, from which nothing can be read back
+            file, at, tally = (facts.st_dev, facts.st_ino), self._at, self._tally
+            if at and at <= facts.st_size:
+                stream.seek(at - 1)
+            if (file, epoch) != (self._file, self._epoch) or at > facts.st_size or (at and stream.read(1) != b"\n"):
+                at, tally = 0, Tally()  # another file, or this one from its new beginning
+            stream.seek(at)
+            while data := stream.read(_PIECE):
+                whole = data.rfind(b"\n") + 1
+                if not whole and len(data) < _PIECE:
+                    break  # a line that is being written
+                at += whole or len(data)
+                stream.seek(at)
+                found = [one for one in given_in(io.BytesIO(data[:whole])) if isinstance(one, Given)]
+                with self._lock:
+                    for one in found:  # lines that are none are passed over
+                        tally.take(one)
+                if tally is self._tally:
+                    self._at = at
+        with self._lock:
+            self._at, self._file, self._epoch, self._tally = at, file, epoch, tally
 
     def recent(self, version: Version) -> list[Answered]:
         """The last answers of a version, the oldest first."""
@@ -141,28 +139,21 @@ class Desk:
         with self._lock:
             return self.answers.get(name)
 
-    def knows(self, name: str) -> bool:
-        """Whether an id is among the last answers."""
-        return self.answer(name) is not None
-
-    def label(self, name: str) -> Given | None:
-        """The label of an id; None where there is none, or it was withdrawn."""
+    def label(self, name: str) -> tuple[str | float, str] | None:
+        """The label of an id, and how its answer was drawn; None where there is none, or it was withdrawn."""
         with self._lock:
-            return self.labels.get(name)
+            return self._tally.label(name)
 
     def standing(self, version: Version) -> Standing:
         """How far labelling is."""
         with self._lock:
-            mine = [one for one in self.labels.values() if one.model == version.hash]
-            counts, known = Counter(one.drawn for one in mine), set(version.bundle.classes)
-            used = {one.label for one in mine} - known
-            news = tuple(name for name in self._named if name in used)
-            return Standing(frozenset(self.labels), counts[GIVEN], counts[RANDOM], counts[CHOSEN], news)
+            counts = self._tally.counts(version.hash, version.bundle.classes)
+            return Standing(frozenset(self._tally.labelled(self.answers)), counts)
 
     def take(self, version: Version, labels: Mapping[str, Label], via: str, drawn: str = GIVEN) -> Stored:
         """Write labels of answers. Raises Problem when the disk is full; then nothing is written."""
         self.refresh()
-        known = [self.answers.get(name) for name in labels]
+        known = [self.answer(name) for name in labels]
         hashes = [version.hash if one is None else one.model for one in known]
         try:
             written = self.writer.append(lines_of_labels(labels, hashes, via, drawn))
@@ -243,6 +234,11 @@ def checked(version: Version, value: Any, where: str = "", *, new: bool = False)
     told = f"{where}{repr(value)[:_SHOWN]}"
     if classes and new and isinstance(value, str) and len(value) <= _LONGEST:
         name = " ".join(value.split())
+        alike = next((one for one in classes if folded(one) == folded(name)), "")
+        if name in classes:
+            return name
+        if alike:
+            raise Problem("label", f"{told} is no new class: send {alike!r}, as the model has it. Nothing was stored.")
         if name and name.isprintable():
             return name
     if classes and new:
@@ -264,11 +260,11 @@ def checked(version: Version, value: Any, where: str = "", *, new: bool = False)
 
 
 def require_own(labels: Mapping[str, Label], model: Model, models: Models, desk: Desk) -> None:
-    """Refuse labels of answers that another of the served models gave."""
+    """Refuse labels of answers that another of the served models gave, also a version of it that was swapped out."""
     desk.refresh()
-    others = {one.version.hash: one.name for one in models.all() if one.version.hash != model.version.hash}
+    others = {known: one.name for one in models.all() for known in one.hashes if known not in model.hashes}
     for name in labels:
-        answer = desk.answers.get(name)
+        answer = desk.answer(name)
         if answer is not None and answer.model in others:
             other = others[answer.model]
             raise Problem("label", f"{name} is an answer of {other}: send it with ?model={other}. Nothing was stored.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import math
@@ -21,7 +20,7 @@ from starlette.responses import RedirectResponse, Response
 from estampa.data.summary import STATISTICS
 from estampa.errors import InputError
 from estampa.measure import decide
-from estampa.monitor.candidates import CHOSEN, RANDOM, Answered, candidates
+from estampa.monitor.candidates import CHOSEN, Answered, candidates
 from estampa.monitor.feedback import PAGE, Label, drawn_of
 from estampa.monitor.policy import LeastPolicy
 from estampa.page.display import Shown
@@ -37,7 +36,7 @@ from estampa.serve.shown import Stated, fault_of
 from estampa.serve.views import Cell, Viewer, class_names, noun_of
 
 KEYS = "123456789abcdefghijklmnopqrtvwxyz"  #: of the classes in their order; s skips, u undoes
-_COOKIE, _HOURS = "estampa_skipped", 12
+_COOKIE, _UNDONE, _HOURS = "estampa_skipped", "estampa_undone", 12
 _MARK = 6  #: bytes by which a skipped answer is remembered in the reader's browser
 _NEWS = 20  #: classes that the model does not know and that have a button
 _SKIPPED = 300  #: of them, the newest
@@ -83,7 +82,7 @@ class LabelPage:
     keeps: bool
     skipped: int
     count: str
-    chosen: str
+    besides: list[str]
     share: float
     empty: str
 
@@ -100,7 +99,10 @@ class Labelling(Frame):
         desk, t = self.service.desk, self.words(request)
         if desk is None:
             raise Problem("not-found", OFF)
-        asked = {key: request.query_params.get(key, "")[:200] for key in ("id", "last", "pictures")}
+        asked = {key: request.query_params.get(key, "")[:200] for key in ("id", "last")}
+        asked["pictures"] = "1" if request.query_params.get("pictures") else ""
+        if _mark(asked["id"]).hex() != request.cookies.get(_UNDONE):
+            asked["id"] = ""  # nobody picks what to label: it is drawn, or it was, and is undone
         skipped, fault, changed = _skipped(request), None, request.method == "POST"
         if changed:
             form = await form_of(request)
@@ -108,7 +110,11 @@ class Labelling(Frame):
                 asked, skipped = await self._told(form, desk, model, version, t, skipped)
             except Problem as problem:
                 fault = fault_of(t, problem, id_of(request))
-                asked = {"id": str(form.get("id", ""))[:200], "last": "", "pictures": str(form.get("pictures", ""))}
+                asked = {
+                    "id": str(form.get("id", ""))[:200],
+                    "last": "",
+                    "pictures": "1" if form.get("pictures") else "",
+                }
             finally:
                 await form.close()
         partly = bool(request.headers.get("hx-request")) and not request.headers.get("hx-history-restore-request")
@@ -117,7 +123,7 @@ class Labelling(Frame):
             answer: Response = RedirectResponse(where, 303, {"Cache-Control": "no-store"})
         else:
             view = _View(self.service, desk, version, t, skipped)
-            page = await asyncio.to_thread(lambda: view.page(f"{address}/label", asked))
+            page = await self.read(lambda: view.page(f"{address}/label", asked))
             status = fault.status if fault else 200
             answer = self.html(
                 request, "task" if partly else "label", t, status, model=model, here="label", page=page, problem=fault
@@ -125,17 +131,21 @@ class Labelling(Frame):
             if partly:
                 answer.headers["HX-Replace-Url"] = where
         if changed and fault is None:
-            answer.set_cookie(
-                _COOKIE, base64.urlsafe_b64encode(b"".join(skipped)).decode(), _HOURS * 3600, path=f"{address}/label",
-                samesite="strict", httponly=True, secure=request.url.scheme == "https",
-            )  # fmt: skip
+            kept_ = {_COOKIE: base64.urlsafe_b64encode(b"".join(skipped)).decode()}
+            if asked.get("id"):
+                kept_[_UNDONE] = _mark(asked["id"]).hex()
+            for cookie, value in kept_.items():
+                answer.set_cookie(
+                    cookie, value, _HOURS * 3600, path=f"{address}/label",
+                    samesite="strict", httponly=True, secure=request.url.scheme == "https",
+                )  # fmt: skip
         return answer
 
     async def _told(
         self, form: FormData, desk: Desk, model: Model, version: Version, t: Words, skipped: list[bytes]
     ) -> tuple[dict[str, str], list[bytes]]:
         """Do what a form says; what to show next, and what is skipped by then. Raises Problem."""
-        pictures, what = str(form.get("pictures", "")), str(form.get("do", ""))
+        pictures, what = "1" if form.get("pictures") else "", str(form.get("do", ""))
         if what == "again":
             return {"pictures": pictures}, []
         name = id_of_answer(form.get("id"))
@@ -143,12 +153,11 @@ class Labelling(Frame):
         if what == "skip":
             return {"last": name, "pictures": pictures}, [*others, _mark(name)][-_SKIPPED:]
         if what == "undo":
-            await asyncio.to_thread(lambda: _withdraw(desk, version, name))
+            await self.read(lambda: _withdraw(desk, version, name))
             return {"id": name, "pictures": pictures}, others
-        label = _label(form, desk, version, t)
 
         def work() -> None:
-            labels: dict[str, Label] = {name: label}
+            labels: dict[str, Label] = {name: _label(form, desk, version, t)}
             require_own(labels, model, self.service.models, desk)
             desk.take(version, labels, PAGE, drawn_of(name))
 
@@ -162,7 +171,7 @@ def _label(form: FormData, desk: Desk, version: Version, t: Words) -> Label:
         return checked(version, str(form["new"]), new=True)
     if version.bundle.classes:
         label = str(form.get("label", ""))
-        return checked(version, label, new=label in desk.standing(version).news)
+        return checked(version, label, new=label in desk.standing(version).counts.news)
     try:
         value = t.read(str(form.get("value", ""))[:40])
     except ValueError:
@@ -211,18 +220,24 @@ class _View:
         empty = "" if task else "none" if not recent else "unkept" if kept is not None and not missed else "done"
         least = LeastPolicy().labels
         enough = "label.count" if standing.fair < least else "label.enough"
-        counts = {"count": standing.fair, "needed": least, "random": standing.random, "given": standing.given}
+        had = standing.counts
+        counts = {"count": standing.fair, "needed": least, "random": had.random, "given": had.given}
         return LabelPage(
             address, self.noun, t(f"classify.title.{self.noun}" if self.bundle.classes else "classify.title_value"),
             task, self._said(asked.get("last", "")),
             self._choices(standing),
             pictures, keep is not None, missed, t(enough, **{name: t.whole(n) for name, n in counts.items()}),
-            t("label.chosen", n=standing.chosen) if standing.chosen else "", min(standing.fair / least, 1.0), empty,
+            [t(f"label.{what}", n=n) for what, n in (("chosen", had.chosen), ("aside", had.aside)) if n],
+            min(standing.fair / least, 1.0), empty,
         )  # fmt: skip
 
     def _choices(self, standing: Standing) -> list[tuple[str, str, str]]:
         """What to choose from: value, name, key; classes that the model does not know stand last."""
-        listed = [*zip(self.bundle.classes, self.names, strict=True), *((name, name) for name in standing.news[:_NEWS])]
+        news = standing.counts.news
+        often = sorted(news, key=lambda name: -news[name])[:_NEWS]
+        listed = [
+            *zip(self.bundle.classes, self.names, strict=True), *((name, name) for name in news if name in often),
+        ]  # fmt: skip
         return [(value, name, KEYS[k : k + 1]) for k, (value, name) in enumerate(listed if self.names else ())]
 
     def _next(
@@ -237,8 +252,7 @@ class _View:
         missed = {one.id for one in left if _mark(one.id) in self.skipped}
         pool = [one for one in recent if kept is None or one.id in kept or one.id in standing.ids]
         found_ = candidates(pool, standing.ids | missed, of_table=self.bundle.of_table)
-        first = RANDOM if standing.random <= standing.chosen else CHOSEN
-        ordered = sorted(found_, key=lambda one: one.drawn != first)
+        ordered = sorted(found_, key=lambda one: one.drawn != standing.counts.turn)
         return (self._task(ordered[0].answer) if ordered else None), len(missed)
 
     def _task(self, answer: Answered) -> Task:
@@ -282,7 +296,7 @@ class _View:
         given = self.desk.label(name)
         if given is None:
             return Said(name, [t("label.skipped")], None) if _mark(name) in self.skipped else None
-        label = given.label
+        label, drawn = given
         lines = [t("label.yours", label=self._name(label))]
         agree = None
         if not np.isfinite(answer.output).all():
@@ -295,7 +309,7 @@ class _View:
             lines.append(t("label.agree" if agree else differs))
         else:
             lines.append(t("label.value", answer=t.short(float(answer.output[0]))))
-        if given.drawn == CHOSEN:
+        if drawn == CHOSEN:
             lines.append(t("label.was_chosen"))
         return Said(name, lines, agree)
 

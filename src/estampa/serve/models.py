@@ -110,6 +110,7 @@ class Model:
         self.seen = place.stamp() if place.entry else (0, 0, 0)
         self.version = place.open()
         self.version.warm(logged=logged)
+        self.hashes = {self.version.hash}  #: of every version that has answered
 
     @property
     def bundle(self) -> Bundle:
@@ -170,6 +171,7 @@ class Models:
                     told(model, error)
                     continue
                 if fresh is not None:
+                    model.hashes |= {fresh.hash}
                     before, model.version = model.version, fresh
                     told(model, (before, fresh))
 
