@@ -224,6 +224,28 @@ def test_consent_is_asked_for_only_where_it_is_kept_and_is_passed_on(
         assert len(list(folder.rglob("*.npz"))) == 4, "what is carried along is not stored twice"
 
 
+@pytest.mark.parametrize(
+    ("language", "agreed", "shown"),
+    [
+        ("en", "for 3 days, shown to the people who label here, and used to train models.", "is shown to the people"),
+        ("es", "mostrar a quienes etiquetan aquí y usar para entrenar modelos", "se muestra a quienes etiquetan"),
+        ("pt", "ser mostrado a quem rotula aqui e ser usado para treinar modelos", "é mostrado a quem rotula"),
+    ],
+)
+def test_consent_names_what_is_done_where_labels_are_taken(
+    language: str, agreed: str, shown: str, sets: dict[str, Bundle], tmp_path: Path
+) -> None:
+    with client(
+        models=words_of(a=sets["drawings"]), keep=tmp_path / "kept", retention=timedelta(days=3),
+        log=tmp_path / "log", feedback=tmp_path / "labels",
+    ) as one:  # fmt: skip
+        page = one.get(f"/models/a?lang={language}")
+        said(page, agreed)
+        said(page, shown)
+        assert "used to train models" in one.get("/openapi.json").text
+        said(one.get("/docs"), "shown to the people who label here, and used to train models")
+
+
 # ------------------------------------------------------------------ answers
 
 

@@ -68,6 +68,23 @@ def test_listening_elsewhere_without_a_token_is_warned_of(
     assert told[0].host == "0.0.0.0"
 
 
+def test_that_kept_pictures_are_shown_to_everybody_is_warned_of(
+    told: list[Settings], tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = ("--log", str(tmp_path / "log"), "--feedback", str(tmp_path / "labels"))
+    keep, open_to_all = ("--keep", str(tmp_path / "kept")), ("--host", "0.0.0.0")
+    warned = "shown on the labelling page to whoever reaches it"
+    call("run", *labels, *keep, *open_to_all)
+    assert warned in " ".join(capfd.readouterr().err.split())
+    for words in ((*labels, *keep), (*labels, *open_to_all), (*keep, *open_to_all)):
+        call("run", *words)
+        assert warned not in " ".join(capfd.readouterr().err.split())
+    monkeypatch.setenv("ESTAMPA_SERVE_TOKEN", TOKEN)
+    call("run", *labels, *keep, *open_to_all)
+    assert warned not in " ".join(capfd.readouterr().err.split())
+    assert len(told) == 5
+
+
 def test_that_drift_takes_a_log_is_said_at_the_start(
     told: list[Settings], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -89,6 +89,10 @@ def command(
     console = Console(quiet=quiet)
     if host not in ("127.0.0.1", "localhost", "::1") and not settings.token:
         console.warn(f"it listens on {host} without a token: whoever reaches it can ask it. Cure: --token-file FILE")
+        if keep is not None and feedback is not None:
+            console.warn(
+                "what was kept by consent is shown on the labelling page to whoever reaches it, without a token"
+            )
     if log is None:
         console.say("Drift is not watched: that takes a log of the answers, --log FILE.")
     serve(settings, ready=lambda url: console.say(f"estampa serves {', '.join(runs)} at {url}  (Ctrl-C ends it)"))

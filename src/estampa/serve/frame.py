@@ -40,6 +40,8 @@ class Frame:
         """What becomes of what is given, as every page says it at its end."""
         settings = self.service.settings
         said = [t("base.stored.agreed" if settings.keep is not None else "base.stored.none")]
+        if settings.keep is not None and settings.feedback is not None:
+            said.append(t("base.stored.shown"))
         if settings.log is not None:
             said.append(t("base.stored.log"))
         if settings.feedback is not None:

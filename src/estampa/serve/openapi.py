@@ -110,6 +110,14 @@ def _numbers() -> Schema:
     return {"type": "array", "items": {}, "description": "Nested lists of numbers; null is NaN."}
 
 
+def _agreed(service: Service) -> str:
+    """What a sender agrees to with `consent`."""
+    if service.settings.keep is None:
+        return "Nothing is kept here, with it or without."
+    more = "" if service.settings.feedback is None else ", shown to the people who label here, and used to train models"
+    return f"The input may be kept for a time{more}. Without it nothing is."
+
+
 def classify_body(service: Service) -> Schema:
     """The body of POST /classify: JSON, with an example of each model that is served."""
     schema = {
@@ -118,7 +126,7 @@ def classify_body(service: Service) -> Schema:
         "its columns.",
         "properties": {
             "image": _numbers(), "picture": _BASE64,
-            "consent": {"type": "boolean"},
+            "consent": {"type": "boolean", "description": _agreed(service)},
         },
         "additionalProperties": True, "minProperties": 1,
     }  # fmt: skip

@@ -48,7 +48,7 @@ def reference(service: Service) -> list[BaseRoute]:
         return Frame(service).html(
             request, "reference", Words("en"), here="docs", operations=operations, fields=fields, problems=KINDS,
             url=url, token=bool(service.settings.token), keeps=service.settings.keep is not None,
-            limits=_limits(service),
+            labels=service.settings.feedback is not None, limits=_limits(service),
         )  # fmt: skip
 
     made = Route("/docs", docs, name="docs")

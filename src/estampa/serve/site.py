@@ -113,7 +113,7 @@ class Site(Frame):
         status = fault.status if fault else 200
         return self.html(
             request, part, t, status, model=model, here="classify", page=page, answers=answers, problem=fault,
-            many=many, keeps=self._retention(t),
+            many=many, consent=self._consent(t),
         )  # fmt: skip
 
     # ------------------------------------------------------------------ what was asked
@@ -155,12 +155,14 @@ class Site(Frame):
         names = [name for name, _ in files] if len(files) == len(inputs) else [str(i) for i in inputs.ids]
         return inputs, [Asked(name) for name in names]
 
-    def _retention(self, t: Words) -> str:
-        """How long an input is stored, by consent; "" where none ever is."""
-        if self.service.settings.keep is None:
+    def _consent(self, t: Words) -> str:
+        """What a sender may agree to: for how long an input is stored, and what for; "" where none ever is."""
+        settings = self.service.settings
+        if settings.keep is None:
             return ""
-        hours = max(1, round(self.service.settings.retention.total_seconds() / 3600))
-        return t("classify.hours", n=hours) if hours < 48 else t("classify.days", n=round(hours / 24))
+        hours = max(1, round(settings.retention.total_seconds() / 3600))
+        time = t("classify.hours", n=hours) if hours < 48 else t("classify.days", n=round(hours / 24))
+        return t("classify.consent" if settings.feedback is None else "classify.consent_labels", time=time)
 
     async def _answered(
         self, request: Request, model: Model, version: Version, t: Words,
