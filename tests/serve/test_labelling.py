@@ -109,6 +109,19 @@ def test_nobody_picks_what_to_label(ask: Client) -> None:
     assert page.history[0].headers["location"] == f"{PAGE}?last={first}&pictures=1"
 
 
+def test_a_forgotten_answer_is_offered_no_more(ask: Client, tmp_path: Path) -> None:
+    first = f"{asked(ask, 1, consent=True)}.0"
+    assert "The model said" in say(ask, first, label="full").text
+    second = f"{asked(ask, 1, consent=True)}.0"
+    assert shown(ask.get(PAGE).text) == second
+    forget([tmp_path / "log"], [first, second], tmp_path / "keep", [tmp_path / "labels"])
+    page = ask.get(f"{PAGE}?last={first}&id={second}").text
+    assert "Nothing to label yet" in page
+    assert "The model said" not in page
+    assert "0 of 100 labels" in page
+    assert not {first, second} & set(re.findall(r'value="([^"]+)"', page))
+
+
 def test_without_the_option_there_is_no_page_and_no_link(drawings: Bundle, tmp_path: Path) -> None:
     with client(models=words_of(drawings=drawings), log=tmp_path / "log") as one:
         one.headers["Accept"] = "text/html"

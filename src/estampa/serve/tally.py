@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,8 +14,7 @@ _FRESH = 4096  #: labels that are held in a dict, at least, before they are put 
 _NUMBER = 0.0  #: what stands for every label that is a number
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """What labels have in common. `half`: of all answers, as `drawn_of` tells; `label`: 0.0 for any number."""
 
     model: str
@@ -70,7 +70,7 @@ class Tally:
             self._counts[before[0]] -= 1
         self._counts[code] += 1
         self._fresh[key] = code, given.label if isinstance(given.label, float) else 0.0
-        if len(self._fresh) >= max(_FRESH, len(self._keys) // 8):
+        if len(self._fresh) >= max(_FRESH, len(self._keys) // 4):
             self._settle()
 
     def label(self, name: str) -> tuple[str | float, str] | None:
@@ -109,7 +109,7 @@ class Tally:
         """Place of the kind, and the number, of a key."""
         if key in self._fresh:
             return self._fresh[key]
-        i = int(np.searchsorted(self._keys, np.uint64(key)))
+        i = int(self._keys.searchsorted(np.uint64(key)))
         if i == len(self._keys) or int(self._keys[i]) != key:
             return None
         return int(self._codes[i]), float(self._values[i])
