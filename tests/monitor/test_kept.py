@@ -8,11 +8,13 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from estampa.errors import InputError, StorageError
+from estampa.monitor import kept as kept_module
 from estampa.monitor.kept import Kept, retention_of
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -181,3 +183,27 @@ def test_nobody_else_may_read_what_is_kept_whatever_the_folder_allows(tmp_path: 
     finally:
         os.umask(before)
     assert {oct(found.stat().st_mode & 0o777) for found in tmp_path.iterdir()} == {"0o600"}
+
+
+def test_one_is_read_of_a_folder_of_any_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page to label looks one up at each view: the names of others are not even taken apart."""
+    kept = Kept(tmp_path, DAY)
+    for name in ("a.1", "a.10", "a.1.0", "b.1"):
+        kept.put(name, np.full(2, len(name)), {}, now=NOON)
+    kept.put("a.1", np.full(2, 7.0), {}, now=NOON + DAY)
+    for i in range(2000):
+        (tmp_path / f"c{i}.0.20261123T120000Z.npz").touch()
+    looked = []
+    real = kept_module._FILE
+    monkeypatch.setattr(
+        kept_module, "_FILE", SimpleNamespace(fullmatch=lambda n: looked.append(n) or real.fullmatch(n))
+    )
+    found = kept.read("a.1")
+    assert (found.array.tolist(), found.expires) == ([7, 7], NOON + 2 * DAY), "the last one to go"
+    assert len(looked) == 3, "a.1 twice, and a.1.0"
+    with pytest.raises(InputError, match="nothing is kept under this id"):
+        kept.read("a")
+    assert kept.forget("a.1") == 3
+    assert len(kept.ids(NOON + DAY / 2)) == 2002
+    assert kept.ids(NOON + 2 * DAY) == []
+    assert len(kept.ids()) == 2002

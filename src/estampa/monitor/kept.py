@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -100,26 +101,32 @@ class Kept:
 
     def ids(self, now: datetime | None = None) -> list[str]:
         """Ids of all that is stored, sorted; with `now`, of what has not expired then."""
-        kept = [(name, end) for name, end, path in self._files() if path.suffix == ".npz"]
-        return sorted({name for name, end in kept if now is None or end > now})
+        return sorted({name for name, end, file in self._files() if _whole(file) and (now is None or end > now)})
 
     def ends(self) -> list[tuple[str, datetime]]:
         """Id and the moment of its deletion (UTC) of all that is stored, sorted."""
-        return sorted((name, end) for name, end, path in self._files() if path.suffix == ".npz")
+        return sorted((name, end) for name, end, file in self._files() if _whole(file))
 
     def read(self, id: str) -> Input:
         """What is stored under exactly this id; InputError where there is nothing, or where the file is damaged."""
-        return next(self.each([id]))
+        found = [(end, file) for name, end, file in self._files(f"{id}.") if name == id and _whole(file)]
+        if not found:
+            raise self._nothing(id)
+        return self._read(id, *found[-1])
 
     def each(self, ids: Iterable[str]) -> Iterator[Input]:
         """What is stored under these ids, one at a time in their order; the folder is listed once. Raises as `read`."""
-        found = {name: (end, path) for name, end, path in self._files() if path.suffix == ".npz"}  # the last one to go
+        found = {name: (end, file) for name, end, file in self._files() if _whole(file)}  # the last one to go
         for name in ids:
             if name not in found:
-                raise InputError("nothing is kept under this id", where=self.folder, got=repr(name[:80]))
+                raise self._nothing(name)
             yield self._read(name, *found[name])
 
-    def _read(self, id: str, end: datetime, path: Path) -> Input:
+    def _nothing(self, id: str) -> InputError:
+        return InputError("nothing is kept under this id", where=self.folder, got=repr(id[:80]))
+
+    def _read(self, id: str, end: datetime, file: str) -> Input:
+        path = self.folder / file
         try:
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
                 array, record = arrays["input"], strict_json(arrays["record"].tobytes())
@@ -132,32 +139,43 @@ class Kept:
     def purge(self, now: datetime | None = None) -> int:
         """Delete what has expired; returns how many files went."""
         moment = now or datetime.now(UTC)
-        return self._delete([path for _, end, path in self._files() if end <= moment])
+        return self._delete([file for _, end, file in self._files() if end <= moment])
 
     def forget(self, id: str) -> int:
         """Delete what is stored under `id`, or under its parts `id`.0, `id`.1, ...; returns how many files went."""
-        return self._delete([path for name, _, path in self._files() if belongs(name, id)])
+        return self._delete([file for name, _, file in self._files(id) if belongs(name, id)])
 
-    def _files(self) -> Iterator[tuple[str, datetime, Path]]:
-        """Id, expiry and path of each file that is ours, parts of a write that was killed among them."""
-        if not self.folder.is_dir():
+    def _files(self, begin: str = "") -> Iterator[tuple[str, datetime, str]]:
+        """Id, expiry and name of each file that is ours and begins so, parts of a write that was killed among them.
+
+        A service looks here for each page to label, in a folder of any size: names alone are looked at.
+        """
+        try:
+            with os.scandir(self.folder) as entries:
+                names = [entry.name for entry in entries if entry.name.startswith(begin)]
+        except (FileNotFoundError, NotADirectoryError):
             return
-        for path in sorted(self.folder.iterdir()):
-            found = _FILE.fullmatch(path.name)
+        for name in sorted(names):
+            found = _FILE.fullmatch(name)
             if found:
                 try:
-                    end = datetime.strptime(found["end"], _END).replace(tzinfo=UTC)
+                    end = datetime.fromisoformat(found["end"])
                 except ValueError:
                     continue  # digits that are no date: not a file of this store
-                yield found["id"], end, path
+                yield found["id"], end, name
 
-    def _delete(self, paths: list[Path]) -> int:
+    def _delete(self, files: list[str]) -> int:
         with storage_errors(self.folder):
-            for path in paths:
-                path.unlink(missing_ok=True)  # another process may have been faster
-            if paths:
+            for file in files:
+                (self.folder / file).unlink(missing_ok=True)  # another process may have been faster
+            if files:
                 sync_folder(self.folder)
-        return len(paths)
+        return len(files)
+
+
+def _whole(file: str) -> bool:
+    """Whether it is a file that was written to its end."""
+    return file.endswith(".npz")
 
 
 def belongs(name: str, id: str) -> bool:

@@ -215,7 +215,7 @@ class _View:
         self.desk.refresh()
         standing, recent = self.desk.standing(self.version), self.desk.recent(self.version)
         pictures = bool(asked.get("pictures")) and keep is not None
-        kept = set(keep.ids()) if pictures and keep is not None else None
+        kept = set(keep.ids(datetime.now(UTC))) if pictures and keep is not None else None
         task, missed = self._next(asked.get("id", ""), recent, standing, kept)
         empty = "" if task else "none" if not recent else "unkept" if kept is not None and not missed else "done"
         least = LeastPolicy().labels
