@@ -17,7 +17,7 @@ demo: $(VENV)/.installed        ## build, check, train, judge, predict on embedd
 	$(BIN)/estampa demo
 
 test: $(VENV)/.installed-dev system lint        ## everything that must hold, in minutes
-	$(BIN)/python -m pytest -m "not long" -n 2
+	$(BIN)/python -m pytest -m "not long" -n 2 --dist worksteal
 
 test-long: $(VENV)/.installed-dev system        ## the slow checks too
 	$(BIN)/python -m pytest
