@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -170,6 +171,23 @@ def test_the_estimate_says_when_it_is_not_to_be_relied_on(bundle: Bundle) -> Non
     assert watch(bundle, raw).figure("accuracy, estimated without labels").why == ""
     raw[:, 1] += 1
     assert "not to be relied on" in watch(bundle, raw).figure("accuracy, estimated without labels").why
+
+
+def test_the_interval_of_an_estimate_holds_its_value(bundle: Bundle) -> None:
+    raw = galaxies(6, seed=1)[0]
+    for row in raw:
+        found = watch(bundle, row[None]).figure("accuracy, estimated without labels")
+        assert found.low <= found.value <= found.high
+
+
+def test_figures_of_a_table_are_in_the_units_of_its_columns(bundle: Bundle) -> None:
+    raw = galaxies(400, seed=1, failed=0)[0]
+    red = watch(bundle, raw).figure("mag_r, typical")
+    assert red.value == pytest.approx(np.median(raw[:, 2]), abs=0.2)
+    assert red.expected_low < np.median(raw[:, 2]) < red.expected_high
+    far = watch(bundle, raw[:1] * 1e30).figure("mag_r, typical")
+    assert math.isfinite(far.value)
+    assert far.alert
 
 
 def test_labels_of_unknown_ids_classes_and_of_one_class(bundle: Bundle, tmp_path: Path) -> None:

@@ -70,3 +70,21 @@ def test_a_figure_that_alarms_lies_below_its_range() -> None:
     assert loss.alert
     assert loss.value > loss.expected_high > 0 == loss.expected_low
     assert all(f.alert == (not f.expected_low <= f.value <= f.expected_high) for f in figures if f.score == f.score)
+
+
+def test_a_class_of_few_objects_says_so_and_is_named_where_the_whole_alarms() -> None:
+    draw = np.random.default_rng(3)
+    performance = learned(draw)
+    labels, output = answers(600, draw)
+    rare = int((performance._usual == 2).sum())
+    assert rare < 50
+    quiet = {f.name: f for f in performance.figures(labels.astype(np.float64), output)[0]}
+    assert (
+        quiet["recall[quasar]"].why == f"its range rests on {rare} quasar of the reference: only a large loss is seen"
+    )
+    assert quiet["recall[galaxy]"].why == quiet["accuracy"].why == ""
+    output[labels == 2] = output[labels == 2][:, [2, 1, 0]]  # every quasar is taken for a star
+    told = {f.name: f for f in performance.figures(labels.astype(np.float64), output)[0]}
+    assert told["accuracy"].alert
+    assert "most was lost in recall[quasar], 0" in told["accuracy"].why
+    assert f"on {rare} of them" in told["accuracy"].why

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ FAILURES = 0.5  #: of each class among clean objects, beyond those of the refere
 RESAMPLES = 400  #: of an interval
 MOST = 4000  #: objects of the reference that are drawn from
 UNKNOWN = "share of labels of classes that the model does not know"
+FEW = 50  #: objects of a class in the reference, below which the range of its figures is wide
 SLIPS = 0.01  #: share of labels that people are taken to give by mistake
 _SEED = 20110825
 _EXPECTED = 9  #: labels of a class that are to be expected, where none is no chance (once in 8,000)
@@ -203,15 +205,43 @@ class Performance:
                 if alert
                 else f"no range: no label is of {lacking[0]}"
                 if misled
-                else ""
+                else self._rests_on(title)
             )
             made.append(Figure(title, value.value, value.low, value.high, low, high, "performance", alert, why, score))
+        made = self._with_classes(made)
         matrix: tuple[tuple[int, ...], ...] = ()
         if isinstance(statistic, Classification):
             k = len(self.classes)
             cells = np.bincount(statistic.truth * k + statistic.predicted, minlength=k * k).reshape(k, k)
             matrix = tuple(tuple(row) for row in cells.tolist())
         return made, matrix
+
+    def _of_class(self, title: str) -> tuple[str, int]:
+        """The class that a figure is of, and how many objects of it the reference has; ("", 0) of all classes."""
+        name = title.partition("[")[2].removesuffix("]")
+        return name, int((self._usual == self.classes.index(name)).sum()) if name in self.classes else 0
+
+    def _rests_on(self, title: str) -> str:
+        """What must be known of the range of one class's figure where the reference has few objects of it."""
+        name, count = self._of_class(title)
+        if not name or count >= FEW or not self.known:
+            return ""
+        return f"its range rests on {count:,} {name} of the reference: only a large loss is seen"
+
+    def _with_classes(self, made: list[Figure]) -> list[Figure]:
+        """An alarm over all classes names the class that lost most, as its own figure may be blind to it."""
+        reached = {self.title(name): value for name, value in self._reached.items()} if self.known else {}
+        lost = [(reached[f.name] - f.value, f) for f in made if f.name.startswith("recall[") and f.name in reached]
+        known = [(loss, f) for loss, f in lost if loss > 0 and not f.why.startswith("no range")]
+        if not known:
+            return made
+        worst = max(known, key=lambda pair: pair[0])[1]
+        count = self._of_class(worst.name)[1]
+        said = (
+            f"; most was lost in {worst.name}, {worst.value:.3g}: the reference reached {reached[worst.name]:.3g} on "
+            f"{count:,} of them"
+        )
+        return [replace(f, why=f.why + said) if f.alert and "[" not in f.name else f for f in made]
 
     def title(self, name: str) -> str:
         """A metric's name with the class's name in place of its number: "recall[spiral]"."""

@@ -39,6 +39,7 @@ _TYPICAL = 60  #: tests of a batch
 _SEED = 19930107
 _CHUNK = 200
 _Z = 1.959963984540054
+_WIDEST = 80.0  #: of a prepared feature that is put back into its column's units
 _WORDS = {"input": "inputs", "embedding": "embedding"}
 _JOINT = {"mmd": "all together, MMD", "principal": "all together, principal directions"}
 
@@ -74,6 +75,7 @@ class Ranges:
         self._pool: dict[str, np.ndarray] = {}
         if kept["describe"].shape[1] != len(names):
             raise BundleError("its reference is of other features than its contract", where=bundle.folder)
+        self._turned = bundle.preparation.in_units if bundle.of_table else None
         features = {"input": (names, kept["describe"])}
         if not bundle.of_table:  # of a table they are combinations of the same features
             features["embedding"] = [f"component {i + 1}" for i in range(COMPONENTS)], kept["components"]
@@ -233,7 +235,7 @@ class Ranges:
             else:
                 ends = (mean[i], mean[i] - _Z * own[i], mean[i] + _Z * own[i],
                         learned.mean[i] - wide[i], learned.mean[i] + wide[i])  # fmt: skip
-                numbers = _in_units(learned, column, i, [float(end) for end in ends])
+                numbers = self._in_units(learned, column, i, [float(end) for end in ends])
             made.append(_figure(column.name, numbers, learned.group.kind, float(reached[i])))
         for name, score in zip(learned.joint, reached[plain:], strict=True):
             expected, freedom = learned.moments(name)
@@ -242,6 +244,17 @@ class Ranges:
             title = f"{_WORDS.get(learned.group.kind, learned.group.kind)}, {_JOINT[name]}"
             made.append(_figure(title, numbers, learned.group.kind, float(score)))
         return made
+
+    def _in_units(self, learned: Learned, column: Column, i: int, ends: Sequence[float]) -> tuple[float, ...]:
+        """Ends in score as values: of a typical one in its units, of a spread as a multiple of the reference's."""
+        if column.way == "typical":
+            found = [learned.group.unbend(end, column.feature) if math.isfinite(end) else end for end in ends]
+            if self._turned is not None and learned.group.kind == "input":
+                ends = [min(max(end, -_WIDEST), _WIDEST) if math.isfinite(end) else end for end in found]
+                found = [self._turned(column.feature, end) if math.isfinite(end) else end for end in ends]
+            return tuple(found)
+        usual = max(float(learned.mean[i]), 1e-12)
+        return tuple((max(end, 0.0) / usual) ** 2 if math.isfinite(end) else end for end in ends)
 
 
 def whole_groups(draw: np.random.Generator, groups: np.ndarray, many: int, size: int = 0) -> np.ndarray:
@@ -317,14 +330,6 @@ def share_range(n: int, m: int, rest: np.ndarray, bound: float) -> tuple[np.ndar
         return np.where(whole, far, inside)
 
     return end(0.0), end(1.0)
-
-
-def _in_units(learned: Learned, column: Column, i: int, ends: Sequence[float]) -> tuple[float, ...]:
-    """Ends in score as values: of a typical one in its units, of a spread as a multiple of the reference's."""
-    if column.way == "typical":
-        return tuple(learned.group.unbend(end, column.feature) if math.isfinite(end) else end for end in ends)
-    usual = max(float(learned.mean[i]), 1e-12)
-    return tuple((max(end, 0.0) / usual) ** 2 if math.isfinite(end) else end for end in ends)
 
 
 def _figure(name: str, numbers: Sequence[float], kind: str, score: float) -> Figure:

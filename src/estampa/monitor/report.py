@@ -72,11 +72,11 @@ def lines(found: Watch, most: int = 12) -> list[str]:
     for figure in found.figures:
         if figure.kind == "estimate" or figure.name in ("accuracy", "macro_f1", "rmse"):
             value = f"{short(figure.value)} [{_end(figure.low)}, {_end(figure.high)}]"
-            if not figure.relied:
+            if figure.relied:
+                said.append(f"  {figure.name} {value}" + (f" ({figure.why})" if figure.why else ""))
+            elif not found.labelled:
                 said.append(f"  accuracy is not known: label some objects. Estimated without labels: {value},")
                 said.append(f"  {figure.why}")
-            else:
-                said.append(f"  {figure.name} {value}" + (f" ({figure.why})" if figure.why else ""))
     bad = [p for p in found.periods if p.alerts] if len(found.periods) > 1 else []
     for p in bad[:most]:
         counts = f"{numbered(p.n, 'object')}: {numbered(len(p.alerts), 'alert')}"
@@ -283,15 +283,17 @@ def _of_kind(found: Watch, kind: str) -> Section:
     if not rows:
         return Section(kind, _TITLES[kind], [])
     columns = ["figure", "value", "95 % interval", "range", "how far", ""]
+    if not any(row[4] for row in rows):  # an estimate has a range and no alarm
+        columns, rows = columns[:4] + columns[5:], [row[:4] + row[5:] for row in rows]
     said = _explained(found) if kind == "input" else ""
-    table = Table(columns, rows, said, align=dict.fromkeys(columns[1:5], "right"), ids=ids, stacked=True)
+    table = Table(columns, rows, said, align=dict.fromkeys(columns[1:-1], "right"), ids=ids, stacked=True)
     return Section(kind, _TITLES[kind], [table])
 
 
 def _explained(found: Watch) -> str:
     """What the names of features mean."""
     said = (
-        "Typical: a mean that one wild object cannot move, in the feature's units. Spread: 1 is as wide as in the "
+        "Typical: a mean that one wild object cannot move, in the units of the data. Spread: 1 is as wide as in the "
         "reference. Share: of the objects."
     )
     names = {f.name.partition(",")[0].rpartition(".")[2] for f in found.figures if f.kind == "input"}
