@@ -114,12 +114,13 @@ def test_what_is_no_label_is_named_by_its_row(text: str, why: str, tmp_path: Pat
 def test_a_service_s_file_is_told_from_other_files_of_labels(tmp_path: Path) -> None:
     files = {
         "a.jsonl": FORMAT_1, "cut.jsonl": FORMAT_1[:30], "blank.jsonl": " " * 90 + "\n", "empty.jsonl": "",
+        "headless.jsonl": FORMAT_1[40:] + "\n" + FORMAT_1 + "\n", "other.jsonl": '{"id":\n' * 50,
         "empty.csv": "", "b.csv": "id,label\na,b\n", "c.jsonl": '{"id": "a", "label": "b"}\n',
     }  # fmt: skip
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     assert [name for name in files if is_feedback(tmp_path / name)] == [
-        "a.jsonl", "cut.jsonl", "blank.jsonl", "empty.jsonl",
+        "a.jsonl", "cut.jsonl", "blank.jsonl", "empty.jsonl", "headless.jsonl",
     ]  # fmt: skip
     assert not is_feedback(tmp_path)
     assert not is_feedback(tmp_path / "none")

@@ -12,7 +12,8 @@ from estampa.bundle.store import Bundle
 from estampa.cli import main
 from estampa.data.dataset import PARTS, Dataset
 from estampa.errors import InputError
-from estampa.monitor.feedback import lines_of_labels
+from estampa.monitor.candidates import drawn_of
+from estampa.monitor.feedback import CHOSEN, lines_of_labels
 from estampa.monitor.gather import Gathered
 from estampa.monitor.gather import gather as gather_now
 from estampa.monitor.kept import Kept
@@ -99,9 +100,26 @@ def test_chosen_ones_are_learned_from_and_nothing_else(bundle: Bundle, tmp_path:
     alone = np.isin(ids, names[320:])
     assert (data.split[alone] == PARTS.index("train")).all(), "requests of chosen ones alone are all learned from"
     unused = int((data.split[chosen] == 0).sum())
-    assert found.chosen == {"train": int(chosen.sum()) - unused, "none": unused}
+    assert found.unfair == {"train": int(chosen.sum()) - unused, "none": unused}
     assert 10 < unused < 35
-    assert data.split_record["gathered"] == found.chosen
+    assert data.split_record["gathered"] == found.unfair
+
+
+def test_what_is_sent_of_the_half_that_is_chosen_from_is_no_fair_draw(bundle: Bundle, tmp_path: Path) -> None:
+    names = [f"r{i}.0" for i in range(80)]
+    kept(tmp_path / "kept", dict(zip(names, pictures(80, seed=5), strict=True)))
+    labels = {name: bundle.classes[i % 2] for i, name in enumerate(names)}
+    path = told(tmp_path / "l", labels, bundle.hash, "given")
+    train = PARTS.index("train")
+    whole = gather(bundle, tmp_path / "kept", path, tmp_path / "whole.h5")
+    assert whole.unfair == {"train": 0, "none": 0}, "all answers are a fair draw of themselves"
+    first = next(name for name in names if drawn_of(name) == CHOSEN)
+    told(path, {first: labels[first]}, bundle.hash, CHOSEN)
+    found = gather(bundle, tmp_path / "kept", path, tmp_path / "new.h5")
+    half = np.array([drawn_of(name) == CHOSEN for name in found.dataset.ids])
+    assert (found.dataset.split[half] == train).all()
+    assert 0 < (found.dataset.split[~half] == train).sum() < (~half).sum()
+    assert found.unfair == {"train": int(half.sum()), "none": 0}
 
 
 def test_what_the_model_was_tested_on_is_tested_on_again(tmp_path: Path) -> None:
@@ -183,7 +201,7 @@ def test_the_command_says_until_when_it_may_be_kept(
     assert not ended.value.code, err
     assert "1 labelled inputs" in out
     assert f"to be deleted by {end}" in out
-    assert "parts: 1 train (0 of them chosen because the model was unsure), 0 validation, 0 test" in out
+    assert "parts: 1 train (0 of them no fair draw: chosen, or of the half that is chosen from), 0 validation" in out
     assert "the validation and test part holds nothing" in " ".join(err.split())
     with pytest.raises(SystemExit) as ended:
         main(words)

@@ -125,15 +125,17 @@ def _gather(console: Console, run: str, places: tuple[Path, Path, Path]) -> None
     lines += [f"{name}: {n:,}" for name, n in counts.items()]
     parts = {name: int(n) for name, n in zip(PARTS, np.bincount(dataset.split, minlength=len(PARTS)), strict=True)}
     some = [f"{parts[name]:,} {name}" for name in PARTS[1:]]
-    some[0] += f" ({found.chosen['train']:,} of them chosen because the model was unsure)"
+    some[0] += f" ({found.unfair['train']:,} of them no fair draw: chosen, or of the half that is chosen from)"
     lines.append(f"parts: {', '.join(some)}")
     if parts["none"]:
-        lines.append(f"in no part: {parts['none']:,} chosen ones; others of their request, or copies, are judged with")
+        lines.append(
+            f"in no part: {parts['none']:,} that are none; others of their request, or copies, are judged with"
+        )
     lines += [f"left out: {n:,} {why}" for why, n in found.left.items()]
     lines += ["", f"The first of them is to be deleted by {first:%Y-%m-%d %H:%M} UTC, as was promised; this copy too."]
     lines += [f"next     estampa retrain {run} --data {output}"]
     record = {
-        "path": str(output), "n": dataset.n, "classes": counts, "parts": parts, "chosen": found.chosen,
+        "path": str(output), "n": dataset.n, "classes": counts, "parts": parts, "unfair": found.unfair,
         "left": found.left, "expires": [f"{end:%Y-%m-%dT%H:%M:%SZ}" for end in found.expires],
     }  # fmt: skip
     console.result(record, lines)

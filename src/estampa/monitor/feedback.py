@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -34,6 +35,7 @@ GIVEN, RANDOM, CHOSEN = "given", "random", "chosen"
 VIA, DRAWN = (API, PAGE), (GIVEN, RANDOM, CHOSEN)
 LONGEST = 4096  #: bytes of a line; a class's name may take some hundred
 _FAULTS = 20  #: faults that are named; all are counted
+_LOOK = 20  #: lines at the beginning of a file by which it is told whose it is
 
 Label = str | float | None
 
@@ -76,6 +78,19 @@ def hash_of(name: str, seed: int = 0) -> bytes:
 def joined(before: Given | None, now: Given) -> Given:
     """What two lines of one id say together: the later label; an answer that was chosen stays so."""
     return replace(now, drawn=CHOSEN) if before is not None and before.drawn == CHOSEN else now
+
+
+def models_picked(labels: Iterable[Given]) -> set[str]:
+    """Models of whose answers some were chosen, by the labels that hold (see `aside`)."""
+    return {given.model for given in labels if given.drawn == CHOSEN and given.label is not None}
+
+
+def aside(given: Given, picked: Set[str]) -> bool:
+    """Whether a sent label is of the half of the answers from which others were chosen (`models_picked`).
+
+    Without those that were chosen, the rest of that half is easier than all answers.
+    """
+    return given.drawn == GIVEN and given.model in picked and drawn_of(given.id) == CHOSEN
 
 
 def lines_of_labels(
@@ -209,8 +224,12 @@ def is_feedback(path: Path) -> bool:
     if not path.is_file():
         return False
     with path.open("rb") as stream:
-        found = next((text for _, _, text in texts(stream)), b"")
-    return (found or b"").startswith(BEGIN) or (found == b"" and path.suffix in (".jsonl", ".log", ""))
+        empty = True
+        for _, _, text in islice(texts(stream), _LOOK):  # the first of them may have been cut
+            if text is not None and text.startswith(BEGIN):
+                return True
+            empty = False
+    return empty and path.suffix in (".jsonl", ".log", "")
 
 
 def gathered(path: Path, classes: Sequence[str], model: str = "") -> Feedback:
@@ -229,7 +248,7 @@ def gathered(path: Path, classes: Sequence[str], model: str = "") -> Feedback:
             cure="Name the file of `estampa serve --feedback`, or one with columns id and label.",
         )  # fmt: skip
     known, labels, unknown, counts = set(classes), dict[str, str | float](), Counter[str](), Counter[str]()
-    picked = {given.model for given in last.values() if given.drawn == CHOSEN and given.label is not None}
+    picked = models_picked(last.values())
     for name, given in last.items():
         if given.label is None:
             continue
@@ -238,7 +257,7 @@ def gathered(path: Path, classes: Sequence[str], model: str = "") -> Feedback:
             counts["foreign"] += own
         elif given.drawn == CHOSEN:
             counts["chosen"] += own
-        elif given.drawn == GIVEN and given.model in picked and drawn_of(name) == CHOSEN:
+        elif aside(given, picked):
             counts["aside"] += own
         elif isinstance(given.label, str) and given.label not in known:
             unknown[given.label] += own

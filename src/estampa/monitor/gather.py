@@ -29,7 +29,7 @@ from estampa.data.ties import ties_of
 from estampa.errors import InputError
 from estampa.evaluate.labels import recipe_of
 from estampa.files import require_writable
-from estampa.monitor.feedback import CHOSEN, Given, read_feedback
+from estampa.monitor.feedback import CHOSEN, Given, aside, joined, models_picked, read_feedback
 from estampa.monitor.kept import Kept
 from estampa.monitor.line import stamp
 from estampa.monitor.log import Fault
@@ -47,7 +47,8 @@ class Gathered:
     Attributes
     ----------
     dataset : the labelled inputs, in order of their ids, with their parts.
-    chosen : how many of each part (see PARTS) were chosen because the model was unsure of them.
+    unfair : how many of the train part, and of those in none, are no fair draw from the answers: chosen because the
+        model was unsure of them, or sent from the half of the answers that choices are made from.
     expires : when the first and the last of the kept inputs are to be deleted, UTC.
     left : why labels were left out -> how many.
     notes : what must be known of the parts.
@@ -55,7 +56,7 @@ class Gathered:
     """
 
     dataset: Dataset
-    chosen: dict[str, int]
+    unfair: dict[str, int]
     expires: tuple[datetime, datetime]
     left: dict[str, int]
     notes: tuple[str, ...]
@@ -75,8 +76,9 @@ def gather(
 
     Objects of one request are one group. Groups are dealt to train, validation and test in the shares of the bundle's
     recipe; what was chosen because the model was unsure of it is in the train part or, where others of its group are
-    validated or tested with, in none. What the bundle was tested on is in the test part. Classes that the model does
-    not know stand after its own. Pixels are those that the model was fed; of a table, its raw columns.
+    validated or tested with, in none; so is what was sent from the same half of the answers (see feedback.aside).
+    What the bundle was tested on is in the test part. Classes that the model does not know stand after its own. Pixels
+    are those that the model was fed; of a table, its raw columns.
 
     Parameters
     ----------
@@ -90,11 +92,11 @@ def gather(
     """
     require_writable(Path(output))
     store, faults = Kept(keep), list[Fault]()
-    last, chosen = dict[str, Given](), set[str]()
+    last = dict[str, Given]()
     for given in read_feedback(feedback, faults.append):
-        last[given.id] = given
-        if given.drawn == CHOSEN:  # who labels it again does not make it a fair draw
-            chosen.add(given.id)
+        last[given.id] = joined(last.get(given.id), given)
+    picked = models_picked(last.values())
+    unfair = [name for name, given in last.items() if given.drawn == CHOSEN or aside(given, picked)]
     left, moment = Counter[str](), now or datetime.now(UTC)
     ends, wanted = dict(store.ends()), dict[str, str | float]()
     for name, given in sorted(last.items()):
@@ -113,7 +115,7 @@ def gather(
     until = min(ends[name] for name in wanted), max(ends[name] for name in wanted)
     header = _header(bundle, len(wanted), until, (*bundle.classes, *new))
     dataset = _written(store, wanted, header, Path(output), progress)
-    dataset, counts, notes = _parted(bundle, dataset, np.isin(dataset.ids, list(chosen)), progress)
+    dataset, counts, notes = _parted(bundle, dataset, np.isin(dataset.ids, unfair), progress)
     told = tuple(f"{feedback}, row {fault.row}: {fault.why}" for fault in faults)
     return Gathered(dataset, counts, until, dict(left), notes, told)
 
@@ -136,18 +138,18 @@ def _unfit(bundle: Bundle, given: Given, ends: dict[str, datetime], now: datetim
 
 
 def _parted(
-    bundle: Bundle, dataset: Dataset, chosen: np.ndarray, progress: Progress
+    bundle: Bundle, dataset: Dataset, unfair: np.ndarray, progress: Progress
 ) -> tuple[Dataset, dict[str, int], tuple[str, ...]]:
-    """Deal the objects, of which some were `chosen` (n,) bool, and store their parts.
+    """Deal the objects, of which some are no fair draw (`unfair`, (n,) bool), and store their parts.
 
-    Returns the Dataset with them, how many of each part were chosen, and what must be known.
+    Returns the Dataset with them, how many of the train part and of none are unfair, and what must be known.
     """
     recipe = recipe_of(bundle)
     tied = ties_of(dataset, dataset.groups, progress=progress)
     tested = np.isin(dataset.hashes, held_of(bundle, "test")[1])
-    aside = np.isin(tied.units, tied.units[tested])
-    parts = np.where(aside & ~chosen, TEST, NONE).astype(np.uint8)
-    free = ~chosen & ~aside
+    again = np.isin(tied.units, tied.units[tested])
+    parts = np.where(again & ~unfair, TEST, NONE).astype(np.uint8)
+    free = ~unfair & ~again
     if free.any():
         test, validation = recipe.data.test, recipe.data.validation * (1 - recipe.data.test)
         shares = np.zeros(len(PARTS))
@@ -155,8 +157,8 @@ def _parted(
         strata = strata_of(dataset.labels, free, dataset.task)[free]
         parts[free] = deal_units(strata, tied.units[free], shares, np.random.default_rng(recipe.train.seed))
     judged = np.isin(tied.units, tied.units[(parts == VALIDATION) | (parts == TEST)])
-    parts[chosen & ~aside & ~judged] = TRAIN
-    counts = {PARTS[part]: int((chosen & (parts == part)).sum()) for part in (TRAIN, NONE)}
+    parts[unfair & ~again & ~judged] = TRAIN
+    counts = {PARTS[part]: int((unfair & (parts == part)).sum()) for part in (TRAIN, NONE)}
     record = {
         "test": recipe.data.test, "validation": recipe.data.validation, "seed": recipe.train.seed,
         "grouped": dataset.groups is not None, "published": False, "tied": tied.to_json(), "gathered": counts,
@@ -166,7 +168,7 @@ def _parted(
     missing = [PARTS[part] for part in (VALIDATION, TEST) if not (parts == part).any()]
     if missing:
         notes.append(
-            f"the {' and '.join(missing)} part holds nothing: too few labels of answers that were not chosen. "
+            f"the {' and '.join(missing)} part holds nothing: too few labels of answers that are a fair draw. "
             "Learn from it with --add OLD, whose parts are kept"
         )
     return Dataset.open(dataset.path), counts, tuple(notes)
