@@ -44,13 +44,18 @@ def write_atomic(path: Path, content: bytes | str, *, private: bool = False) -> 
     part = path.with_name(path.name + ".part")
     with storage_errors(path):
         handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600 if private else 0o666)
-        with os.fdopen(handle, "wb") as stream:
-            if private:  # a part that was left behind keeps the rights that it had
-                os.fchmod(handle, 0o600)
-            stream.write(data)
-            stream.flush()
-            os.fsync(handle)
-        part.replace(path)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                if private:  # a part that was left behind keeps the rights that it had
+                    os.fchmod(handle, 0o600)
+                stream.write(data)
+                stream.flush()
+                os.fsync(handle)
+            part.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise
         sync_folder(path.parent)
 
 

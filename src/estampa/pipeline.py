@@ -20,7 +20,7 @@ from estampa import recipe as recipes
 from estampa.bundle.store import Bundle
 from estampa.data.dataset import Dataset
 from estampa.data.read import ReadOptions
-from estampa.errors import RecipeError
+from estampa.errors import EstampaError, RecipeError
 from estampa.evaluate.confidence import require_enough
 from estampa.evaluate.terms import asked_of, columns_of, require_choosable
 from estampa.files import write_atomic
@@ -152,9 +152,17 @@ def retrain(
     """
     machine.require("train", *NEEDS, needed_for="estampa retrain")
     bundle, habits = open_model(champion), habits or Habits()
-    folder = made_folder(Path(output) if output is not None else unnamed(f"{bundle.manifest.name}-again"))
+    wanted = Path(output) if output is not None else unnamed(f"{bundle.manifest.name}-again")
+    there = wanted.exists()
+    folder = made_folder(wanted)
     write_atomic(folder / SIGN, "This run has begun and is not finished; the same command goes on with it.\n")
-    dataset, decided = gathered(bundle, data, add, folder, progress, label=label)
+    try:
+        dataset, decided = gathered(bundle, data, add, folder, progress, label=label)
+    except EstampaError:  # nothing was begun that could go on
+        if not there and [path.name for path in folder.iterdir()] == [SIGN]:
+            (folder / SIGN).unlink()
+            folder.rmdir()
+        raise
     for line in decided:
         progress.say(line)
     joined = "" if add is None else f" --add {add.path if isinstance(add, Dataset) else add}"

@@ -306,6 +306,10 @@ def faults(error: ValidationError, known: Any) -> str:
         )
         if fault["type"] == "extra_forbidden":
             clauses.append(f"unknown key {key!r}. {nearest(key, known) or 'Known: ' + ', '.join(sorted(known)) + '.'}")
+        elif fault["type"] == "model_type":
+            clauses.append(f"{key!r}: should be a table of keys, as [{key}], got {fault['input']!r}")
+        elif fault["type"] == "value_error":
+            clauses.append(f"{key!r}: {fault['ctx']['error']}, got {fault['input']!r}")
         else:
             clauses.append(f"{key!r}: {fault['msg'].lower()}, got {fault['input']!r}")
     return "; ".join(dict.fromkeys(clauses))

@@ -96,6 +96,7 @@ def test_a_full_disk_by_the_command(registry: Registry, bundles: list[Path]) -> 
         assert ended.returncode == 1
         assert ended.stderr.startswith(f"estampa: {registry.path}: the disk is full")
         assert registry.path.read_bytes() == before
+        assert not list(registry.path.parent.glob("*.part"))
     assert estampa("promote", bundles[2], "--registry", registry.path, "--why", "room").returncode == 0
     assert history(registry) == ["promote 1", "promote 2", "promote 3"]
 

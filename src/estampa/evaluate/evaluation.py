@@ -104,8 +104,20 @@ def rows_of(dataset: Dataset, part: str = "", bundle: Bundle | None = None) -> t
     return rows, chosen
 
 
-def require_unseen(bundle: Bundle, dataset: Dataset, rows: np.ndarray, progress: Progress = SILENT) -> None:
+def require_unseen(
+    bundle: Bundle,
+    dataset: Dataset,
+    rows: np.ndarray,
+    progress: Progress = SILENT,
+    *,
+    who: str = "model",
+    where: object = "",
+    cure: str = "Judge other data, or state --part train or --allow-seen to see how well it remembers.",
+) -> None:
     """Raise CheckFailed (exit 3), rows named, when the model learned from some of `rows`.
+
+    `who`, `where` and `cure` are how the message calls the model and the data, and what it advises.
+
 
     The same object is recognised by its content; within the very Dataset that the model was made from also by its id,
     and there a test row that merely equals a training row is warned of, since `estampa check` has judged that split.
@@ -117,10 +129,10 @@ def require_unseen(bundle: Bundle, dataset: Dataset, rows: np.ndarray, progress:
     if seen.any():
         names = ", ".join(map(str, ids[seen][:_MOST_NAMED]))
         raise CheckFailed(
-            f"the model learned from {int(seen.sum()):,} of the {len(rows):,} rows to be judged",
-            where=dataset.path,
+            f"the {who} learned from {int(seen.sum()):,} of the {len(rows):,} rows to be judged",
+            where=where or dataset.path,
             got=f"{names}{' ...' if seen.sum() > _MOST_NAMED else ''}",
-            cure="Judge other data, or state --part train or --allow-seen to see how well it remembers.",
+            cure=cure,
         )
     if own and equal.any():
         progress.warn(f"{int(equal.sum()):,} judged rows equal a training row: their answers may be remembered")

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 MARGIN = 0.01  #: a loss of the leading figure that counts as none
 _TIMED = 256  #: objects that are timed
 _NAMED = 5
+_SEEN = "Leave such rows out with --only-unseen, give other data, or state --allow-seen to compare what they remember."
 
 
 class Wanted(TypedDict, total=False):
@@ -107,13 +108,13 @@ def compare(
     first, second = open_model(champion), open_model(challenger)
     _require_comparable(first, second)
     sets = _both(data, first, second, wanted.get("label", ""), progress)
+    where = str(data if isinstance(data, (str, Path)) else sets[0].path)
     rows, chosen = _rows(sets[0], part, first, second)
     if wanted.get("only_unseen", False):
-        rows = _unseen((first, second), sets, rows, progress)
-    for bundle, dataset in zip((first, second), sets, strict=True):
+        rows = _unseen((first, second), sets, rows, where, progress)
+    for who, bundle, dataset in zip(("champion", "challenger"), (first, second), sets, strict=True):
         if not allow_seen:
-            require_unseen(bundle, dataset, rows, progress)
-    where = str(data if isinstance(data, (str, Path)) else sets[0].path)
+            require_unseen(bundle, dataset, rows, progress, who=who, where=where, cure=_SEEN)
     return _compared((first, second), sets, rows, by, (where, chosen, margin, how), progress)
 
 
@@ -135,12 +136,12 @@ def _rows(dataset: Dataset, part: str, first: Bundle, second: Bundle) -> tuple[n
 
 
 def _unseen(
-    bundles: tuple[Bundle, Bundle], sets: tuple[Dataset, Dataset], rows: np.ndarray, progress: Progress
+    bundles: tuple[Bundle, Bundle], sets: tuple[Dataset, Dataset], rows: np.ndarray, where: str, progress: Progress
 ) -> np.ndarray:
     """The rows that neither learned from; InputError where there is none."""
     seen = np.any([learned_from(b, d, rows) for b, d in zip(bundles, sets, strict=True)], axis=0)
     if seen.all():
-        raise InputError("one or the other model learned from all of it", where=sets[0].path, cure="Give other data.")
+        raise InputError("one or the other model learned from all of it", where=where, cure="Give other data.")
     if seen.any():
         progress.say(
             f"left out, as one or the other model learned from them: {int(seen.sum()):,} of {len(rows):,} rows"
@@ -223,7 +224,8 @@ def _both(
     classes = all_classes(first, second)
     one = opened(data, first, progress, classes, label)
     if one.task != first.task:
-        raise ContractError("the data's labels are of another task", where=one.path, allowed=first.task, got=one.task)
+        where = data if isinstance(data, (str, Path)) else one.path
+        raise ContractError("the data's labels are of another task", where=where, allowed=first.task, got=one.task)
     same = first.contract.read_record == second.contract.read_record
     if same or not isinstance(data, (str, Path)) or one.path == Path(data):
         return one, one

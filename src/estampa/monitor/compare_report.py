@@ -93,7 +93,7 @@ def _result(found: Comparison) -> list[Any]:
         blocks.append(page.Note("warn", f"{SAID[one.kind]}: what follows speaks against it, or is not known."))
     if more:
         blocks.append(page.Text(more))
-    return [*blocks, page.Text(how)]
+    return [*blocks, page.Text(" ".join([how, *found.notes()]))]
 
 
 def figures(found: Comparison) -> Table:

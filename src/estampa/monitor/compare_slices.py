@@ -25,6 +25,7 @@ AUTO = "auto"
 _DESCRIBED = ("mean", "deviation", "missing")  #: of each channel of a picture
 _MOST = 12  #: columns that are taken unasked
 _LEVEL = 0.05
+_FEW = 12  #: whole numbers that are names rather than measurements
 
 
 @dataclass(frozen=True)
@@ -126,12 +127,23 @@ def _quality(truth: np.ndarray, said: np.ndarray, classes: int) -> np.ndarray:
 def _cells(by: Sequence[Column]) -> list[_Cells]:
     cells, first = [], 0
     for column in by:
-        part, labels, _ = parted(column)
+        part, labels, _ = parted(_by_value(column))
         if len(labels) < 2:
             continue
         cells.append(_Cells(column.name, first, part + first, labels))
         first += len(labels)
     return cells
+
+
+def _by_value(column: Column) -> Column:
+    """A column of a few whole numbers (a camera, a field) as one of names: its stretches would say nothing."""
+    values = np.asarray(column.values)
+    if column.edges or values.dtype.kind not in "fiu":
+        return column
+    known = np.unique(values[np.isfinite(values)])
+    if not 1 < len(known) <= _FEW or (known != np.floor(known)).any():
+        return column
+    return replace(column, values=np.array([f"{v:.0f}" if np.isfinite(v) else "" for v in values.tolist()]))
 
 
 def _summed(cells: Sequence[_Cells], values: np.ndarray, total: int) -> np.ndarray:

@@ -26,7 +26,12 @@ SAID = {
     LOOK: "Look before you decide",
     KEEP: "Keep the champion",
 }
-_NAMED = 4  #: slices named in a sentence
+_NAMED = 4  #: slices, or classes, named in a sentence
+_INDEPENDENT = (
+    "Objects are taken as independent, as the data name no groups: where some belong together (a night, a field, a "
+    "person), the intervals are too short."
+)
+_LACKING = "No object is of {}: figures that average or compare classes, as macro F1, say little here."
 
 
 @dataclass(frozen=True)
@@ -138,6 +143,17 @@ class Comparison:
         """Names of the classes, in the champion's order, then those that the challenger alone knows."""
         return self.champion.judgement.classes
 
+    def notes(self) -> list[str]:
+        """What must be known of the objects to read the figures."""
+        said = []
+        if not self.champion.judgement.groups:
+            said.append(_INDEPENDENT)
+        lacking = [name for c, name in enumerate(self.classes) if not (self.truth == c).any()]
+        if lacking:
+            more = f" and {len(lacking) - _NAMED} more classes" if len(lacking) > _NAMED else ""
+            said.append(_LACKING.format(f"{', '.join(lacking[:_NAMED])}{more}"))
+        return said
+
     def figures(self) -> dict[str, Interval]:
         """The differences over all classes."""
         return {name: found for name, found in self.difference.items() if "[" not in name}
@@ -165,6 +181,7 @@ class Comparison:
             "difference": {name: found.to_json() for name, found in self.difference.items()},
             "parted": self.parted.to_json(),
             "slices": [found.to_json() for found in self.slices],
+            "notes": self.notes(),
             "unshared": None if self.unshared is None else self.unshared.to_json(),
         }
 
@@ -182,7 +199,7 @@ class Comparison:
         lines = [self.headline(), *self.recommendation.reasons[1:], "", *table(head, rows, right=(1, 2))]
         if changed:
             lines += ["", *table(["slice", "n", "difference", ""], changed, right=(1,))]
-        return lines
+        return [*lines, "", *self.notes()] if self.notes() else lines
 
     def _repr_html_(self) -> str:
         from estampa import page

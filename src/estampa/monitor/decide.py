@@ -176,7 +176,7 @@ def _ruled(watch: Watch, policy: Policy) -> list[Figure]:
         if name not in known and not _measurable(name, watch.classes):
             could = sorted(known | set(measure.METRICS["classification"]))
             raise InputError(
-                f"no watched figure {name!r}", where="policy, ranges", allowed=", ".join(could[:40]),
+                f"no watched figure {name!r}", where=f"{policy.path}, ranges", allowed="; ".join(could[:40]),
                 cure=nearest(name, could),
             )  # fmt: skip
     return [_with_range(f, policy.ranges[f.name]) if f.name in policy.ranges else f for f in watch.figures]

@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from estampa.errors import InputError
 from estampa.monitor.figures import Figure, Watch
@@ -87,6 +87,18 @@ class Policy(Record):
     cooldown: CooldownPolicy = CooldownPolicy()
     effect: EffectPolicy = EffectPolicy()
     ranges: dict[str, RangePolicy] = Field(default_factory=dict)
+    _path: str = PrivateAttr("policy")
+
+    @property
+    def path(self) -> str:
+        """Its file, for messages."""
+        return self._path
+
+    def __eq__(self, other: object) -> bool:
+        """Alike in every key, wherever they were read."""
+        return isinstance(other, Policy) and self.model_dump() == other.model_dump()
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 def read_policy(path: Path | str) -> Policy:
@@ -104,9 +116,11 @@ def read_policy(path: Path | str) -> Policy:
 def parse_policy(tree: Mapping[str, Any], where: str = "policy") -> Policy:
     """Check a tree of keys; all faults are told at once, in one InputError."""
     try:
-        return Policy.model_validate(dict(tree))
+        policy = Policy.model_validate(dict(tree))
     except ValidationError as error:
         raise InputError(faults(error, known_keys()), where=where) from None
+    policy._path = where
+    return policy
 
 
 def known_keys() -> list[str]:
