@@ -130,6 +130,12 @@ def test_without_the_option_it_says_how_to_turn_it_on(grey: Bundle, tmp_path: Pa
         problem(give(one, {"id": ID, "label": "a"}), "not-found", "--log FILE --feedback FILE")
     with pytest.raises(InputError, match="answers in the log"), client(grey, feedback=tmp_path / "labels"):
         pass
+    (tmp_path / "log").touch()
+    (tmp_path / "linked").symlink_to(tmp_path / "log")
+    (tmp_path / "hard").hardlink_to(tmp_path / "log")
+    for name in ("linked", "hard", "../" + tmp_path.name + "/log"):
+        with pytest.raises(InputError, match="two files"), client(grey, log=tmp_path / "log", feedback=tmp_path / name):
+            pass
     with pytest.raises(InputError, match="two files"), client(grey, log=tmp_path / "a", feedback=tmp_path / "a"):
         pass
 

@@ -66,7 +66,7 @@ class Desk:
     """
 
     def __init__(self, log: Path, path: Path) -> None:
-        if log.absolute() == path.absolute():
+        if log.resolve() == path.resolve() or (log.exists() and path.exists() and log.samefile(path)):
             raise InputError("the log and the labels are two files", where="--feedback", got=path)
         self.path, self.writer, self.answers = path, LogWriter(path, durable=True), dict[str, Answered]()
         self._tail, self._tally = Tail(log, RECENT), Tally()
