@@ -63,6 +63,8 @@ def test_no_number_stands_in_large_where_none_is_known() -> None:
         section = verdict_section(decide(found, Policy(), Facts(datetime(2026, 11, 22, tzinfo=UTC))), found)
         text = page.render("t", "l", [section], made_by={})
         assert f'<span class="value">{bold}</span>' in text
+        assert 'class="stacked"' in text
+        assert 'data-name="evidence"' in text
         assert ('<span class="value">0.917</span>' in text) is figure.relied
     assert any("accuracy is not known: label some objects" in line for line in lines(_watched(FAR, UNSURE)))
 

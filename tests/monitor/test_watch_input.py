@@ -74,7 +74,7 @@ def test_a_clock_that_goes_back_is_said_and_days_stay_right(bundle: Bundle, tmp_
         logged(tmp_path / "log", bundle, galaxies(30, seed=day)[0], f"2026-01-0{day}T10:00:00.000Z", name)
     found = watch(bundle, tmp_path / "log", by="day")
     assert [(p.name, p.n) for p in found.periods] == [("2026-01-01", 30), ("2026-01-02", 60)]
-    assert any("clock went back 1 times" in note for note in found.notes)
+    assert any("clock went back 1 time;" in note for note in found.notes)
 
 
 def test_nothing_to_watch_is_an_error(bundle: Bundle, tmp_path: Path) -> None:

@@ -70,6 +70,7 @@ def command(
     from estampa.monitor.policy import Policy, read_policy, template
     from estampa.monitor.report_examples import examples_section
     from estampa.monitor.watch import Asked, watch_and_show
+    from estampa.plain import numbered
 
     given: dict[str, object] = {"log": log, "predictions": predictions, "data": data}
     kinds = [kind for kind, source in given.items() if source]
@@ -91,7 +92,7 @@ def command(
     for note in (*found.notes, *found.faults):
         console.warn(note)
     if found.bad > len(found.faults):
-        console.warn(f"and {found.bad - len(found.faults):,} more lines that could not be read")
+        console.warn(f"and {numbered(found.bad - len(found.faults), 'more line')} that could not be read")
     places: list[str] = []
     if output is not None:
         pictured = examples_section(bundle, shown, examples.unshown)

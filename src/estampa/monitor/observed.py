@@ -19,6 +19,7 @@ from estampa.data.summary import STATISTICS, describe
 from estampa.errors import InputError
 from estampa.monitor.line import FORMAT, KEYS, LONGEST_ID, frame, is_model, moment, parse
 from estampa.monitor.log import LONGEST, opened_log, texts
+from estampa.plain import numbered
 from estampa.predict.answers import UNREADABLE, judged, scored
 from estampa.predict.output import Table
 from estampa.predict.predictions import prediction_rows
@@ -76,9 +77,13 @@ class Reading:
 
     def notes(self) -> list[str]:
         """What the reader of the result must know."""
-        said = [f"{n:,} lines of another model, {model}, were left aside" for model, n in self.others.most_common(5)]
+        said = [
+            f"{numbered(n, 'line')} of another model, {model}, {'was' if n == 1 else 'were'} left aside"
+            for model, n in self.others.most_common(5)
+        ]
         if self.back:
-            said.append(f"the clock went back {self.back:,} times; objects are put under the time that was written")
+            times = numbered(self.back, "time")
+            said.append(f"the clock went back {times}; objects are put under the time that was written")
         return said
 
 

@@ -132,7 +132,7 @@ def _sections(found: Watch, verdict: Verdict, examples: Section | None) -> list[
     made += [_of_kind(found, kind) for kind in KINDS if kind not in ("performance", "estimate")]
     told: list[Any] = [page.Note("warn", f"{note[0].upper()}{note[1:]}.") for note in found.notes]
     if found.bad:
-        told.append(page.Note("warn", f"{found.bad:,} lines could not be read and are not in these figures."))
+        told.append(page.Note("warn", f"{numbered(found.bad, 'line')} could not be read: not in these figures."))
         told.append(page.Details("The first of them", [page.Code("\n".join(found.faults))]))
     made.append(Section("notes", "What else to know", told))
     return made
