@@ -100,7 +100,8 @@ def figures(found: Comparison) -> Table:
     """Every figure over all classes."""
     rows = _pairs(found, [(name, words(name)) for name in found.figures()])
     caption = "The first figure decides. The challenger is better or worse where the interval leaves out 0."
-    return Table(["figure", "champion", "challenger", "difference", "change"], rows, caption=caption, align=_RIGHT)
+    head = ["figure", "champion", "challenger", "difference", "change"]
+    return Table(head, rows, caption=caption, align=_RIGHT, stacked=True)
 
 
 def _pairs(found: Comparison, named: Sequence[tuple[str, str]]) -> list[list[Any]]:
@@ -114,22 +115,24 @@ def _pairs(found: Comparison, named: Sequence[tuple[str, str]]) -> list[list[Any
 
 def _figures(found: Comparison, kept: Kept) -> list[Any]:
     listed = sorted(found.figures().items(), key=lambda pair: pair[0] != found.leading)
-    drawn = _drawing([one for name, change in listed if (one := _scaled(found, name, change))])
+    bounded = [(words(name), name, change) for name, change in listed if name not in _UNBOUNDED]
+    shares = [one for name, change in listed if name in _UNBOUNDED and (one := _share(found, name, change))]
     caption = (
         "The challenger's advantage with its 95 % interval: right of the line it is better, whatever the figure "
-        "(errors and losses are turned round). Figures without an upper end are drawn as shares of the champion's. "
-        "Triangles: beyond chance, up better, down worse; rings: 0 lies inside."
+        "(errors and losses are turned round). Triangles: beyond chance, up better, down worse; rings: 0 lies inside."
     )
-    return [
-        page.Figure(drawn, caption, "Advantage of the challenger in each figure"),
-        kept.table("figures", figures(found)),
+    apart = "The same of figures without an upper end, as shares of the champion's, on an axis of their own."
+    drawn = [(bounded, caption, "each figure"), (shares, apart if bounded else f"{caption} {apart}", "each loss")]
+    blocks = [
+        page.Figure(_drawing(rows), said, f"Advantage of the challenger in {what}")
+        for rows, said, what in drawn
+        if rows
     ]
+    return [*blocks, kept.table("figures", figures(found))]
 
 
-def _scaled(found: Comparison, name: str, change: Interval) -> tuple[str, str, Interval] | None:
-    """(label, figure, difference) to draw; of a figure without an upper end as a share of the champion's."""
-    if name not in _UNBOUNDED:
-        return words(name), name, change
+def _share(found: Comparison, name: str, change: Interval) -> tuple[str, str, Interval] | None:
+    """(label, figure, difference) to draw of a figure without an upper end: a share of the champion's."""
     whole = found.champion.judgement.metrics[name].value
     if not whole > 0:
         return None
@@ -293,7 +296,7 @@ def _calibration(found: Comparison, kept: Kept) -> list[Any]:
         caption += (
             " A class that a model does not know has the probability 0 from it, of which the log loss is cut at 36."
         )
-    return [kept.table("calibration", Table(columns, rows, caption=caption, align=_RIGHT))]
+    return [kept.table("calibration", Table(columns, rows, caption=caption, align=_RIGHT, stacked=True))]
 
 
 def _costs(found: Comparison) -> Table:

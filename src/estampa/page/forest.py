@@ -11,7 +11,7 @@ from estampa.page.style import GROUND, LINE, OKABE_ITO, QUIET, TEXT
 from estampa.page.table import number
 
 _BETTER, _WORSE = OKABE_ITO[2], OKABE_ITO[5]
-_ROW, _TOP, _BOTTOM, _WIDTH, _RIGHT = 22, 22, 38, 760, 26
+_ROW, _TOP, _BOTTOM, _SPAN, _RIGHT = 22, 22, 38, 320, 40
 _LETTER = 6.6  #: CSS pixels of a letter, about
 _MOST_LABEL = 42
 
@@ -26,11 +26,11 @@ def forest(rows: Sequence[tuple[str, float, float, float, str]], *, ends: tuple[
     edges = [e for r in shown for e in r[1:4] if math.isfinite(e)]
     low, high, ticks = axis(min([0.0, *edges]), max([0.0, *edges]))
     left = 16 + _LETTER * min(_MOST_LABEL, max((len(r[0]) for r in shown), default=4))
-    height = _TOP + _ROW * len(shown) + _BOTTOM
+    width, height = left + _SPAN + _RIGHT, _TOP + _ROW * len(shown) + _BOTTOM
     base = _TOP + _ROW * len(shown)
 
     def at(value: float) -> float:
-        return left + (_WIDTH - _RIGHT - left) * (value - low) / (high - low)
+        return left + (width - _RIGHT - left) * (value - low) / (high - low)
 
     quiet = f'style="fill: {QUIET}; font-size: 12px"'
     parts = [f'<path d="M{at(t):.1f} {_TOP}V{base}" style="stroke: {LINE}; fill: none"/>' for t in ticks]
@@ -40,11 +40,11 @@ def forest(rows: Sequence[tuple[str, float, float, float, str]], *, ends: tuple[
     parts.append(f'<path d="M{at(0):.1f} {_TOP - 4}V{base}" style="stroke: {TEXT}; stroke-width: 1.2; fill: none"/>')
     sides = ((-6, "end", f"\N{LEFTWARDS ARROW} {ends[0]}"), (6, "start", f"{ends[1]} \N{RIGHTWARDS ARROW}"))
     for shift, anchor, text in sides:
-        room = (at(0) - left if shift < 0 else _WIDTH - at(0)) / _LETTER
+        room = (at(0) if shift < 0 else width - at(0)) / _LETTER
         if len(text) <= room:
             parts.append(f'<text x="{at(0) + shift:.1f}" y="12" text-anchor="{anchor}" {quiet}>{escape(text)}</text>')
     if unit:
-        middle = (left + _WIDTH - _RIGHT) / 2
+        middle = (left + width - _RIGHT) / 2
         parts.append(f'<text x="{middle:.1f}" y="{base + 32}" text-anchor="middle" {quiet}>{escape(unit)}</text>')
     for i, (label, value, bottom, top, change) in enumerate(shown):
         y = _TOP + _ROW * (i + 0.5)
@@ -59,8 +59,8 @@ def forest(rows: Sequence[tuple[str, float, float, float, str]], *, ends: tuple[
             parts.append(f'<path d="{line}" style="stroke: {colour}; stroke-width: 1.6; fill: none"/>')
         parts.append(_mark(at(value), y, change, colour))
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH * 0.75}pt" height="{height * 0.75}pt" '
-        f'viewBox="0 0 {_WIDTH} {height}">{"".join(parts)}</svg>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width * 0.75:.1f}pt" height="{height * 0.75}pt" '
+        f'class="whole" viewBox="0 0 {width:.1f} {height}">{"".join(parts)}</svg>'
     )
 
 
