@@ -69,6 +69,11 @@ def test_labels_ask_for_retraining_once_there_are_enough() -> None:
     assert enough.next == ("estampa retrain runs/a --data LABELLED -o CHALLENGER",)
 
 
+def test_a_folder_with_a_blank_in_its_name_can_be_pasted() -> None:
+    fallen = watched(figure("macro_f1", "performance", alert=True), labelled=400)
+    assert decide(fallen, Policy(), OLD_ENOUGH, run="my runs/a").next[0].startswith("estampa retrain 'my runs/a' ")
+
+
 def test_the_cool_down_puts_it_off() -> None:
     fallen = watched(figure("macro_f1", "performance", alert=True), labelled=400)
     fresh = decide(fallen, Policy(), aged(100, promoted=NOW - timedelta(days=3)))

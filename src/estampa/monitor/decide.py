@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -328,6 +329,7 @@ def _unmeasured(watch: Watch, policy: Policy) -> list[Reason]:
 
 def _next(kind: str, watch: Watch, policy: Policy, run: str, again: str) -> tuple[tuple[str, ...], str]:
     """The commands to run next, and what must be done before them."""
+    run = shlex.quote(run)
     if kind == RETRAIN:
         return (f"estampa retrain {run} --data LABELLED -o CHALLENGER",), ""
     lacking = policy.least.labels - watch.labelled
