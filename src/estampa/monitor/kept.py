@@ -92,11 +92,7 @@ class Kept:
         path = self.folder / f"{id}.{end.strftime(_END)}.npz"
         with storage_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            try:
-                write_atomic(path, packed.getvalue(), private=True)
-            except BaseException:
-                path.with_name(path.name + ".part").unlink(missing_ok=True)
-                raise
+            write_atomic(path, packed.getvalue(), private=True)
         return path
 
     def ids(self, now: datetime | None = None) -> list[str]:
