@@ -230,7 +230,7 @@ _GROUPED = (
 )
 _FEW = (
     "the reference's objects are of {} groups alone (exposures, persons, ...), too few to tell how much groups vary: "
-    "the ranges are wide; train with a larger validation part, --set data.validation=0.3"
+    "the ranges are wide; train on more groups, or with a larger validation part (data.validation of the recipe)"
 )
 
 
