@@ -28,7 +28,10 @@ def command(
         list[Path] | None, typer.Option(help="A file that `estampa predict` wrote; once for each.")
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="Labels as far as known: of `serve --feedback`; columns id, label; a Dataset.")
+        Path | None,
+        typer.Option(
+            help="Labels: of `serve --feedback`, columns id, label, or data; without it, those that --data holds."
+        ),
     ] = None,
     by: Annotated[
         str, typer.Option(help="Periods: batch (all as one), day (UTC), a number of objects; or a column: camera.")
